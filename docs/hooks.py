@@ -1,0 +1,158 @@
+"""Pages that are made from the code at build time: commands, components, REST, and the words of the record."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from typing import Any
+
+import msgspec
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    pages = {
+        "reference/commands.md": commands,
+        "reference/components.md": components,
+        "reference/pipelines.md": pipelines,
+        "reference/records.md": records,
+        "reference/rest.md": rest,
+    }
+    for path, make in pages.items():
+        files.append(File.generated(config, path, content="\n".join(make()) + "\n"))
+    return files
+
+
+def commands() -> Iterator[str]:
+    import typer
+
+    from openomni.cli.main import COMMANDS
+
+    yield "# Commands\n\nMade from the code. `openomni --help` prints the map.\n"
+    for name, about in COMMANDS.items():
+        yield f"## openomni {name}\n\n{about}\n"
+        app = import_module(f"openomni.cli.{name}").app
+        yield from _command(typer.main.get_command(app), f"openomni {name}")
+
+
+def _command(command: Any, name: str) -> Iterator[str]:
+    rows = []
+    for parameter in command.params:
+        if parameter.name in ("help", "install_completion", "show_completion"):
+            continue
+        names = ", ".join(f"`{each}`" for each in (*parameter.opts, *parameter.secondary_opts))
+        default = parameter.default
+        shown = "" if default in (None, False, "", ()) or callable(default) else f"`{default}`"
+        variable = f"`{parameter.envvar}`" if getattr(parameter, "envvar", None) else ""
+        rows.append((names, shown, variable, getattr(parameter, "help", "") or ""))
+    if rows:
+        yield from _table(("option", "default", "variable", ""), rows)
+    for sub in getattr(command, "commands", {}).values():
+        yield f"### {name} {sub.name}\n\n{_first_line(sub.help or '')}\n"
+        yield from _command(sub, f"{name} {sub.name}")
+
+
+def components() -> Iterator[str]:
+    from openomni.components import registry
+    from openomni.components.kinds import KINDS
+
+    yield "# Components\n\nMade from the code: what comes along, with its parameters.\n"
+    for kind in KINDS.values():
+        yield f"## {kind.name}\n\n{kind.about}. An author writes `{kind.signature}`.\n"
+        for info in registry.registered(kind.name).values():
+            yield f"### {kind.name}: {info.name}\n\n{_first_line(info.description)}\n"
+            rows = [
+                (
+                    f"`{name}`",
+                    f"`{rule['default']!r}`" if "default" in rule else "required",
+                    rule.get("description", ""),
+                )
+                for name, rule in info.schema.get("properties", {}).items()
+            ]
+            if rows:
+                yield from _table(("parameter", "default", ""), rows)
+
+
+def pipelines() -> Iterator[str]:
+    from openomni.pipeline import spec
+
+    yield "# Pipeline files\n\nMade from the code. [Your first pipeline](../tutorials/first-pipeline.md) shows one.\n"
+    yield "## What a stage may say beside its component's parameters\n"
+    yield from _struct(spec.Framework)
+    yield f"## turn_taking\n\n{_paragraphs(spec.TurnTaking)}\n"
+    yield from _struct(spec.TurnTaking)
+
+
+def records() -> Iterator[str]:
+    from openomni import records, trace
+
+    yield "# Records\n\nMade from the code: the JSON of a session, a turn and what they are made of.\n"
+    yield f"{_paragraphs(records)}\n"
+    for struct in (
+        records.TurnRecord, records.StageRecord, records.AttemptRecord, records.TimePointRecord, trace.Part,
+        records.SegmentRecord, records.SessionRecord, records.RecordingRecord,
+    ):  # fmt: skip
+        yield f"## {struct.__name__}\n\n{_paragraphs(struct)}\n"
+        yield from _struct(struct)
+
+
+def rest() -> Iterator[str]:
+    os.environ.setdefault("OPENOMNI_DATA_DIR", tempfile.gettempdir())
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "openomni.api.settings")
+    import django
+
+    django.setup(set_prefix=False)
+    from openomni.api.urls import api
+
+    yield "# REST\n\nMade from the code. A server shows the same at `/api/v1/docs`, with a page to try it.\n"
+    paths: dict[str, dict[str, Any]] = api.get_openapi_schema()["paths"]
+    groups: dict[str, list[tuple[str, str, str]]] = {}
+    for path, methods in paths.items():
+        short = path.removeprefix("/api/v1")
+        for method, operation in methods.items():
+            about = _first_line(operation.get("description") or operation.get("summary", ""))
+            groups.setdefault(short.split("/")[1], []).append((f"`{method.upper()}`", f"`{short}`", about))
+    for name, rows in sorted(groups.items()):
+        yield f"## {name}\n"
+        yield from _table(("", "path", ""), rows)
+
+
+def _struct(struct: type) -> Iterator[str]:
+    docs = _field_docs(struct)
+    rows = []
+    for field in msgspec.structs.fields(struct):
+        required = field.default is msgspec.NODEFAULT and field.default_factory is msgspec.NODEFAULT
+        default = (
+            "required" if required else "" if field.default in (msgspec.NODEFAULT, None, "") else repr(field.default)
+        )
+        rows.append((f"`{field.encode_name}`", default, docs.get(field.name, "")))
+    yield from _table(("field", "default", ""), rows)
+
+
+def _field_docs(struct: type) -> dict[str, str]:
+    """The strings that stand under fields."""
+    source = inspect.getsource(struct)
+    return {
+        name: " ".join(words.split()) for name, words in re.findall(r'    (\w+):[^\n]+\n    """(.*?)"""', source, re.S)
+    }
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{' --- |' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(' '.join(cell.replace('|', chr(92) + '|').split()) for cell in row)} |"
+    yield ""
+
+
+def _paragraphs(documented: Any) -> str:
+    return inspect.cleandoc(documented.__doc__ or "")
+
+
+def _first_line(text: str) -> str:
+    return " ".join(inspect.cleandoc(text).split("\n\n")[0].split())

@@ -1,0 +1,30 @@
+"""OpenOmni: build, run, measure and compare multimodal conversational agents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# A component's author imports from here; nothing is loaded before it is asked for, so that a listener stays small.
+_HOMES = {
+    "Audio": "media", "Clip": "media", "Frame": "media",
+    "Document": "events", "Emotion": "events", "Message": "events", "Speaker": "events",
+    "Transcript": "events", "Usage": "events", "Word": "events",
+    "component": "components.registry",
+}  # fmt: skip
+__all__ = ["Audio", "Clip", "Document", "Emotion", "Frame", "Message", "Speaker", "Transcript", "Usage", "Word",
+           "component"]  # fmt: skip
+
+if TYPE_CHECKING:
+    from .components.registry import component
+    from .events import Document, Emotion, Message, Speaker, Transcript, Usage, Word
+    from .media import Audio, Clip, Frame
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'openomni' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,192 @@
+"""An agent at work: all that it does on the bus under one registration, from its first «here» to its goodbye."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+from nats.aio.msg import Msg
+
+from .. import __version__
+from ..bus import subjects
+from ..bus.calls import StageServer, serve_stages
+from ..bus.clocksync import ClockSync
+from ..bus.connection import Bus
+from ..bus.fleet import Announcer, Fleet, Presence
+from ..bus.records import RecordWriter
+from ..bus.sessions import serve_sessions
+from ..errors import OpenOmniError
+from ..storage.api import Api
+from ..storage.spool import Spool
+from ..storage.upload import Uploader
+from .built import Built
+from .earlier import earlier
+from .enrolment import Enrolment
+from .health import Health
+from .home import Home
+from .hosting import Hosting
+from .offers import Offer
+from .recordings import Recordings
+from .replies import Replies
+from .runner import LIVE_PATIENCE, QUEUED_PATIENCE, Clocks, FleetRunner
+from .stages import StageService
+from .work import QueuedTurns
+
+log = logging.getLogger(__name__)
+
+UPLOAD_PATIENCE = 3.0
+"""Seconds that an agent which stops waits for a server that is away; what is left is sent by the next one."""
+MANY_RECORDS = 100
+
+
+class NameTaken(OpenOmniError):
+    """Another agent of that name is at work in the project."""
+
+
+class Duty:
+    """`prepare`, `start`, then `close`; `drain` before that, to end in order."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        enrolment: Enrolment,
+        name: str,
+        offer: Offer,
+        built: Built,
+        health: Health,
+        api: Api,
+        home: Home,
+        asked_to_drain: Callable[[], None],
+    ) -> None:
+        self._bus, self._enrolment, self._name, self._offer = bus, enrolment, name, offer
+        self._built, self._health, self._api, self._home = built, health, api, home
+        self._asked_to_drain = asked_to_drain
+        self._clocks = Clocks()
+        self._exits = AsyncExitStack()
+        self._claiming: asyncio.Task[None] | None = None
+
+    async def prepare(self, warm: Callable[[], Awaitable[None]]) -> None:
+        """Looks whether the name is free, and warms what is offered. Raises `NameTaken`, `OpenOmniError`."""
+        project, agent_id = self._enrolment.project, self._enrolment.agent_id
+        self._fleet = await self._exits.enter_async_context(Fleet(self._bus, project))
+        await self._fleet.ready()
+        if self._fleet.get(agent_id) is not None:
+            raise NameTaken(
+                f"an agent named {self._name} is at work in project {project}; give this one another --name"
+            )
+        await warm()
+
+    async def start(self) -> None:
+        """Serves; returns once the fleet knows."""
+        project, agent_id, enter = self._enrolment.project, self._enrolment.agent_id, self._exits.enter_async_context
+        self._writer = await enter(RecordWriter(self._bus, self._home.journal))
+        self._uploader = await enter(Uploader(self._api))
+        self._replies = Replies(Spool(self._home.spool, self._api.server, self._api.token), self._uploader)
+        self._exits.callback(self._replies.close)
+        self._replies.resume()
+        await self._serve_drain(project, agent_id)
+        service = StageService(agent_id, self._built, self._health)
+        self._stages: StageServer = await serve_stages(self._bus, project, agent_id, service.run)
+        self._exits.push_async_callback(self._stages.aclose)
+        if self._offer.host:
+            await self._host(project, agent_id)
+        announcer = await enter(Announcer(self._bus, self._presence))
+        self._health.on_change = announcer.changed
+        await self._bus.flush()
+
+    async def drain(self, timeout: float) -> None:
+        """Takes nothing new and waits up to `timeout` seconds for what runs, then for what is to be sent."""
+        self._health.drain()
+        await self._stop_claiming()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._health.until_idle()
+        except TimeoutError:
+            log.warning("still at work after %g s; what runs goes to other agents", timeout)
+
+    async def close(self) -> None:
+        """Ends what still runs, sends what is left, says goodbye."""
+        self._health.on_change = lambda: None
+        await self._exits.aclose()
+
+    # ---- hosting ---------------------------------------------------------------------------------------------
+
+    async def _host(self, project: str, agent_id: str) -> None:
+        clock_sync = await self._exits.enter_async_context(ClockSync(self._bus))
+        # Entered last, left first: what runs is stopped while its records and replies can still be sent.
+        self._exits.push_async_callback(self._send_the_rest)
+        hosting = Hosting(
+            self._bus,
+            agent_id,
+            self._health,
+            self._built,
+            self._replies,
+            self._writer,
+            clock_sync,
+            lambda: self._runner(LIVE_PATIENCE),
+            lambda session_id: earlier(self._api, session_id),
+        )
+        self._exits.push_async_callback(hosting.stop)
+        questions = await serve_sessions(self._bus, project, agent_id, hosting.open)
+        self._exits.push_async_callback(questions.aclose)
+        turns = QueuedTurns(
+            self._bus,
+            project,
+            self._health,
+            self._built,
+            Recordings(self._api, self._home.recordings),
+            self._replies,
+            self._writer,
+            lambda: self._runner(QUEUED_PATIENCE),
+        )
+        self._exits.push_async_callback(turns.stop)
+        self._claiming = asyncio.create_task(turns.claim(), name="claims")
+        self._exits.push_async_callback(self._stop_claiming)
+
+    def _runner(self, patience: float) -> FleetRunner:
+        return FleetRunner(
+            self._enrolment.agent_id, self._name, self._built, self._bus, self._fleet, self._clocks, patience
+        )
+
+    async def _stop_claiming(self) -> None:
+        if self._claiming is not None:
+            self._claiming.cancel()
+            await asyncio.gather(self._claiming, return_exceptions=True)
+
+    async def _send_the_rest(self) -> None:
+        await self._replies.settle()
+        await self._uploader.drain(UPLOAD_PATIENCE)
+
+    # ---- what the fleet hears --------------------------------------------------------------------------------
+
+    async def _serve_drain(self, project: str, agent_id: str) -> None:
+        async def asked(question: Msg) -> None:
+            await self._bus.respond(question, b"draining")
+            self._asked_to_drain()
+
+        questions = await self._bus.subscribe(subjects.drain(project, agent_id), asked)
+        self._exits.push_async_callback(questions.aclose)
+
+    def _presence(self) -> Presence:
+        waiting = self._writer.pending
+        self._note("records", f"{waiting} records wait for the bus" if waiting > MANY_RECORDS else "")
+        refused = self._uploader.refused
+        self._note("replies", f"{len(refused)} replies were not uploaded: {refused[-1]}" if refused else "")
+        return Presence(
+            agent_id=self._enrolment.agent_id,
+            name=self._name,
+            project=self._enrolment.project,
+            version=__version__,
+            roles=self._offer.roles,
+            components=[f"{kind}:{name}" for kind, name in self._offer.components],
+            slots=self._health.slots,
+            busy=self._health.busy,
+            sessions=self._health.sessions,
+            draining=self._health.draining,
+            health=self._health.summary,
+        )
+
+    def _note(self, about: str, text: str) -> None:
+        self._health.complaints[about] = text

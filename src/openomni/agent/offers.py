@@ -1,0 +1,99 @@
+"""What an agent offers: the terms of `--offer`, held against what is installed on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ..components import registry
+from ..components.kinds import KINDS
+from ..components.registry import ComponentInfo, Key
+from ..errors import OpenOmniError, WrongUsage, nearest
+from ..pipeline.spec import Pipeline
+
+HOST = "host"
+ALL = "all"
+SIMULATED = "simulated"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """`host`: it hosts live sessions and does queued turns; `components`: the stages it runs, for itself and others.
+
+    A host has the voice activity detectors too, which run beside its sessions and are not called from elsewhere.
+    """
+
+    host: bool
+    components: Mapping[Key, ComponentInfo]
+
+    @property
+    def roles(self) -> list[str]:
+        return [HOST] if self.host else []
+
+    def covers(self, pipeline: Pipeline) -> bool:
+        """Whether every stage of the pipeline, and its turn-taking, can be had from this offer alone."""
+        return {*pipeline.needs, ("vad", pipeline.turn_taking.vad)} <= self.components.keys()
+
+
+def resolve(terms: str) -> Offer:
+    """Reads a list such as `host,stt:faster-whisper,llm`; `all` is `host` and whatever is usable.
+
+    A kind alone means every usable component of it. `simulated` ones are offered only by name. Raises `WrongUsage`
+    for an unknown term and `OpenOmniError` for one that can't be met here, each with the mend.
+    """
+    wanted = [term.strip() for term in terms.split(",") if term.strip()]
+    if not wanted:
+        raise WrongUsage(f"--offer names nothing; give `{ALL}`, or a list such as host,stt:faster-whisper,llm")
+    host = HOST in wanted or ALL in wanted
+    found: dict[Key, ComponentInfo] = {}
+    for term in wanted:
+        found |= _components(term)
+    if host:
+        found |= _usable("vad")
+    return Offer(host, dict(sorted(found.items())))
+
+
+def unusable(info: ComponentInfo) -> str:
+    """Why a component can't run here, with the mend; empty when it can."""
+    where = f"{info.kind}:{info.name}"
+    if info.missing:
+        return f"{where} needs the Python module {info.missing[0]!r}, which is not installed; {info.mend}"
+    variables = tuple(getattr(info.cls, "environment", ()))
+    if variables and not any(os.environ.get(name) for name in variables):
+        return f"{where} needs a key; set {' or '.join(variables)}"
+    return ""
+
+
+def _components(term: str) -> dict[Key, ComponentInfo]:
+    if term == HOST:
+        return {}
+    if term == ALL:
+        return {key: info for kind in KINDS for key, info in _usable(kind).items()}
+    kind, _, name = term.partition(":")
+    if kind not in KINDS:
+        raise WrongUsage(f"--offer: unknown {kind!r}; {nearest(kind, [HOST, ALL, *KINDS])}")
+    if name:
+        info = registry.find(kind, name)
+        if info.missing:
+            raise OpenOmniError(f"--offer: {unusable(info)}")
+        return {(kind, name): info}
+    usable = _usable(kind)
+    if not usable:
+        raise OpenOmniError(f"--offer: no {kind} component is usable here; {_mends(kind)}")
+    return usable
+
+
+def _usable(kind: str) -> dict[Key, ComponentInfo]:
+    return {
+        key: info for key, info in registry.registered(kind).items() if info.name != SIMULATED and not unusable(info)
+    }
+
+
+def _mends(kind: str) -> str:
+    reasons = [unusable(info) for info in _named(registry.registered(kind).values())]
+    return "; ".join(reasons) or f"install a package that has one, or write one (method {KINDS[kind].signature})"
+
+
+def _named(infos: Iterable[ComponentInfo]) -> list[ComponentInfo]:
+    return [info for info in infos if info.name != SIMULATED]

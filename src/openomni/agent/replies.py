@@ -1,0 +1,97 @@
+"""Keeps the sound of replies: onto this machine's disk first, from there to the server, never in a turn's way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from ..errors import OpenOmniError
+from ..storage.api import RecordingMeta
+from ..storage.spool import Recording, Spool, wav_header
+from ..storage.upload import Uploader
+
+log = logging.getLogger(__name__)
+
+
+class Replies:
+    """Where the replies of all sessions and turns go. One thread writes to disk, in order; uploads follow by
+    themselves, also of what an earlier process left behind."""
+
+    def __init__(self, spool: Spool, uploader: Uploader) -> None:
+        self._spool = spool
+        self._uploader = uploader
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="replies")
+        self._loop = asyncio.get_running_loop()
+
+    def resume(self) -> None:
+        """Uploads what is left from before."""
+        for recording in self._spool.waiting(any_token=True):
+            self._uploader.add(recording)
+
+    def of(self, session_id: str) -> SpooledReply:
+        """Takes one reply of a session."""
+        return SpooledReply(self, session_id)
+
+    async def settle(self) -> None:
+        """Returns once all that was said is on disk."""
+        await asyncio.wrap_future(self._disk.submit(int))
+
+    def close(self) -> None:
+        self._disk.shutdown(wait=True)
+
+    # ---- in the disk's thread --------------------------------------------------------------------------------
+
+    def _open(self, meta: RecordingMeta) -> Recording | None:
+        try:
+            recording = self._spool.record(meta, ".wav")
+            recording.append(wav_header(meta.rate or 0))
+        except OpenOmniError as error:
+            log.error("the sound of a reply is not kept: %s", error)
+            return None
+        return recording
+
+    def _append(self, opening: Future[Recording | None], pcm: bytes) -> None:
+        recording = opening.result()
+        try:
+            if recording is not None:
+                recording.append(pcm)
+        except OpenOmniError as error:
+            log.error("the sound of a reply is cut short: %s", error)
+
+    def _end(self, opening: Future[Recording | None]) -> None:
+        recording = opening.result()
+        if recording is not None:
+            recording.end()
+            self._loop.call_soon_threadsafe(self._uploader.add, recording)
+
+
+class SpooledReply:
+    """One reply, written as it is spoken: `begin`, `write`…, `end`. None of them waits for the disk."""
+
+    def __init__(self, replies: Replies, session_id: str) -> None:
+        self._replies = replies
+        self._session_id = session_id
+        self._opening: Future[Recording | None] | None = None
+
+    def begin(self, turn_id: str, recording_id: str, rate: int) -> None:
+        meta = RecordingMeta(
+            recording_id=recording_id,
+            kind="reply",
+            media_type="audio/wav",
+            rate=rate,
+            started_at=time.time(),
+            session_id=self._session_id,
+            turn_id=turn_id,
+        )
+        self._opening = self._replies._disk.submit(self._replies._open, meta)
+
+    def write(self, pcm: bytes) -> None:
+        if self._opening is not None:
+            self._replies._disk.submit(self._replies._append, self._opening, pcm)
+
+    def end(self) -> None:
+        if self._opening is not None:
+            self._replies._disk.submit(self._replies._end, self._opening)
+            self._opening = None

@@ -1,0 +1,41 @@
+"""What the API does beside answering: it writes what the bus records, and notes which agents are alive."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from django.conf import settings
+
+log = logging.getLogger("openomni.api")
+
+
+class Background:
+    """The threads that listen to the bus, between `start` and `stop`. Without a bus there are none."""
+
+    def __init__(self) -> None:
+        self._running = ExitStack()
+
+    def start(self) -> None:
+        if not settings.BUS_URL:
+            log.warning("no bus: agents can't come in and nothing is recorded; give OPENOMNI_BUS_URL")
+            return
+        from .bus_access import connecting
+        from .conversations import busline, recorder
+        from .fleet import listener
+
+        starts: list[Callable[[], Callable[[], None]]] = [
+            lambda: busline.start(connecting("api")),
+            lambda: recorder.start(connecting("api recorder")),
+            lambda: listener.start(connecting("api fleet")),
+        ]
+        try:
+            for start in starts:
+                self._running.callback(start())
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        self._running.close()

@@ -1,0 +1,84 @@
+"""The first start: tables, the first project and its owner, a link to sign in once, and a first token.
+
+There is no default password. Needs Django to be set up.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from . import secrets
+
+PROJECT = "default"
+OWNER = "owner"
+
+
+class FirstStart(msgspec.Struct, frozen=True):
+    """What is shown once: the path that signs the owner in, and a token for everything in the project."""
+
+    sign_in_path: str
+    token: str
+    agent_token: str
+    """For the agent beside the server; it may do an agent's work and nothing else."""
+
+
+def setup(data_dir: Path | None = None) -> None:
+    """Makes the secrets where there are none, and sets Django up for this data directory."""
+    import platformdirs
+
+    if data_dir is not None:
+        os.environ["OPENOMNI_DATA_DIR"] = str(data_dir)
+    secrets.ensure(Path(os.environ.get("OPENOMNI_DATA_DIR") or platformdirs.user_data_dir("openomni")).absolute())
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "openomni.api.settings")
+    import django
+
+    django.setup(set_prefix=False)
+
+
+def migrate() -> None:
+    """Brings the tables up to date; quick when they are."""
+    from django.core.management import call_command
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        call_command("migrate", interactive=False, verbosity=0)
+
+
+class Made(msgspec.Struct, frozen=True):
+    """Tokens that were made before the API ran, so that nobody has to wait for it to know them."""
+
+    token: str
+    agent_token: str
+
+
+def first_start(data_dir: Path | None = None, made: Made | None = None) -> FirstStart | None:
+    """Sets everything up; what the owner is shown, or None when somebody has an account already.
+
+    `made` tokens are let in, on any start.
+    """
+    setup(data_dir)
+    migrate()
+    from django.db import transaction
+
+    from .accounts.models import Membership, Project, Role, Scope, SignInLink, Token, User
+
+    with transaction.atomic():
+        first = not User.objects.exists()
+        if not first and made is None:
+            return None
+        project, _ = Project.objects.get_or_create(slug=PROJECT, defaults={"name": "Default"})
+        owner = None
+        if first:
+            owner = User(username=OWNER, is_staff=True, is_superuser=True)
+            owner.set_unusable_password()
+            owner.save()
+            Membership.objects.create(project=project, user=owner, role=Role.OWNER)
+        made = made or Made(secrets.new_token(), secrets.new_token())
+        Token.adopt(made.token, project, [Scope.ADMIN], name="first", created_by=owner)
+        Token.adopt(made.agent_token, project, [Scope.AGENT], name="agent beside the server", created_by=owner)
+        return FirstStart(SignInLink.path_for(owner), made.token, made.agent_token) if owner else None

@@ -1,0 +1,140 @@
+"""Where each millisecond of a turn went, as a picture: one row a stage, under the row of the whole turn's owners."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from django.template.loader import render_to_string
+
+from ...records import StageRecord, TurnRecord
+
+LABELS = {
+    "end_of_turn": "end of turn",
+    "queue": "queue",
+    "transfer": "transfer",
+    "load": "load",
+    "model": "model",
+    "aggregation": "aggregation",
+    "playback": "playback",
+    "residue": "residue",
+    "other": "waiting for input",
+}
+_LEFT, _WIDTH, _ROW = 190.0, 800.0, 26.0
+_TICKS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A stretch of a row, in the picture's units, with what it stands for."""
+
+    what: str
+    x: str
+    width: str
+    title: str
+
+
+@dataclass(slots=True)
+class Row:
+    """A line of the picture: a label at its left, bars along the time."""
+
+    label: str
+    note: str
+    y: float
+    bars: list[Bar] = field(default_factory=list)
+
+    @property
+    def text_y(self) -> float:
+        return self.y + 16
+
+
+class _Axis:
+    """From seconds to the picture's units."""
+
+    def __init__(self, start: float, end: float) -> None:
+        self.start, self.seconds = start, max(end - start, 1e-6)
+
+    def x(self, second: float) -> float:
+        return _LEFT + (second - self.start) / self.seconds * _WIDTH
+
+    def bar(self, what: str, start: float, end: float, whose: str = "") -> Bar:
+        title = f"{whose} {LABELS[what]}".strip() + f": {(end - start) * 1000:.1f} ms from {start * 1000:.1f} ms on"
+        # A tenth of a unit at least, so that what is short is still seen.
+        return Bar(what, f"{self.x(start):.2f}", f"{max(self.x(end) - self.x(start), 0.1):.2f}", title)
+
+    def ticks(self) -> Iterator[tuple[str, str]]:
+        """Where to write which round number of milliseconds."""
+        rough = self.seconds / _TICKS
+        power = 10.0 ** _exponent(rough)
+        step = next(each * power for each in (1, 2, 5, 10) if each * power >= rough)
+        count = int(self.start / step)
+        while count * step <= self.start + self.seconds:
+            if count * step >= self.start:
+                yield f"{self.x(count * step):.2f}", f"{count * step * 1000:g}"
+            count += 1
+
+
+def draw(turn: TurnRecord) -> str:
+    """The turn as an SVG with its legend, for a page; a line of text when nothing of it was timed."""
+    timed = [stage for stage in turn.stages if stage.started_s is not None]
+    ends = [part.end_s for part in turn.parts] + [_end(stage) for stage in timed]
+    if not ends:
+        return render_to_string("conversations/waterfall.html", {"rows": []})
+    axis = _Axis(min(0.0, *(stage.started_s or 0.0 for stage in timed), 0.0), max(ends))
+    rows = list(_rows(turn, timed, axis))
+    used = {bar.what for row in rows for bar in row.bars}
+    points = [
+        (f"{axis.x(point.at_s):.2f}", f"{point.name}: {point.at_s * 1000:.1f} ms {point.where}".strip())
+        for point in turn.time_points
+        if axis.start <= point.at_s <= axis.start + axis.seconds
+    ]
+    bottom = len(rows) * _ROW + 6
+    context = {
+        "rows": rows,
+        "ticks": list(axis.ticks()),
+        "points": points,
+        "bottom": bottom,
+        "axis_y": bottom + 16,
+        "height": bottom + 24,
+        "width": _LEFT + _WIDTH + 20,
+        "legend": [(what, label) for what, label in LABELS.items() if what in used],
+        "turn": turn,
+    }
+    return render_to_string("conversations/waterfall.html", context)
+
+
+def _rows(turn: TurnRecord, stages: Iterable[StageRecord], axis: _Axis) -> Iterator[Row]:
+    place = 0
+    if turn.parts:
+        note = f"{turn.parts[-1].end_s - turn.parts[0].start_s:.3f} s"
+        bars = [axis.bar(part.what, part.start_s, part.end_s, part.stage) for part in turn.parts]
+        yield Row("turn", note, 4.0, bars)
+        place = 1
+    for place, stage in enumerate(stages, place):  # noqa: B020 (goes on counting)
+        flag = "" if stage.status == "completed" else f" · {stage.status}"
+        start, end = stage.started_s or 0.0, _end(stage)
+        yield Row(f"{stage.kind}{flag}", stage.component, place * _ROW + 4, list(_bars(stage, start, end, axis)))
+
+
+def _bars(stage: StageRecord, start: float, end: float, axis: _Axis) -> Iterator[Bar]:
+    """Queue, transfer, load and model one after another; what remains of the stage's time it waited for input."""
+    cursor = start
+    for what in ("queue", "transfer", "load", "model"):
+        stop = min(cursor + (getattr(stage, f"{what}_s") or 0.0), end)
+        if stop > cursor:
+            yield axis.bar(what, cursor, stop, stage.component)
+            cursor = stop
+    if end > cursor:
+        yield axis.bar("other", cursor, end, stage.component)
+
+
+def _end(stage: StageRecord) -> float:
+    """When a stage was over; one that never ended counts as far as its own figures go."""
+    if stage.ended_s is not None:
+        return stage.ended_s
+    figures = (stage.queue_s, stage.transfer_s, stage.load_s, stage.model_s)
+    return (stage.started_s or 0.0) + sum(figure or 0.0 for figure in figures)
+
+
+def _exponent(value: float) -> int:
+    return int(f"{value:e}".rpartition("e")[2])

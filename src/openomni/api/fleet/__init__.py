@@ -1,0 +1,1 @@
+"""Who works: agents and what each offers."""

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count, Max, Q
+from django.utils import timezone
+from ninja import Field, Query, Router, Schema, Status
+
+from ...components.kinds import KINDS
+from ...errors import nearest
+from .. import bus_access
+from ..accounts.models import Scope
+from ..auth import AuthedRequest, allow
+from ..conversations import queueing
+from ..errors import Refusal, bad_request, conflict, not_found
+from ..paging import Page, Paging, page
+from . import draining
+from .models import Agent, Offer, alive_since
+
+router = Router(tags=["fleet"])
+READERS = allow(Scope.AGENT, Scope.VIEWER)
+
+
+class OfferedComponent(Schema):
+    """A component that an agent offers; `schema` is the JSON Schema of its parameters."""
+
+    kind: str
+    name: str = Field(min_length=1, max_length=200)
+    version: str = Field("", max_length=80)
+    package: str = Field("", max_length=200)
+    # Pydantic's models have a method `schema`, so the field is called otherwise here.
+    parameters: dict[str, Any] = Field({}, validation_alias="schema", serialization_alias="schema")
+    description: str = ""
+    streaming: bool = False
+    slots: int = Field(1, ge=0)
+
+
+class Registration(Schema):
+    """An agent as it describes itself. `public_key` is its user key on the bus; its seed stays with the agent."""
+
+    name: str = Field(min_length=1, max_length=200)
+    public_key: str
+    machine: dict[str, Any] = {}
+    accelerators: list[Any] = []
+    components: list[OfferedComponent] = []
+    roles: list[str] = []
+    slots: int = Field(1, ge=0)
+    version: str = Field("", max_length=40)
+
+
+class KeyOnly(Schema):
+    public_key: str
+
+
+class BusCredentials(Schema):
+    jwt: str
+    expires_at: float = Field(description="Unix time")
+    inbox_prefix: str
+
+
+class BusAccess(BusCredentials):
+    urls: list[str]
+
+
+class Registered(Schema):
+    agent_id: str
+    project: str
+    bus: BusAccess
+
+
+class AgentOut(Schema):
+    id: str
+    name: str
+    alive: bool
+    draining: bool
+    health: str
+    roles: list[str]
+    slots: int
+    busy: int
+    sessions: int
+    version: str
+    machine: dict[str, Any]
+    accelerators: list[Any]
+    components: list[OfferedComponent] = Field(validation_alias="offers")
+    registered_at: datetime
+    last_seen: datetime | None
+
+
+class ComponentOut(Schema):
+    """A component that some agent of the project registered, and how many live agents offer it now."""
+
+    kind: str
+    name: str
+    version: str
+    package: str
+    description: str
+    parameters: dict[str, Any] = Field(validation_alias="schema", serialization_alias="schema")
+    streaming: bool
+    agents: int
+
+
+@router.post("/agents", auth=allow(Scope.AGENT), response=Registered, summary="Register an agent")
+def register(request: AuthedRequest, payload: Registration) -> dict[str, Any]:
+    """Known by its name in the project: registering again updates it and replaces what it offers."""
+    _need_bus()
+    for component in payload.components:
+        if component.kind not in KINDS:
+            bad_request(f"{component.kind}:{component.name}: unknown kind; {nearest(component.kind, KINDS)}")
+    described = payload.dict(include={"machine", "accelerators", "roles", "slots", "version"})
+    now = timezone.now()
+    with transaction.atomic():
+        agent, _ = Agent.objects.update_or_create(
+            project_id=request.auth.project_id,
+            name=payload.name,
+            defaults={**described, "registered_at": now, "last_seen": now, "draining": False, "health": ""},
+        )
+        # Checked before anything is kept: a malformed key must not leave an agent behind.
+        credentials = bus_access.for_agent(request, agent.pk, payload.public_key)
+        _offer(agent, payload.components)
+    if "host" in payload.roles:
+        queueing.open_queue(agent.project_id)
+    return {
+        "agent_id": agent.pk,
+        "project": agent.project_id,
+        "bus": {**_plain(credentials), "urls": bus_access.urls(request)},
+    }
+
+
+def _offer(agent: Agent, components: list[OfferedComponent]) -> None:
+    offers = {
+        (each.kind, each.name): Offer(project_id=agent.project_id, agent=agent, schema=each.parameters, **fields)
+        for each in components
+        for fields in [each.dict(exclude={"parameters"})]
+    }
+    agent.offers.all().delete()
+    Offer.objects.bulk_create(offers.values())
+
+
+@router.post(
+    "/agents/{agent_id}/credentials", auth=allow(Scope.AGENT), response=BusCredentials, summary="Renew bus credentials"
+)
+def renew(request: AuthedRequest, agent_id: str, payload: KeyOnly) -> dict[str, Any]:
+    _need_bus()
+    return _plain(bus_access.for_agent(request, _find(request, agent_id).pk, payload.public_key))
+
+
+@router.get("/agents", auth=READERS, response=Page[AgentOut], by_alias=True, summary="The project's agents")
+def list_agents(request: AuthedRequest, paging: Query[Paging], alive: bool | None = None) -> dict[str, Any]:
+    rows = Agent.objects.scoped(request).prefetch_related("offers")
+    if alive is not None:
+        seen = Q(last_seen__gt=alive_since())
+        rows = rows.filter(seen) if alive else rows.exclude(seen)
+    return page(rows, paging, "name")
+
+
+@router.get("/agents/{agent_id}", auth=READERS, response=AgentOut, by_alias=True, summary="One agent")
+def get_agent(request: AuthedRequest, agent_id: str) -> Agent:
+    return _find(request, agent_id)
+
+
+@router.delete("/agents/{agent_id}", auth=allow(Scope.RESEARCHER), response={204: None}, summary="Forget an agent")
+def forget(request: AuthedRequest, agent_id: str) -> Any:
+    agent = _find(request, agent_id)
+    if agent.alive:
+        conflict(f"{agent.name} is alive; drain it first: POST /api/v1/agents/{agent_id}/drain")
+    agent.delete()
+    return Status(204, None)
+
+
+@router.post(
+    "/agents/{agent_id}/drain",
+    auth=allow(Scope.RESEARCHER),
+    response={202: AgentOut},
+    by_alias=True,
+    summary="Drain an agent",
+)
+def drain(request: AuthedRequest, agent_id: str) -> Any:
+    """Asks the agent to take no new work, finish what it has, and stop."""
+    _need_bus()
+    agent = _find(request, agent_id)
+    draining.drain(agent)
+    return Status(202, agent)
+
+
+@router.get(
+    "/components",
+    auth=allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER),
+    response=Page[ComponentOut],
+    by_alias=True,
+    summary="What agents offer",
+)
+def list_components(request: AuthedRequest, kind: str = "") -> dict[str, Any]:
+    """What the project's agents registered, the newest registration of each."""
+    rows = Offer.objects.scoped(request)
+    if kind:
+        if kind not in KINDS:
+            bad_request(f"unknown kind {kind!r}; {nearest(kind, KINDS)}")
+        rows = rows.filter(kind=kind)
+    counted = rows.values("kind", "name").annotate(
+        newest=Max("pk"), agents=Count("pk", filter=Q(agent__last_seen__gt=alive_since()))
+    )
+    agents = {row["newest"]: row["agents"] for row in counted}
+    found = list(Offer.objects.filter(pk__in=agents).order_by("kind", "name"))
+    for offer in found:
+        offer.agents = agents[offer.pk]  # type: ignore[attr-defined]
+    return {"items": found, "next": None}
+
+
+def _find(request: AuthedRequest, agent_id: str) -> Agent:
+    rows = Agent.objects.scoped(request).prefetch_related("offers")
+    agent = rows.filter(pk=agent_id).first()
+    if agent is None:
+        not_found("agent", agent_id)
+    return agent
+
+
+def _need_bus() -> None:
+    if not settings.BUS_URL:
+        raise Refusal(503, "this server runs without a bus; start it with `openomni up` or give it OPENOMNI_BUS_URL")
+
+
+def _plain(credentials: Any) -> dict[str, Any]:
+    return {"jwt": credentials.jwt, "expires_at": credentials.expires_at, "inbox_prefix": credentials.inbox_prefix}

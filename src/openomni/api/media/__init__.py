@@ -1,0 +1,1 @@
+"""Recordings: their rows, and their bytes over HTTP."""

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from ..evidence_admin import EvidenceAdmin, values_filter
+from ..project_admin import ProjectFilter, display
+from .models import Recording
+from .players import player
+from .rest import RecordingOut
+
+
+@admin.register(Recording)
+class RecordingAdmin(EvidenceAdmin):
+    list_display = ("short_id", "listen", "kind", "status", "length", "size", "device", "session", "created_at")
+    list_filter = (ProjectFilter, "kind", "status", values_filter("device", "device"), "created_at")
+    search_fields = ("id", "session__id", "turn_id", "source")
+    list_select_related = ("session",)
+    records_name = "recordings"
+    fields = (
+        *("listen", "kind", "media_type", "status", "length", "size", "rate", "samples"),
+        *("session", "turn_id", "site", "device", "source", "sha256", "started_at", "completed_at", "created_at"),
+        "project",
+    )
+    readonly_fields = fields
+
+    def record(self, row: Recording) -> dict[str, Any]:
+        return RecordingOut.from_orm(row).model_dump()
+
+    @display(description="media")
+    def listen(self, recording: Recording) -> SafeString:
+        return player(recording)
+
+    @display(description="seconds")
+    def length(self, recording: Recording) -> str:
+        return "" if recording.seconds is None else f"{recording.seconds:.1f}"
+
+    @display(description="received", ordering="received")
+    def size(self, recording: Recording) -> str:
+        return f"{recording.received / 1024:,.0f} KiB"

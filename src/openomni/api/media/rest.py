@@ -1,0 +1,245 @@
+"""Recordings over HTTP: uploaded in resumable parts, served in ranges, to nobody but their project."""
+
+from __future__ import annotations
+
+import wave
+from typing import Annotated, Any, Literal
+
+from django.core.exceptions import RequestDataTooBig
+from django.db import transaction
+from django.http import HttpResponseBase
+from django.utils import timezone
+from ninja import Field, Path, Query, Router, Schema
+from pydantic import AfterValidator
+
+from ...storage import ChecksumMismatch, NotStored, OffsetMismatch, StorageError, StorageFull
+from ..accounts.models import Scope
+from ..auth import AuthedRequest, Caller, allow
+from ..conversations import snapshots
+from ..errors import Refusal, conflict, not_found
+from ..paging import Page, Paging, page
+from .models import Recording, storage, takes
+from .ranges import serve
+
+router = Router(tags=["recordings"])
+WRITERS = allow(Scope.DEVICE, Scope.AGENT, Scope.RESEARCHER)
+READERS = allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER)
+Id = Annotated[str, Path(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
+
+
+def _media_type(text: str) -> str:
+    name = text.partition(";")[0].strip().lower()
+    if not takes(name):
+        raise ValueError(f"{text!r} is not taken here; recordings are audio/…, video/…, image/jpeg or image/png")
+    return name
+
+
+class RecordingIn(Schema):
+    """What a recording is, as far as its maker knows when it begins. `started_at` is Unix time."""
+
+    kind: Literal["audio", "video", "reply"] = "audio"
+    media_type: Annotated[str, AfterValidator(_media_type)] = "audio/wav"
+    rate: int | None = Field(None, gt=0, description="samples a second")
+    samples: int | None = Field(None, ge=0)
+    started_at: float | None = None
+    session_id: str = Field("", pattern=r"^[0-9A-Za-z_-]{0,64}$")
+    turn_id: str = Field("", max_length=64)
+    site: str = Field("", max_length=40)
+    device: str = Field("", max_length=40)
+    source: str = Field("", max_length=2000)
+
+
+class RecordingOut(Schema):
+    """A recording; `received` bytes of it are on disk, `samples` are known so far. `started_at` is Unix time."""
+
+    recording_id: str = Field(alias="pk")
+    kind: str
+    media_type: str
+    session_id: str | None
+    turn_id: str
+    site: str
+    device: str
+    source: str
+    rate: int | None
+    samples: int | None
+    seconds: float | None
+    received: int
+    status: str
+    sha256: str
+    started_at: float | None
+
+    @staticmethod
+    def resolve_started_at(row: Recording) -> float | None:
+        return row.started_at.timestamp() if row.started_at else None
+
+
+class Received(Schema):
+    """Bytes that are on disk now and will stay."""
+
+    received: int
+
+
+class Completion(Schema):
+    """What the maker knows of all bytes together."""
+
+    sha256: str = Field(pattern=r"^[0-9a-fA-F]{64}$")
+    size: int = Field(ge=0)
+    samples: int | None = Field(None, ge=0)
+
+
+class RecordingFilter(Schema):
+    session: str = ""
+    turn: str = ""
+    device: str = ""
+    kind: str = ""
+    status: str = ""
+
+
+@router.get("/recordings", auth=READERS, response=Page[RecordingOut])
+def list_recordings(request: AuthedRequest, paging: Query[Paging], wanted: Query[RecordingFilter]) -> Any:
+    """Recordings, newest first."""
+    names = {"session": "session_id", "turn": "turn_id"}
+    chosen = {names.get(name, name): value for name, value in wanted.dict().items() if value}
+    return page(Recording.objects.scoped(request).filter(**chosen), paging)
+
+
+@router.put("/recordings/{recording_id}", auth=WRITERS, response=RecordingOut)
+def create(request: AuthedRequest, recording_id: Id, payload: RecordingIn) -> Any:
+    """Says what is coming, under an id of the caller's making. Saying it again changes nothing."""
+    with transaction.atomic():
+        rows = Recording.objects.select_for_update()
+        row, _ = rows.get_or_create(id=recording_id, defaults={"project_id": request.auth.project_id})
+        if row.project_id != request.auth.project_id:
+            conflict(f"the id {recording_id} is taken; record under a new one")
+        device = request.auth.device or payload.device
+        _check_device(row, request.auth)
+        if row.key and (row.kind, row.media_type) != (payload.kind, payload.media_type):
+            conflict(f"{recording_id} is {row.kind} of type {row.media_type} already; record under a new id")
+        row.kind, row.media_type = payload.kind, payload.media_type
+        row.device, row.site = row.device or device, row.site or request.auth.site or payload.site
+        row.rate, row.turn_id = row.rate or payload.rate, row.turn_id or payload.turn_id
+        row.source = row.source or payload.source
+        row.samples = row.samples if payload.samples is None else payload.samples
+        row.started_at = row.started_at or snapshots.moment(payload.started_at)
+        if payload.session_id and row.session_id is None:
+            row.session = _session(request.auth, payload.session_id)
+        row.key = row.key or row.place()
+        row.save()
+    return row
+
+
+@router.patch("/recordings/{recording_id}", auth=WRITERS, response=Received)
+def append(
+    request: AuthedRequest,
+    recording_id: Id,
+    offset: Annotated[int, Query(ge=0)],
+    samples: Annotated[int | None, Query(ge=0, description="samples that the bytes so far hold")] = None,
+) -> Any:
+    """Adds the body at `offset`; the answer comes when it is safe on disk. 409 with `received`: go on from there."""
+    row = _mine(request, recording_id)
+    try:
+        body = request.body
+    except RequestDataTooBig:
+        raise Refusal(413, "this part is too big; upload at most 16 MiB at a time") from None
+    if not row.key:
+        conflict(f"say what {recording_id} is first: PUT /api/v1/recordings/{recording_id}")
+    received = _stored(lambda: storage().write(row.key, offset, body))
+    row.samples, row.rate = _measured(row, samples)
+    # Of two parts whose answers overtake each other, the longer tells the truth.
+    Recording.objects.filter(pk=row.pk, received__lte=received).exclude(status=Recording.Status.COMPLETE).update(
+        received=received, status=Recording.Status.RECEIVING, samples=row.samples, rate=row.rate
+    )
+    return {"received": received}
+
+
+@router.post("/recordings/{recording_id}/complete", auth=WRITERS, response=RecordingOut)
+def complete(request: AuthedRequest, recording_id: Id, payload: Completion) -> Any:
+    """Seals the recording when its bytes are the promised ones: only then may its maker forget them.
+
+    422: they are not, and were dropped; upload them again from 0. 409 with `received`: some are missing.
+    """
+    row = _mine(request, recording_id)
+    if not row.key:
+        conflict(f"nothing of {recording_id} has come yet", received=0)
+    try:
+        _stored(lambda: storage().finish(row.key, payload.sha256, payload.size))
+    except Refusal as refusal:
+        if refusal.status_code == 422:
+            Recording.objects.filter(pk=row.pk).update(received=0)
+        raise
+    row.status, row.received, row.sha256 = Recording.Status.COMPLETE, payload.size, payload.sha256.lower()
+    row.completed_at = row.completed_at or timezone.now()
+    row.samples, row.rate = _measured(row, payload.samples)
+    row.save(update_fields=["status", "received", "sha256", "completed_at", "samples", "rate"])
+    return row
+
+
+@router.get("/recordings/{recording_id}", auth=READERS, response=RecordingOut)
+def show(request: AuthedRequest, recording_id: Id) -> Any:
+    """What is known of a recording, and how many of its bytes are here: where an upload goes on."""
+    row = _find(request, recording_id)
+    row.received = storage().size(row.key) if row.key else 0
+    return row
+
+
+@router.api_operation(["GET", "HEAD"], "/recordings/{recording_id}/content", auth=READERS, url_name="content")
+def content(request: AuthedRequest, recording_id: Id) -> HttpResponseBase:
+    """The bytes, whole or a range; of a recording still under way, those that are here."""
+    row = _find(request, recording_id)
+    if not row.key:
+        raise Refusal(404, f"nothing of recording {recording_id} has come yet")
+    return serve(request, _stored(lambda: storage().open(row.key)), row)
+
+
+def _find(request: AuthedRequest, recording_id: str) -> Recording:
+    row: Recording | None = Recording.objects.scoped(request).filter(pk=recording_id).first()
+    return row or not_found("recording", recording_id)
+
+
+def _mine(request: AuthedRequest, recording_id: str) -> Recording:
+    row = _find(request, recording_id)
+    _check_device(row, request.auth)
+    return row
+
+
+def _check_device(row: Recording, caller: Caller) -> None:
+    if caller.device and row.device not in ("", caller.device):
+        raise Refusal(403, f"recording {row.pk} is of device {row.device!r}, and this token is for {caller.device!r}")
+
+
+def _session(caller: Caller, session_id: str) -> Any:
+    try:
+        return snapshots.placeholder(caller.project_id, session_id)
+    except snapshots.Refused:
+        conflict(f"the session id {session_id} is taken; make a new one")
+
+
+def _stored(act: Any) -> Any:
+    """What the storage says, as an answer."""
+    try:
+        return act()
+    except OffsetMismatch as error:
+        raise Refusal(409, str(error), received=error.received) from None
+    except ChecksumMismatch as error:
+        raise Refusal(422, str(error), received=0) from None
+    except NotStored as error:
+        raise Refusal(404, str(error)) from None
+    except StorageFull as error:
+        raise Refusal(507, str(error)) from None
+    except StorageError as error:
+        raise Refusal(409, str(error)) from None
+
+
+def _measured(row: Recording, told: int | None) -> tuple[int | None, int | None]:
+    """Samples so far and the rate: as told, or as the head of a WAV file says (one that is still being captured
+    leaves its length open). Compressed sound is not decoded for it."""
+    known = row.samples if told is None else told, row.rate
+    if told is not None or not row.media_type.endswith("wav"):
+        return known
+    try:
+        with storage().open(row.key) as file, wave.open(file) as sound:
+            begins = file.tell()
+            here = file.seek(0, 2) - begins
+            return min(sound.getnframes(), here // (sound.getsampwidth() * sound.getnchannels())), sound.getframerate()
+    except (wave.Error, EOFError):
+        return known

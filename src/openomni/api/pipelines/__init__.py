@@ -1,0 +1,1 @@
+"""What runs: pipelines and every version of them."""

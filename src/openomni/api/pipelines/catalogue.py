@@ -1,0 +1,101 @@
+"""Which pipelines a project has, and what each needs: its own ones, and those that come with OpenOmni."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from django.db.models import QuerySet
+
+from ...components import registry
+from ...pipeline import spec as pipeline_spec
+from ..errors import not_found
+from ..fleet.models import Agent, Offer, alive_since
+from .models import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A pipeline by name, as it is stored. `version` is its number in the project; a built-in one has none."""
+
+    name: str
+    description: str
+    hash: str
+    spec: dict[str, Any]
+    version: int | None = None
+    text: str = ""
+
+    @property
+    def pipeline(self) -> pipeline_spec.Pipeline:
+        """Raises `PipelineError` for what an older version stored and this one can't read."""
+        return pipeline_spec.parse(self.spec, self.name)
+
+
+@cache
+def builtin() -> Mapping[str, Found]:
+    return {
+        name: Found(name, pipeline.description, pipeline.hash, pipeline.normalised())
+        for name, pipeline in pipeline_spec.builtin().items()
+    }
+
+
+def everything(project_id: str) -> list[Found]:
+    """All pipelines of the project by name, the built-in ones included."""
+    found = {**builtin(), **{row.name: _found(row) for row in _own(project_id)}}
+    return [found[name] for name in sorted(found)]
+
+
+def find(project_id: str, name: str) -> Found:
+    """Raises `Refusal` (404) with the nearest name."""
+    row = _own(project_id).filter(name=name).first()
+    if row is None and name not in builtin():
+        not_found("pipeline", name, [found.name for found in everything(project_id)])
+    return _found(row) if row else builtin()[name]
+
+
+def _own(project_id: str) -> QuerySet[Pipeline]:
+    rows: QuerySet[Pipeline] = Pipeline.objects.filter(project_id=project_id, current__isnull=False)
+    return rows.select_related("current")
+
+
+def _found(row: Pipeline) -> Found:
+    version = row.current
+    assert version is not None
+    return Found(row.name, row.description, version.hash, version.spec, version.number, version.text)
+
+
+def schemas(project_id: str) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """(kind, component) → JSON Schema: as the project's agents registered it last, else as it is installed here."""
+    known = dict(_installed())
+    offers = Offer.objects.filter(project_id=project_id).order_by("agent__registered_at")
+    known.update({(kind, name): schema for kind, name, schema in offers.values_list("kind", "name", "schema")})
+    return known
+
+
+@cache
+def _installed() -> dict[tuple[str, str], Mapping[str, Any]]:
+    return {key: info.schema for key, info in registry.registered().items()}
+
+
+def missing(project_id: str, pipeline: pipeline_spec.Pipeline) -> list[tuple[str, str]]:
+    """What the pipeline needs and no live agent of the project offers."""
+    live = Offer.objects.filter(
+        project_id=project_id, agent__last_seen__gt=alive_since(), agent__draining=False
+    ).values_list("kind", "name")
+    offered = set(live)
+    return [need for need in dict.fromkeys(pipeline.needs) if need not in offered]
+
+
+def unplaced(project_id: str, pipeline: pipeline_spec.Pipeline, known: Mapping[tuple[str, str], Any]) -> list[str]:
+    """A line for each thing that no live agent offers, with what to start; what is unknown, `check` says."""
+    lines = [
+        f"no live agent offers {kind}:{name}; start one: openomni agent --offer {kind}:{name}"
+        for kind, name in missing(project_id, pipeline)
+        if (kind, name) in known
+    ]
+    alive = Agent.objects.filter(project_id=project_id, last_seen__gt=alive_since(), draining=False)
+    if not any("host" in roles for roles in alive.values_list("roles", flat=True)):
+        lines.append("no live agent hosts sessions; start one: openomni agent --offer host")
+    return lines

@@ -1,0 +1,1 @@
+"""Where and with whom: sites, devices, participants and their consent."""

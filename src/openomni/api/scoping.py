@@ -1,0 +1,54 @@
+"""Whose data it is: the one place where rows are kept to the project of whoever asks.
+
+Every model below a project derives from `ProjectOwned`; REST reads through `Model.objects.scoped(request)` and the
+admin through `Model.objects.of_user(user)`. Nothing else filters by project.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.http import HttpRequest
+
+if TYPE_CHECKING:
+    from .accounts.models import User
+
+Owned = TypeVar("Owned", bound=models.Model, covariant=True)
+
+
+class ProjectQuerySet(models.QuerySet[Owned]):
+    """Rows that know whose they are."""
+
+    def scoped(self, request: HttpRequest) -> Self:
+        """The rows of the project that the caller of a REST endpoint acts in; see `auth.Caller`."""
+        return self.filter(project_id=request.auth.project_id)  # type: ignore[attr-defined]
+
+    def of_user(self, user: User | AnonymousUser) -> Self:
+        """The rows of all projects that a signed-in person belongs to; a superuser sees every project."""
+        if user.is_superuser:
+            return self
+        return self.filter(project__membership__user_id=user.pk)
+
+
+class ProjectOwned(models.Model):
+    """A row of one project."""
+
+    project = models.ForeignKey("accounts.Project", on_delete=models.CASCADE)
+
+    objects = ProjectQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def clean(self) -> None:
+        """What a row points at is of its own project."""
+        super().clean()
+        if not self.project_id:
+            return  # a row of an inline form; it gets its parent's project when that is saved
+        for field in self._meta.concrete_fields:
+            target = getattr(self, field.name) if isinstance(field, models.ForeignKey) else None
+            if isinstance(target, ProjectOwned) and target.project_id != self.project_id:
+                raise ValidationError(f"the {field.verbose_name} is of another project")

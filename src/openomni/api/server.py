@@ -1,0 +1,61 @@
+"""Serves the API: one process, uvicorn, with the threads that listen to the bus."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+import uvicorn
+
+from ..errors import OpenOmniError
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that is ours; port 0 takes a free one. Raises `OpenOmniError` with the mend."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            raise OpenOmniError(f"port {port} on {host} is taken; choose another with --port") from None
+        raise OpenOmniError(f"can't listen on {host} port {port} ({error}); check --host and --port") from None
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, that says when it serves."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and not self.should_exit:
+            self._ready()
+
+
+def serve(listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Serves until SIGTERM or SIGINT; `ready` is called once requests are answered. Django must be set up."""
+    # uvicorn stops in order and then raises the signal again, which would end the process as if it were killed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    from .asgi import application
+
+    config = uvicorn.Config(
+        application,
+        lifespan="on",
+        proxy_headers=False,  # `proxy.TrustedProxy` does it, the host included
+        server_header=False,
+        date_header=True,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=5,
+        ws="none",
+    )
+    _Server(config, ready).run(sockets=[listener])

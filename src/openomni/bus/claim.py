@@ -1,0 +1,184 @@
+"""A claimed turn: ours until it is settled, and nobody else's, also when the bus forgets that it gave it to us.
+
+A server that is killed loses what it delivered in its last tenth of a second, and hands those turns out again. So the
+holder of a claim answers on a subject of its own, and whoever is given a turn asks there first: if the holder lives,
+it gets the new delivery, and the turn is run once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+
+import msgspec
+from nats.aio.msg import Msg
+
+from .. import clock
+from . import subjects
+from .connection import Bus, BusError, Denied, NoAnswer
+from .dead import DeadLetter
+from .subscription import Subscription
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 60.0
+"""Seconds for which a finished claim tries to be acknowledged while the bus is away."""
+HOLDER = 1.0
+"""Seconds that a holder has to say that it lives."""
+
+
+class TurnWork(msgspec.Struct, kw_only=True):
+    """A turn to run from a recording: from `start` to `end` seconds in it (`end` < 0: to its end).
+
+    With `segment` the utterances are found first and each becomes a work of its own. `history` are the messages before
+    it; `then` the turns of the session that follow, enqueued with their history when this one is done.
+    """
+
+    turn_id: str
+    session_id: str
+    index: int = 0
+    project: str
+    pipeline: str
+    pipeline_hash: str
+    spec: dict[str, Any]
+    recording: str
+    start: float = 0.0
+    end: float = -1.0
+    segment: bool = False
+    history: list[dict[str, Any]] = []
+    then: list[dict[str, Any]] = []
+    ready_at: float = 0.0
+    """Unix time at which it could have been claimed."""
+    options: dict[str, Any] = {}
+
+
+class Claim:
+    """A turn that is ours until it is settled by `done`, `fail` or `release`. As a context manager it is released on
+    the way out if nobody settled it."""
+
+    def __init__(
+        self, bus: Bus, message: Msg, work: TurnWork, max_attempts: int, recall: Callable[[], Awaitable[None]]
+    ) -> None:
+        self.work = work
+        self.attempt: int = message.metadata.num_delivered or 1
+        self.sequence: int = message.metadata.sequence.stream
+        self.claimed = clock.now()
+        self._bus = bus
+        self._content = message.data
+        self._verdict_on = message.reply
+        self._max_attempts = max_attempts
+        self._recall = recall
+        self._settled = False
+        self._beating: asyncio.Task[None] | None = None
+        self._questions: Subscription | None = None
+
+    @classmethod
+    async def take(
+        cls,
+        bus: Bus,
+        message: Msg,
+        work: TurnWork,
+        *,
+        beat: float,
+        max_attempts: int,
+        recall: Callable[[], Awaitable[None]],
+    ) -> Claim | None:
+        """None when an agent that lives holds this turn; it then goes on with this delivery."""
+        claim = cls(bus, message, work, max_attempts, recall)
+        subject = subjects.claim(work.project, claim.sequence)
+        try:
+            await bus.request(subject, message.reply.encode(), HOLDER)
+        except NoAnswer:
+            claim._questions = await bus.subscribe(subject, claim._still_mine)
+            claim._beating = asyncio.create_task(claim._beat(beat), name=f"claim {work.turn_id}")
+            return claim
+        log.info("turn %s was handed out again, but its agent lives; left to it", work.turn_id)
+        return None
+
+    @property
+    def last(self) -> bool:
+        """Whether a failure now is final."""
+        return self.attempt >= self._max_attempts
+
+    async def done(self) -> None:
+        """It is run and recorded; nobody gets it again."""
+        await self._settle(b"+ACK")
+
+    async def fail(self, reason: str, *, retry: bool = True, delay: float = 1.0) -> bool:
+        """It failed: again in `delay` seconds (doubled with each attempt), or, after the last one, to the dead.
+        Returns whether it will be tried again. `retry=False`: trying again can't help."""
+        if retry and not self.last:
+            pause = delay * 2 ** (self.attempt - 1)
+            await self._settle(b"-NAK " + json.dumps({"delay": int(pause * 1e9)}).encode())
+            return True
+        await self.bury(reason)
+        return False
+
+    async def release(self) -> None:
+        """Gives it back at once, for another agent."""
+        await self._settle(b"-NAK")
+
+    async def bury(self, reason: str) -> None:
+        """Moves it to the dead: copied there first, only then taken from the queue."""
+        letter = DeadLetter(
+            kind="turn", key=self.work.turn_id, reason=reason, attempts=min(self.attempt, self._max_attempts),
+            at=time.time(), content=msgspec.Raw(self._content),
+        )  # fmt: skip
+        subject, key = subjects.dead(self.work.project), f"{self.work.turn_id}-{self.sequence}"
+        await self._patiently(lambda: self._bus.store(subject, msgspec.json.encode(letter), key))
+        log.error("turn %s failed for good after %d attempts: %s", self.work.turn_id, letter.attempts, reason)
+        await self._settle(b"+TERM")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if not self._settled:
+            await self.release()
+
+    async def _settle(self, verdict: bytes) -> None:
+        if self._settled:
+            raise RuntimeError(f"the claim of turn {self.work.turn_id} was settled before")
+        self._settled = True
+        try:
+            # As a request: JetStream confirms that it has the verdict. It is silent about what it forgot to have
+            # delivered; that comes again when somebody pulls.
+            await self._patiently(lambda: self._bus.request(self._verdict_on, verdict), self._recall)
+        finally:
+            if self._beating:
+                self._beating.cancel()
+            if self._questions:
+                await self._questions.aclose()
+
+    async def _patiently(
+        self, ask: Callable[[], Awaitable[object]], otherwise: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        deadline = clock.now() + PATIENCE
+        while True:
+            try:
+                await ask()
+                return
+            except Denied:
+                raise
+            except BusError as error:
+                if clock.now() > deadline:
+                    raise BusError(f"turn {self.work.turn_id} could not be settled: {error}") from None
+                await (otherwise() if otherwise else asyncio.sleep(0.1))
+
+    async def _still_mine(self, question: Msg) -> None:
+        delivery = question.data.decode(errors="replace")
+        prefix = f"$JS.ACK.{subjects.WORK}.{subjects.work_consumer(self.work.project)}."
+        if delivery.startswith(prefix):
+            self._verdict_on = delivery
+            await self._bus.publish(delivery, b"+WPI")
+            await self._bus.respond(question, b"mine")
+
+    async def _beat(self, every: float) -> None:
+        while True:
+            await asyncio.sleep(every)
+            if self._bus.connected.is_set():
+                await self._bus.publish(self._verdict_on, b"+WPI")

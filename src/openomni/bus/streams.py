@@ -1,0 +1,109 @@
+"""The durable streams: RECORDS for the API's writer, WORK as the queue of turns, DEAD for what failed too often.
+
+Declared by a user of role `server`; declaring again changes only what differs, and nothing that is stored.
+"""
+
+from __future__ import annotations
+
+from nats.errors import Error as NatsError
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import NotFoundError
+
+from . import subjects
+from .connection import Bus, BusError
+
+ACK_WAIT = 10.0
+"""Seconds without a sign of life after which a claim is handed on."""
+WRITER_ACK_WAIT = 30.0
+"""Seconds after which the writer gets a record again that it did not acknowledge."""
+DEDUPE_WINDOW = 3600.0
+"""Seconds in which the same message id is stored once."""
+_ENDLESS = -1
+
+
+async def declare(bus: Bus, replicas: int = 1) -> None:
+    """Makes or updates the three streams. Records and work stay until they are acknowledged, however long."""
+    for name, subject, retention in (
+        (subjects.RECORDS, subjects.record("*"), RetentionPolicy.WORK_QUEUE),
+        (subjects.WORK, subjects.work("*"), RetentionPolicy.WORK_QUEUE),
+        (subjects.DEAD, subjects.dead("*"), RetentionPolicy.LIMITS),
+    ):
+        await _stream(
+            bus,
+            StreamConfig(
+                name=name,
+                subjects=[subject],
+                retention=retention,
+                storage=StorageType.FILE,
+                # A full disk must be an error for the writer, never a silent loss of the oldest.
+                discard=DiscardPolicy.NEW,
+                duplicate_window=DEDUPE_WINDOW,
+                num_replicas=replicas,
+            ),
+        )
+
+
+async def writer_consumer(bus: Bus, ack_wait: float = WRITER_ACK_WAIT) -> str:
+    """The single durable consumer of all records; what it does not acknowledge comes again after `ack_wait`."""
+    return await _consumer(
+        bus,
+        subjects.RECORDS,
+        ConsumerConfig(
+            durable_name=subjects.WRITER,
+            # Also keeps out what a pull of another stream was aimed at ours: that keeps the subject it came from.
+            filter_subject=subjects.record("*"),
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ack_wait,
+            max_deliver=_ENDLESS,
+            max_ack_pending=10_000,
+        ),
+    )
+
+
+async def work_consumer(bus: Bus, project: str, ack_wait: float = ACK_WAIT) -> str:
+    """The durable consumer that a project's agents claim from; needed before the first claim.
+
+    JetStream redelivers without bound here: `work.WorkQueue` counts the attempts, because a message that JetStream
+    itself gives up on is seen by nobody.
+    """
+    return await _consumer(
+        bus,
+        subjects.WORK,
+        ConsumerConfig(
+            durable_name=subjects.work_consumer(project),
+            filter_subject=subjects.work(project),
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ack_wait,
+            max_deliver=_ENDLESS,
+            max_ack_pending=10_000,
+            max_waiting=4096,
+        ),
+    )
+
+
+async def _stream(bus: Bus, config: StreamConfig) -> None:
+    jetstream = bus.jetstream
+    try:
+        try:
+            await jetstream.stream_info(str(config.name))
+        except NotFoundError:
+            await jetstream.add_stream(config)
+        else:
+            await jetstream.update_stream(config)
+    except (NatsError, TimeoutError) as error:
+        raise BusError(f"stream {config.name} could not be declared: {error}") from None
+
+
+async def _consumer(bus: Bus, stream: str, config: ConsumerConfig) -> str:
+    try:
+        await bus.jetstream.add_consumer(stream, config)
+    except (NatsError, TimeoutError) as error:
+        raise BusError(f"consumer {config.durable_name} of {stream} could not be made: {error}") from None
+    return str(config.durable_name)

@@ -1,0 +1,63 @@
+"""`openomni agent`: a worker that offers components and does tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..agent.machine import cores
+from ..errors import WrongUsage
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def agent(
+    server: Annotated[str, typer.Option(envvar="OPENOMNI_SERVER", help="The server's address.")] = "",
+    token: Annotated[str, typer.Option(envvar="OPENOMNI_TOKEN", help="A token with the scope `agent`.")] = "",
+    offer: Annotated[
+        str,
+        typer.Option(envvar="OPENOMNI_OFFER", help="Roles, kinds and components: host,stt:faster-whisper,llm; or all."),
+    ] = "all",
+    slots: Annotated[
+        int | None,
+        typer.Option(envvar="OPENOMNI_SLOTS", min=1, help="Stages and queued turns at a time; by default by cores."),
+    ] = None,
+    name: Annotated[
+        str, typer.Option(envvar="OPENOMNI_AGENT_NAME", help="Its name in the project; made up once by default.")
+    ] = "",
+    data_dir: Annotated[
+        Path | None, typer.Option(envvar="OPENOMNI_AGENT_DIR", help="Where it keeps what it has yet to send.")
+    ] = None,
+    warm: Annotated[
+        list[str] | None,
+        typer.Option(help="A pipeline (name or file) to be ready for from the start; may be given several times."),
+    ] = None,
+    wait_for_server: Annotated[
+        float, typer.Option(min=0, help="Seconds that a server which does not answer is waited for at the start.")
+    ] = 3.0,
+    drain_timeout: Annotated[float, typer.Option(min=0, help="Seconds to finish what runs after SIGTERM.")] = 30.0,
+    ready_file: Annotated[Path | None, typer.Option(help="Written once it is warm and the fleet knows it.")] = None,
+) -> None:
+    """Work for a server until SIGTERM, which lets what runs finish first."""
+    if not server:
+        raise WrongUsage("an agent needs a server; give --server URL or set OPENOMNI_SERVER")
+    if not token:
+        raise WrongUsage("an agent needs a token; give --token or set OPENOMNI_TOKEN")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for quiet in ("httpx", "httpcore"):
+        logging.getLogger(quiet).setLevel(logging.WARNING)
+    # Several runtimes in one process: each would take all cores, and spin on them while it waits.
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+    from ..agent.worker import Settings, work
+
+    settings = Settings(server, token, offer, slots, name, data_dir, tuple(warm or ()), drain_timeout, ready_file,
+                        wait_for_server)  # fmt: skip
+    asyncio.run(work(settings))

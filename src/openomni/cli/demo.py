@@ -1,0 +1,126 @@
+"""`openomni demo`: a spoken question gets a spoken answer, through client, gateway, API, bus and agent."""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_module
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..client.listener.sources import check_has_sound
+from ..components import registry
+from ..errors import OpenOmniError, WrongUsage
+from ..pipeline import spec
+from .output import check_json, write_json
+from .pipelines import find, local_schemas
+from .processes import Child, children, run
+from .stack import Stack, running
+
+app = typer.Typer(add_completion=False)
+TURN_SECONDS = 120.0
+
+
+@app.command()
+def demo(
+    json: Annotated[Path | None, typer.Option("--json", help="Write the turn to this file.")] = None,
+    pipeline: Annotated[str, typer.Option(help="A built-in pipeline, or a YAML file.")] = "local",
+    question: Annotated[Path | None, typer.Option(help="Ask this recording instead of the bundled one.")] = None,
+    replies: Annotated[Path, typer.Option(help="Where the spoken replies go.")] = Path("openomni-replies"),
+) -> None:
+    """Ask the bundled spoken question through all parts, in a temporary folder."""
+    check_json(json)
+    if question is not None:
+        check_has_sound(question)
+    chosen = find(pipeline)
+    problems = spec.check(chosen, local_schemas(chosen))
+    if problems:
+        raise WrongUsage(problems[0])
+    _say_what_is_missing(chosen)
+    _pull_models(chosen)
+    with resources.as_file(resources.files(__package__) / "data" / "question.wav") as bundled:
+        result = run(_ask(chosen, _agent(chosen, pipeline), question or bundled, replies.absolute()))
+    write_json(json, result)
+    failed = [turn for turn in result["turns"] if turn["status"] != "completed"]
+    if failed or not result["turns"]:
+        raise OpenOmniError(failed[0]["reason"] if failed else "no speech was found in the question; try another file")
+
+
+def _say_what_is_missing(pipeline: spec.Pipeline) -> None:
+    for kind, component in pipeline.needs:
+        information = registry.find(kind, component)
+        if information.missing:
+            raise OpenOmniError(f"{kind}:{component} can't run here: {information.mend}")
+
+
+def _pull_models(pipeline: spec.Pipeline) -> None:
+    """Before anything starts, so that a download is seen, and not taken for a slow turn."""
+    from .models import pull_for
+
+    pull_for(pipeline)
+
+
+def _agent(pipeline: spec.Pipeline, named: str) -> list[str]:
+    """Options of an agent that offers just what the pipeline needs, whatever that is, and is warm for it."""
+    offer = ",".join(["host", *(f"{kind}:{component}" for kind, component in pipeline.needs)])
+    known = named in spec.builtin() or named.endswith((".yaml", ".yml"))
+    return ["--offer", offer, *(["--warm", named] if known else [])]
+
+
+async def _ask(pipeline: spec.Pipeline, agent: list[str], question: Path, replies: Path) -> dict[str, Any]:
+    _progress("starting gateway, API, bus and agent")
+    async with running(agent) as stack:
+        await _know(stack, pipeline)
+        ready, answer = stack.folder / "responder.ready", stack.folder / "turns.json"
+        responder = stack.child(
+            "responder", "respond", "--sink", f"dir:{stack.folder / 'played'}", "--ready-file", str(ready)
+        )
+        listener = stack.child(
+            "listener", "listen", "--source", f"file:{question}", "--pipeline", pipeline.name, "--pace", "realtime",
+            "--wait", "--json", str(answer), "--replies", str(replies), "--spool", str(stack.folder / "spool"),
+        )  # fmt: skip
+        async with children(responder):
+            await stack.server.warm()
+            await stack.until(ready, responder)
+            _progress(f"asking: {question.name}, at real-time pace")
+            async with children(listener):
+                await _ended(listener)
+        result: dict[str, Any] = json_module.loads(answer.read_text())
+        _show(result)
+        _progress("stopping everything")
+        return result
+
+
+async def _ended(listener: Child) -> None:
+    assert listener.process is not None
+    try:
+        async with asyncio.timeout(TURN_SECONDS):
+            code = await listener.process.wait()
+    except TimeoutError:
+        raise OpenOmniError(f"no answer within {TURN_SECONDS:.0f} s; see openomni doctor") from None
+    if code != 0:
+        raise OpenOmniError(listener.last_words(code))
+
+
+async def _know(stack: Stack, pipeline: spec.Pipeline) -> None:
+    """A pipeline from a file is made known to the server; a built-in one is."""
+    if pipeline.name in spec.builtin() and spec.builtin()[pipeline.name].hash == pipeline.hash:
+        return
+    await stack.put_pipeline(pipeline.normalised())
+
+
+def _show(result: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    from .timeline import render
+
+    console = Console()
+    for turn in result["turns"]:
+        console.print(render(turn))
+
+
+def _progress(what: str) -> None:
+    print(f"· {what} …", file=sys.stderr, flush=True)

@@ -1,0 +1,202 @@
+"""`openomni doctor`: what is slow, missing or misconfigured, and the mend."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import util
+from pathlib import Path
+from typing import Annotated, Literal
+
+import httpx
+import platformdirs
+import typer
+
+from .. import __version__
+from ..errors import OpenOmniError
+from .output import write_json
+
+app = typer.Typer(add_completion=False)
+
+GIB = 2**30
+EXTRAS = {
+    "agent": ("nats", "openai", "psutil"),
+    "api": ("django", "ninja", "starlette", "uvicorn"),
+    "local": ("faster_whisper", "xllamacpp", "piper", "onnxruntime"),
+    "listener": ("av", "soxr", "sounddevice"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `mend` is empty when all is well."""
+
+    what: str
+    state: Literal["well", "note", "fault"]
+    line: str
+    mend: str = ""
+
+
+@app.command()
+def doctor(
+    server: Annotated[str | None, typer.Option(envvar="OPENOMNI_SERVER", help="Look at this server too.")] = None,
+    token: Annotated[str | None, typer.Option(envvar="OPENOMNI_TOKEN", help="Token for that server.")] = None,
+    turns: Annotated[Path | None, typer.Option(help="A file that `--json` wrote: say what made it slow.")] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the findings to this file.")] = None,
+) -> None:
+    """Say what is slow, missing or misconfigured, and the mend."""
+    looks: list[Callable[[], Iterable[Finding]]] = [_machine, _installed, _bus, _sound, _models, _components]
+    if server:
+        looks.append(lambda: _server(server, token))
+    if turns:
+        looks.append(lambda: _slow_turns(turns))
+    findings = [finding for look in looks for finding in look()]
+    for finding in findings:
+        sign = {"well": "✓", "note": "·", "fault": "✗"}[finding.state]
+        print(f"{sign} {finding.what:<12} {finding.line}{f'; {finding.mend}' if finding.mend else ''}")
+    write_json(json, {"findings": [asdict(finding) for finding in findings]})
+    raise typer.Exit(1 if any(finding.state == "fault" for finding in findings) else 0)
+
+
+def _machine() -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("openomni", "well", f"{__version__} on Python {version}")
+    cores = os.cpu_count() or 1
+    if cores < 2:
+        yield Finding("processor", "note", "1 core", "the local pipeline wants two; run its agent on another machine")
+    else:
+        yield Finding("processor", "well", f"{cores} cores")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if memory < 2 * GIB:
+        yield Finding("memory", "note", f"{memory / GIB:.1f} GiB", "the local pipeline wants 2 GiB")
+    else:
+        yield Finding("memory", "well", f"{memory / GIB:.0f} GiB")
+    folder = Path(os.environ.get("OPENOMNI_DATA_DIR") or platformdirs.user_data_dir("openomni"))
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free < GIB:
+        yield Finding("disk", "fault", f"{free / GIB:.2f} GiB free at {existing}", "make room, or use --data-dir")
+    else:
+        yield Finding("disk", "well", f"{free / GIB:.0f} GiB free at {existing}")
+
+
+def _installed() -> Iterator[Finding]:
+    for extra, modules in EXTRAS.items():
+        missing = [module for module in modules if util.find_spec(module) is None]
+        if missing:
+            yield Finding(extra, "note", f"not installed ({missing[0]})", f"pip install 'openomni[{extra}]'")
+        else:
+            yield Finding(extra, "well", "installed")
+
+
+def _bus() -> Iterator[Finding]:
+    if util.find_spec("nats") is None:
+        return
+    from ..bus.server import binary
+
+    try:
+        yield Finding("bus", "well", str(binary().name))
+    except OpenOmniError as error:
+        line, _, mend = str(error).partition("; ")
+        yield Finding("bus", "note", line, mend)
+
+
+def _sound() -> Iterator[Finding]:
+    if util.find_spec("sounddevice") is None:
+        return
+    try:
+        import sounddevice
+
+        devices = list(sounddevice.query_devices())
+    except OSError:
+        yield Finding("sound", "note", "PortAudio is missing", "Debian, Ubuntu: apt install libportaudio2")
+        return
+    inputs = sum(device["max_input_channels"] > 0 for device in devices)
+    outputs = sum(device["max_output_channels"] > 0 for device in devices)
+    if inputs and outputs:
+        yield Finding("sound", "well", f"{inputs} microphones, {outputs} loudspeakers")
+        return
+    absent = " and no ".join(name for name, count in (("microphone", inputs), ("loudspeaker", outputs)) if not count)
+    yield Finding("sound", "note", f"no {absent}", "plug one in, or use files: --source file:PATH, --sink dir:PATH")
+
+
+def _models() -> Iterator[Finding]:
+    from .. import models
+
+    for model in models.load_catalogue():
+        if models.is_present(model):
+            yield Finding("model", "well", model.name)
+        else:
+            yield Finding("model", "note", f"{model.name} is not here yet", f"openomni models pull {model.name}")
+
+
+def _components() -> Iterator[Finding]:
+    from ..components import registry
+
+    for problem in registry.problems():
+        line, _, mend = problem.partition("; ")
+        yield Finding("component", "fault", line, mend)
+
+
+def _server(server: str, token: str | None) -> Iterator[Finding]:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        with httpx.Client(base_url=server, headers=headers, timeout=10) as client:
+            health = client.get("/healthz")
+            parts = health.json() if health.headers.get("content-type", "").startswith("application/json") else {}
+            for part, state in parts.items():
+                good = state in (True, "ok", "well")
+                yield Finding(part, "well" if good else "fault", str(state), "" if good else "see the server's log")
+            agents = client.get("/api/v1/agents")
+            if agents.is_error:
+                yield Finding("token", "fault", agents.json().get("error", f"refused with {agents.status_code}"))
+                return
+            alive = [agent for agent in agents.json()["items"] if agent.get("alive")]
+            if alive:
+                yield Finding("agents", "well", f"{len(alive)} alive: {', '.join(agent['name'] for agent in alive)}")
+            else:
+                yield Finding("agents", "fault", "none is alive", f"openomni agent --server {server} --token …")
+    except (httpx.HTTPError, ValueError) as error:
+        yield Finding("server", "fault", f"{server} does not answer ({error or type(error).__name__})", "is it up?")
+
+
+MENDS = {
+    "end_of_turn": "a shorter turn_taking.end_of_turn_silence ends turns sooner, and cuts more people off",
+    "queue": "the agent is busy: give it --slots, or start another one",
+    "transfer": "the stage runs on another machine: bring it nearer, or let the host offer it",
+    "load": "the model was not warm: start the agent with --warm PIPELINE",
+    "model": "the model itself: a smaller one, more threads, or a machine with an accelerator",
+    "aggregation": "the first clause came late: ask for shorter sentences in the instructions",
+    "playback": "the responder's buffer: a wired loudspeaker, a smaller buffer",
+    "residue": "nobody owns it: the machine was busy with something else",
+}
+
+
+def _slow_turns(path: Path) -> Iterator[Finding]:
+    """What the most time of each turn went to."""
+    import json
+
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise OpenOmniError(f"{path} can't be read as JSON ({error}); name a file that --json wrote") from None
+    for turn in content.get("turns", [content]):
+        spent: dict[tuple[str, str], float] = {}
+        for part in turn.get("parts", []):
+            key = (part["what"], part["stage"])
+            spent[key] = spent.get(key, 0.0) + part["end_s"] - part["start_s"]
+        name = f"turn {str(turn.get('turn_id', '?'))[:8]}"
+        if not spent:
+            yield Finding("turn", "note", f"{name} has no timeline: {turn.get('reason') or 'no reply was heard'}")
+            continue
+        (what, stage), seconds = max(spent.items(), key=lambda item: item[1])
+        share = seconds / sum(spent.values())
+        yield Finding("turn", "note", f"{name}: {share:.0%} ({seconds:.2f} s) is {_named(what, stage)}", MENDS[what])
+
+
+def _named(what: str, stage: str) -> str:
+    words = what.replace("_", " ")
+    return f"{words} of {stage}" if stage else words

@@ -1,0 +1,57 @@
+"""`openomni gateway`: the live door alone, in front of an API and a bus that run elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+import typer
+
+from ..errors import WrongUsage
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def gateway(
+    api: Annotated[str, typer.Option(help="Address of the API.", envvar="OPENOMNI_API")] = "http://127.0.0.1:8001",
+    bus: Annotated[
+        str, typer.Option(help="The bus: nats://host:port, several with commas.", envvar="OPENOMNI_BUS_URL")
+    ] = "nats://127.0.0.1:4222",
+    host: Annotated[str, typer.Option(help="Address to serve on.", envvar="OPENOMNI_HOST")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.", envvar="OPENOMNI_PORT")] = 8000,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where secrets.json is, and the spool goes.", envvar="OPENOMNI_DATA_DIR")
+    ] = None,
+    secret: Annotated[
+        str | None,
+        typer.Option(help="What the API knows this gateway by; from secrets.json by default.",
+                     envvar="OPENOMNI_SERVER_SECRET"),
+    ] = None,
+) -> None:  # fmt: skip
+    """The live door alone: WebSockets in front of the bus, everything else passed on to the API."""
+    from ..gateway import server
+    from ..gateway.app import Gateway
+
+    if not api.startswith(("http://", "https://")):
+        raise WrongUsage(f"--api {api!r} is no address; give http://HOST:PORT")
+    urls = [url.strip() for url in bus.split(",") if url.strip()]
+    for url in urls:
+        if "://" not in url:
+            raise WrongUsage(f"--bus {url!r} is no address; give nats://HOST:PORT")
+    logging.basicConfig(
+        level=os.environ.get("OPENOMNI_LOG", "INFO").upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    folder = (data_dir or Path(platformdirs.user_data_dir("openomni"))).absolute()
+    secrets = server.read_secrets(folder, secret)
+    listener = server.listen(host, port)
+
+    def make() -> Gateway:
+        connect = server.bus_connection(urls, secrets.bus)
+        return Gateway(api, secrets.server, urls, connect, folder / "spool" / "gateway")
+
+    server.serve(listener, make, lambda: print(f"the gateway serves at {server.address(listener)}", flush=True))

@@ -1,0 +1,86 @@
+"""`openomni`: the map of commands. Each lives in a module of its own that is imported only when it is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from .. import __version__
+from ..errors import OpenOmniError, WrongUsage, nearest
+
+if TYPE_CHECKING:
+    from typer import Typer
+
+COMMANDS: Mapping[str, str] = {
+    "demo": "Ask the bundled spoken question through all parts, in a temporary folder.",
+    "up": "All in one: gateway, API with its pages, bus and one agent.",
+    "api": "The API alone: records, orchestrates, REST and admin.",
+    "gateway": "The live door alone: WebSockets in front of the bus.",
+    "agent": "A worker that offers components and does tasks.",
+    "listen": "Capture from a microphone or camera, or replay a file.",
+    "respond": "Play what is said, on a speaker or into a folder.",
+    "pipelines": "List, show and check pipelines.",
+    "components": "List components, and check your own.",
+    "models": "List, pull and check models.",
+    "doctor": "Say what is slow, missing or misconfigured, and the mend.",
+    "bench": "The benchmarks of this project.",
+}
+"""Name → what it does; the module `cli/<name>.py` has a Typer `app`."""
+
+
+def print_map() -> None:
+    width = max(map(len, COMMANDS))
+    print(f"OpenOmni {__version__}: build, run, measure and compare multimodal conversational agents.\n")
+    print("Usage: openomni COMMAND [OPTIONS]      openomni COMMAND --help for its options\n")
+    for name, about in COMMANDS.items():
+        print(f"  {name:<{width}}  {about}")
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Runs one command; raises `OpenOmniError` for what a user can mend, SystemExit with the exit code."""
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        print_map()
+        return
+    name, *rest = arguments
+    if name == "--version":
+        print(f"openomni {__version__}")
+        return
+    if name not in COMMANDS:
+        raise WrongUsage(f"there is no command {name!r}; {nearest(name, COMMANDS)} (`openomni --help` is the map)")
+    app: Typer = import_module(f".{name}", __package__).app
+    _call(app, rest or (["--help"] if app.info.no_args_is_help is True else []), f"openomni {name}")
+
+
+def _call(app: Typer, arguments: Sequence[str], name: str) -> None:
+    """A command, with one line rather than a box for what Typer finds wrong with its arguments."""
+    import typer
+
+    try:
+        code = typer.main.get_command(app).main(list(arguments), name, standalone_mode=False)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except Exception as error:
+        # Click's own exception, or the copy of it that later Typers bring.
+        if not hasattr(error, "format_message"):
+            raise
+        asked = getattr(getattr(error, "ctx", None), "command_path", name)
+        raise WrongUsage(f"{' '.join(error.format_message().split())} (see `{asked} --help`)") from None
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def main() -> None:
+    # httpx has a command of its own, and would import rich and pygments for it whenever it is imported.
+    sys.modules["httpx._main"] = None  # type: ignore[assignment]
+    try:
+        run(sys.argv[1:])
+    except OpenOmniError as error:
+        print(f"openomni: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

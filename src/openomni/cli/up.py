@@ -1,0 +1,82 @@
+"""`openomni up`: gateway, API, bus and one agent on this machine, on one address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from ..errors import OpenOmniError
+from . import processes
+from .all_in_one import AllInOne, serving, write_private
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def up(
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where everything is kept.", envvar="OPENOMNI_DATA_DIR", show_default="~")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to serve on; 0.0.0.0 for the whole network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.", min=0, max=65535)] = 8000,
+    agent: Annotated[bool, typer.Option("--agent/--no-agent", help="Run an agent on this machine too.")] = True,
+    offer: Annotated[str | None, typer.Option(help="What that agent offers; all that runs here by default.")] = None,
+    ready_file: Annotated[
+        Path | None, typer.Option(help='Written as {"url", "token"} once it serves and its agent is warm.')
+    ] = None,
+) -> None:
+    """All in one: gateway, API with its pages, bus and one agent."""
+    import platformdirs
+
+    folder = (data_dir or Path(platformdirs.user_data_dir("openomni"))).absolute()
+    if ready_file is not None:
+        _writable(ready_file)
+    try:
+        processes.run(_serve(folder, host, port, agent, offer, ready_file))
+    except (processes.Stopped, KeyboardInterrupt):
+        return
+
+
+async def _serve(folder: Path, host: str, port: int, agent: bool, offer: str | None, ready_file: Path | None) -> None:
+    if not (folder / "up.json").exists():
+        print("First start: making secrets and the database …", flush=True)
+    try:
+        options = (["--offer", offer] if offer else []) if agent else None
+        async with serving(folder, host, port, agent=options) as server:
+            _greet(server, folder)
+            await server.warm()
+            if agent:
+                print("  the agent is ready", flush=True)
+            if ready_file is not None:
+                write_private(ready_file, {"url": server.url, "token": server.tokens.token})
+            try:
+                await server.watch()
+            finally:
+                print("Stopping …", flush=True)
+    finally:
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
+
+
+def _greet(server: AllInOne, folder: Path) -> None:
+    print(f"OpenOmni {__version__} serves at {server.url}")
+    if server.sign_in_path:
+        print(f"  sign in (once):  {server.url}{server.sign_in_path}")
+        print(f"  token:           {server.tokens.token}")
+    if server.agent_ready is None:
+        print(f"  no agent here; start one:  openomni agent --server {server.url} --token {server.tokens.agent_token}")
+    print(f"  data and logs:   {folder}")
+    print("  Ctrl-C stops it.", flush=True)
+
+
+def _writable(ready_file: Path) -> None:
+    """Whoever waits for the file must not take an earlier one for ours, nor wait for one that can't come."""
+    try:
+        ready_file.parent.mkdir(parents=True, exist_ok=True)
+        ready_file.touch(mode=0o600)
+        ready_file.unlink()
+    except OSError as error:
+        raise OpenOmniError(f"can't write {ready_file} ({error.strerror}); choose another --ready-file") from None

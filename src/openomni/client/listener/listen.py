@@ -1,0 +1,222 @@
+"""From a request to its turns: checks first, then the capture on disk, the live session or the queue, the upload."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+from ...errors import OpenOmniError, WrongUsage
+from ...events import AXIS_RATE
+from ...storage.api import Api
+from ...storage.spool import Recording, Spool
+from ...storage.upload import Uploader
+from ..connection import Link
+from ..replies import ReplyFolder
+from ..responder.sinks import Report, Sink, VirtualSpeaker
+from ..signals import stops_on_signals
+from .listener import Listener, Told, Turn
+from .sources import FileSource, NoSpeech, Source, keep_file
+
+UPLOAD_PATIENCE_S = 10.0
+"""How long the end of a capture waits for a server that is away before it leaves the rest in the spool."""
+AGENT_POLL_S = 1.0
+DEFAULT_REPLIES = Path("openomni-replies")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to listen to, and where to."""
+
+    server: str
+    token: str
+    pipeline: str
+    source: str
+    """`mic`, `camera` or `file:PATH`."""
+    pace: Literal["realtime", "fast"] = "realtime"
+    time_points: Sequence[float] = ()
+    wait: bool = True
+    """Stay until every turn is over."""
+    wait_for_agent: bool = False
+    replies: Path = DEFAULT_REPLIES
+    spool: Path | None = None
+    device: str | None = None
+    camera: str = "/dev/video0"
+    play: bool = False
+    """Play the replies on this machine's loudspeaker, rather than leave it to a responder."""
+    full_duplex: bool = False
+
+
+@dataclass
+class Outcome:
+    """What came of it. `left` recordings wait in the spool; `refused` says why the server would not take some."""
+
+    session_id: str = ""
+    turns: list[Turn] = field(default_factory=list)
+    left: int = 0
+    refused: list[OpenOmniError] = field(default_factory=list)
+
+
+async def listen(request: Request, told: Told) -> Outcome:
+    """Raises OpenOmniError for whatever a person can mend; what was captured by then is in the spool."""
+    source = make_source(request)
+    await asyncio.to_thread(source.check)
+    if request.wait:
+        ReplyFolder(request.replies).make()
+    async with Api(request.server, request.token) as api:
+        await check_pipeline(api, request, told)
+        spool = Spool(request.spool, api.server, request.token)
+        async with Uploader(api) as uploader:
+            for recording in spool.waiting():
+                uploader.add(recording)
+            outcome = Outcome()
+            try:
+                if request.pace == "fast":
+                    await _fast(request, told, api, spool, uploader, outcome)
+                else:
+                    await _realtime(request, told, source, spool, uploader, outcome)
+            except asyncio.CancelledError:
+                _tell_left(uploader, told)
+                raise
+            return outcome
+
+
+async def resume_uploads(server: str, token: str, folder: Path | None, told: Told) -> Outcome:
+    """Uploads what earlier runs left in the spool for this server. Raises Unreachable when it is away."""
+    async with Api(server, token) as api:
+        spool = Spool(folder, api.server, token)
+        waiting = spool.waiting(any_token=True)
+        async with Uploader(api) as uploader:
+            for recording in waiting:
+                uploader.add(recording)
+            outcome = Outcome()
+            told.notice(f"{len(waiting)} recordings wait in {spool.folder}")
+            await _drain(uploader, told, outcome)
+            if outcome.left and uploader.trouble:
+                raise uploader.trouble
+            return outcome
+
+
+def make_source(request: Request) -> Source:
+    """Raises WrongUsage for a source that there is not."""
+    kind, _, rest = request.source.partition(":")
+    if kind == "file" and rest:
+        return FileSource(Path(rest), request.time_points)
+    if request.time_points or request.pace == "fast":
+        raise WrongUsage("--time-points and --pace fast are for files; use --source file:PATH")
+    if request.source == "mic":
+        from .microphone import Microphone
+
+        return Microphone(request.device)
+    if request.source == "camera":
+        from .camera import Camera
+
+        return Camera(request.camera, request.device)
+    raise WrongUsage(f"--source {request.source!r} is none; choose mic, camera or file:PATH")
+
+
+async def check_pipeline(api: Api, request: Request, told: Told) -> None:
+    """Raises Refused for an unknown pipeline, and OpenOmniError when no agent offers what it needs; with
+    `wait_for_agent` waits for one."""
+    said = ""
+    while True:
+        problems = (await api.get(f"/pipelines/{quote(request.pipeline, safe='')}/resolve")).get("problems") or []
+        if not problems:
+            return
+        line = "; ".join(problems)
+        if not request.wait_for_agent:
+            raise OpenOmniError(f"pipeline {request.pipeline!r} cannot run now: {line} (--wait-for-agent waits)")
+        if line != said:
+            told.notice(f"waiting: {line}")
+            said = line
+        await asyncio.sleep(AGENT_POLL_S)
+
+
+async def _realtime(
+    request: Request, told: Told, source: Source, spool: Spool, uploader: Uploader, outcome: Outcome
+) -> None:
+    recording_id = uuid.uuid4().hex
+    hello = {"role": "listener", "audio": "binary", "rate": AXIS_RATE, "source": source.label, "output": True,
+             "recording_id": recording_id, "wait_for_agent": request.wait_for_agent}  # fmt: skip
+    path = f"/v1/realtime?model={quote(request.pipeline, safe='')}"
+    recordings: list[Recording] = []
+    interrupted = False
+
+    def stop() -> None:
+        nonlocal interrupted
+        interrupted = True
+        source.stop()
+
+    try:
+        async with Link(request.server, request.token, path, hello) as link:
+            outcome.session_id = link.session_id
+            recordings += await asyncio.to_thread(source.open, spool, link.session_id, recording_id)
+            for recording in recordings:
+                uploader.add(recording)
+            # A room's loudspeaker is played by a responder, which reports; then ours only follows it, to know when
+            # the room is quiet.
+            listener = Listener(link, source, _sink(request), ReplyFolder(request.replies), told,
+                                reports=request.play or not source.ambient,
+                                full_duplex=request.full_duplex, wait=request.wait)  # fmt: skip
+            try:
+                with stops_on_signals(stop):
+                    await listener.run()
+            finally:
+                outcome.turns = listener.turns
+            _tell_undelivered(listener, told)
+    finally:
+        for recording in recordings:
+            recording.end()
+        # Also after a failure: what was captured goes up while it can, and else stays in the spool.
+        await _drain(uploader, told, outcome)
+    if request.wait and not outcome.turns and not source.ambient and not interrupted:
+        raise NoSpeech(f"no speech found in {request.source.removeprefix('file:')}; check the recording")
+
+
+async def _fast(request: Request, told: Told, api: Api, spool: Spool, uploader: Uploader, outcome: Outcome) -> None:
+    from .replay import Replay, pieces
+
+    path = Path(request.source.removeprefix("file:"))
+    spans = await asyncio.to_thread(pieces, path, request.time_points) if request.time_points else None
+    outcome.session_id = uuid.uuid4().hex
+    recording = await asyncio.to_thread(keep_file, path, spool, outcome.session_id)
+    replay = Replay(api, recording, outcome.session_id, request.pipeline)
+    await replay.upload(uploader, told)
+    await replay.queue(spans, request.wait_for_agent)
+    if request.wait:
+        outcome.turns = await replay.follow(len(spans) if spans else None, told, request.replies)
+        if not any(turn["status"] != "completed" or turn["transcript"].strip() for turn in outcome.turns):
+            raise NoSpeech(f"no speech found in {path}; check the recording")
+    else:
+        told.notice(f"queued as session {outcome.session_id}")
+    await _drain(uploader, told, outcome)
+
+
+async def _drain(uploader: Uploader, told: Told, outcome: Outcome) -> None:
+    await uploader.drain(UPLOAD_PATIENCE_S)
+    outcome.left, outcome.refused = len(uploader.recordings), uploader.refused
+    _tell_left(uploader, told)
+
+
+def _tell_left(uploader: Uploader, told: Told) -> None:
+    if left := len(uploader.recordings):
+        why = f" ({uploader.trouble})" if uploader.trouble else ""
+        told.notice(f"{left} recordings are not uploaded yet{why}; they are kept: openomni listen --resume-uploads")
+
+
+def _sink(request: Request) -> Callable[[Report], Sink]:
+    if not request.play:
+        return VirtualSpeaker
+    from ..responder.speaker import Speaker
+
+    return Speaker
+
+
+def _tell_undelivered(listener: Listener, told: Told) -> None:
+    if listener.undelivered.seconds > 0:
+        told.notice(f"{listener.undelivered.seconds:.1f} s were captured while the gateway was away; they are in the "
+                    "recording, and were not heard live")  # fmt: skip

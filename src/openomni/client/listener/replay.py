@@ -1,0 +1,154 @@
+"""The fast pace: the recording is uploaded and its turns are queued; agents do them when they can."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ... import clock
+from ...errors import OpenOmniError
+from ...events import AXIS_RATE
+from ...media import AUDIBLE, AudioReader
+from ...storage.api import Api, NoRoom, Refused, Unreachable, delays
+from ...storage.spool import Recording
+from ...storage.upload import Uploader
+from ..replies import ReplyFolder
+from .listener import Told, Turn
+from .sources import NoSpeech
+
+_FINAL = {"completed", "failed", "cancelled", "superseded"}
+_SESSION_OVER = {"closed", "lost"}
+SETTLED_S = 3.0
+REPLY_PATIENCE_S = 30.0
+"""How long the sound of a reply may come after the end of its turn: agents upload it beside their work."""
+
+
+@dataclass
+class Replay:
+    """One recording of one session on its way through the work queue."""
+
+    api: Api
+    recording: Recording
+    session_id: str
+    pipeline: str
+
+    async def upload(self, uploader: Uploader, told: Told) -> None:
+        """Until the server acknowledged it. Raises OpenOmniError when it is refused; then it stays in the spool."""
+        recording_id = self.recording.id
+        task = uploader.add(self.recording)
+        said = None
+        while not task.done():
+            await asyncio.wait([task], timeout=0.25)
+            if isinstance(uploader.trouble, NoRoom):
+                raise OpenOmniError(f"{uploader.trouble}; the recording is kept: openomni listen --resume-uploads")
+            if uploader.trouble is not None and str(uploader.trouble) != said:
+                said = str(uploader.trouble)
+                told.notice(f"{said}; recording {recording_id[:8]} is kept and tried again")
+        if refusal := task.result():
+            raise refusal
+
+    async def queue(self, spans: Sequence[tuple[float, float]] | None, wait_for_agent: bool) -> None:
+        """Queues a turn for each span (seconds), or, without spans, for each utterance that an agent finds."""
+        await self.api.post("/turns/queue", {
+            "session_id": self.session_id, "pipeline": self.pipeline, "recording_id": self.recording.id,
+            "spans": spans, "wait": wait_for_agent,
+        })  # fmt: skip
+
+    async def follow(self, expected: int | None, told: Told, replies: Path) -> list[Turn]:
+        """Polls until all turns are final, and fetches their replies. `expected` None: the agent that finds the
+        utterances has queued them all once nothing new came for `SETTLED_S`, or the session is over."""
+        shown: dict[str, Turn] = {}
+        waits, settled = delays(0.2, 2.0), clock.now()
+        while True:
+            over = expected is None and await self._session_over()
+            turns = await self._turns()
+            fresh = [turn for turn in turns if turn["status"] in _FINAL and turn["turn_id"] not in shown]
+            for turn in sorted(fresh, key=_index):
+                shown[turn["turn_id"]] = turn = await self._with_reply(turn, replies, told)
+                if turn["status"] != "superseded":
+                    told.turn(turn)
+            if fresh or len(shown) < len(turns) or not turns:
+                settled = clock.now()
+            over = over or (expected is None and clock.now() - settled > SETTLED_S)
+            if over or (expected is not None and len(shown) >= expected):
+                return sorted((turn for turn in shown.values() if turn["status"] != "superseded"), key=_index)
+            await asyncio.sleep(next(waits))
+
+    async def _turns(self) -> list[Turn]:
+        turns: list[Turn] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            query = {"session": self.session_id} | ({"cursor": cursor} if cursor else {})
+            page = await _patiently(self.api, "/turns", query)
+            turns += page["items"]
+            cursor = page.get("next") or None
+        return turns
+
+    async def _session_over(self) -> bool:
+        session = await _patiently(self.api, f"/sessions/{self.session_id}", {})
+        return session.get("status") in _SESSION_OVER
+
+    async def _with_reply(self, turn: Turn, replies: Path, told: Told) -> Turn:
+        reply_id = turn.get("reply_audio")
+        if not reply_id:
+            return {**turn, "reply_audio": ""}
+        if not await self._whole(reply_id):
+            told.notice(f"the reply to turn {turn['index'] + 1} is with its agent still; later it is on the server, "
+                        f"as recording {reply_id}")  # fmt: skip
+            return {**turn, "reply_audio": ""}
+        path = await self.api.download(reply_id, ReplyFolder(replies).path(turn["turn_id"]))
+        return {**turn, "reply_audio": str(path)}
+
+    async def _whole(self, recording_id: str) -> bool:
+        """Whether all of it is on the server, within `REPLY_PATIENCE_S`."""
+        deadline = clock.now() + REPLY_PATIENCE_S
+        for wait in delays(0.1, 1.0):
+            try:
+                if (await _patiently(self.api, f"/recordings/{recording_id}", {}))["status"] == "complete":
+                    return True
+            except Refused as refused:
+                if refused.status != 404:
+                    raise
+            if clock.now() > deadline:
+                break
+            await asyncio.sleep(wait)
+        return False
+
+
+def _index(turn: Turn) -> int:
+    return int(turn.get("index", 0))
+
+
+async def _patiently(api: Api, path: str, query: dict[str, str]) -> Any:
+    """The queue outlives a restart of the API, so waiting for it does, too."""
+    waits = delays()
+    for _ in range(8):
+        try:
+            return await api.get(path, **query)
+        except Unreachable:
+            await asyncio.sleep(next(waits))
+    return await api.get(path, **query)
+
+
+def pieces(path: Path, points: Sequence[float]) -> list[tuple[float, float]]:
+    """The spans between time points, from the start of the file to its end, without those that hold no sound.
+
+    Raises OpenOmniError when none is left.
+    """
+    cuts = [point for point in points if point > 0]
+    starts, ends = [0.0, *cuts], [*cuts, -1.0]
+    loud = [False] * len(starts)
+    at, piece = 0, 0
+    with AudioReader(path, AXIS_RATE) as reader:
+        for block in reader.blocks(0.1):
+            while ends[piece] >= 0 and at >= ends[piece] * AXIS_RATE:
+                piece += 1
+            loud[piece] = loud[piece] or block.peak > AUDIBLE
+            at += len(block.samples)
+    spans = [(start, end) for start, end, heard in zip(starts, ends, loud, strict=True) if heard]
+    if not spans:
+        raise NoSpeech(f"no speech found in {path}: every piece is silent; check the recording")
+    return [(start, end if end >= 0 else at / AXIS_RATE) for start, end in spans]

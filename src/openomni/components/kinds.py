@@ -1,0 +1,120 @@
+"""The kinds of component: what each takes and gives, and the one method that its author writes.
+
+A method may be a plain function, a generator, a coroutine or an async generator; `stage.py` adapts all four to a
+stream of `events.Value`s and back. A *streaming* method, where a kind has one and the component implements it, gets
+its input while it is still coming.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..errors import WrongUsage, nearest
+
+Channel = Literal["speech", "frames", "transcript", "emotion", "documents", "speaker", "reply", "voice"]
+"""What flows between stages: the person's `speech` and camera `frames`, its `transcript`, how they feel (`emotion`),
+what retrieval found (`documents`), who talks (`speaker`), the written `reply` and its `voice`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind. `takes` must be made by an earlier stage or captured; `may_take` is given where it exists."""
+
+    name: str
+    about: str
+    method: str
+    signature: str
+    """What an author writes, for documentation and messages."""
+    takes: tuple[Channel, ...] = ()
+    may_take: tuple[Channel, ...] = ()
+    gives: tuple[Channel, ...] = ()
+    may_give: tuple[Channel, ...] = ()
+    streaming: str = ""
+    """Name of the optional streaming method; empty where the kind has none."""
+    stage: bool = field(default=True)
+    """Whether it can stand in a pipeline's `stages`; others serve turn-taking."""
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "stt",
+            "Speech to text",
+            "transcribe",
+            "transcribe(audio: Audio) -> Transcript | str",
+            takes=("speech",),
+            gives=("transcript",),
+            streaming="transcribe_stream",
+        ),
+        Kind(
+            "emotion",
+            "How the person feels, −1…1",
+            "recognize",
+            "recognize(audio: Audio, text: str, frames: Sequence[Frame]) -> Emotion | float",
+            takes=("speech",),
+            may_take=("transcript", "frames"),
+            gives=("emotion",),
+        ),
+        Kind(
+            "speaker",
+            "Who is talking",
+            "identify",
+            "identify(audio: Audio) -> Speaker | str",
+            takes=("speech",),
+            gives=("speaker",),
+        ),
+        Kind(
+            "retrieval",
+            "Passages that bear on what was said",
+            "retrieve",
+            "retrieve(query: str) -> Sequence[Document] | Sequence[str]",
+            takes=("transcript",),
+            gives=("documents",),
+        ),
+        Kind(
+            "llm",
+            "Writes the reply",
+            "generate",
+            "generate(messages: Sequence[Message]) -> str | Iterator[str]",
+            takes=("transcript",),
+            may_take=("emotion", "documents", "speaker", "frames"),
+            gives=("reply",),
+        ),
+        Kind(
+            "tts",
+            "Speaks the reply",
+            "synthesize",
+            "synthesize(text: str) -> Audio | Iterator[Audio]",
+            takes=("reply",),
+            gives=("voice",),
+        ),
+        Kind(
+            "end_to_end",
+            "Speech in, speech out",
+            "respond",
+            "respond(audio: Audio, messages: Sequence[Message], frames: Sequence[Frame])"
+            " -> Iterator[Audio | str | Transcript]",
+            takes=("speech",),
+            may_take=("frames",),
+            gives=("voice",),
+            may_give=("reply", "transcript"),
+        ),
+        Kind(
+            "vad",
+            "Whether a window holds speech",
+            "open",
+            "open() -> Detector, called with float32 samples of shape (window,) at 16 kHz, giving 0…1",
+            stage=False,
+        ),
+    )
+}
+
+
+def kind_of(name: str) -> Kind:
+    """Raises `WrongUsage` with the nearest name."""
+    try:
+        return KINDS[name]
+    except KeyError:
+        raise WrongUsage(f"unknown kind {name!r}; {nearest(name, KINDS)}") from None

@@ -1,0 +1,237 @@
+"""Language models in GGUF form by llama.cpp, in this process, through xllamacpp.
+
+One slot with one conversation's prefix kept in it: a turn costs the prefill of what is new. llama.cpp tells of its
+progress only between batches, so small batches are what makes a cancel quick.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from queue import SimpleQueue
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from ... import models
+from ...errors import OpenOmniError
+from ...events import Message, Usage
+from ..cores import threads_for
+from ..registry import component
+
+BATCH = 128
+"""Tokens of a prompt between two looks at whether the call was cancelled."""
+ROOM = 4
+"""When history is forgotten, a quarter of the context is freed at once: forgetting costs the warm prefix."""
+OTHER_PREFIXES_MIB = 256
+"""Memory for the prefixes of other sessions that take turns in the slot."""
+
+
+class ContextFullError(OpenOmniError):
+    """What has to be answered does not fit into the model's context."""
+
+
+@component("llm", "llama-cpp", install="openomni[local]", requires=("xllamacpp",))
+class LlamaCpp:
+    """A GGUF model by llama.cpp (MIT), on the CPU or whatever the installed xllamacpp was built for.
+
+    Args:
+        model: A name of the catalogue (`openomni models list`), the path of a `.gguf`, or
+            `hf://organisation/repository/file.gguf`.
+        max_tokens: Tokens after which a reply is cut off.
+        temperature: 0 always takes the likeliest token; small models ramble above 0.5.
+        top_p: Share of the likelihood that is drawn from.
+        seed: The same seed and messages give the same reply.
+        context: Tokens that fit in: instructions, history and reply. The oldest history is forgotten when it is full.
+        threads: Threads on the CPU; 0 takes one per physical core to read the prompt, and one less to write the reply.
+        gpu_layers: Layers that go to a GPU, where xllamacpp was built for one; -1 is all of them.
+    """
+
+    slots = 1
+
+    def __init__(
+        self,
+        model: str = "smollm2-135m-instruct",
+        max_tokens: Annotated[int, Meta(ge=1)] = 96,
+        temperature: Annotated[float, Meta(ge=0, le=2)] = 0.2,
+        top_p: Annotated[float, Meta(gt=0, le=1)] = 0.9,
+        seed: Annotated[int, Meta(ge=0)] = 0,
+        context: Annotated[int, Meta(ge=256)] = 4096,
+        threads: Annotated[int, Meta(ge=0)] = 0,
+        gpu_layers: Annotated[int, Meta(ge=-1)] = -1,
+    ) -> None:
+        if max_tokens >= context:
+            raise OpenOmniError(f"max_tokens ({max_tokens}) must leave room in the context of {context} tokens")
+        self._server = _serve(str(models.locate(model, "llama-cpp")), context, threads, gpu_layers)
+        self._sampling = {"temperature": temperature, "top_p": top_p, "seed": seed}
+        self._max_tokens = max_tokens
+        self._context = context
+        self._call: _Call | None = None
+        self._one_at_a_time = threading.Lock()
+        self._forgotten: tuple[Message, ...] = ()
+
+    def generate(self, messages: Sequence[Message]) -> Iterator[str | Usage]:
+        """The reply as it is written, and last what it consumed."""
+        with self._one_at_a_time:
+            yield from self._answer(tuple(messages), self._max_tokens)
+
+    def prepare(self, messages: Sequence[Message]) -> None:
+        """Reads instructions and history into the slot, so that the next turn prefills its own words alone."""
+        with self._one_at_a_time:
+            for _ in self._answer(tuple(messages), 1):
+                pass
+
+    def cancel(self) -> None:
+        """Ends the call that runs, within about a batch. Returns at once."""
+        call = self._call
+        if call is not None:
+            call.cancelled = True
+
+    def warm_up(self) -> None:
+        self.prepare([Message("user", "Hello")])
+
+    def close(self) -> None:
+        self.cancel()
+        with self._one_at_a_time:
+            self._server = None
+
+    def _answer(self, messages: tuple[Message, ...], max_tokens: int) -> Iterator[str | Usage]:
+        kept = self._recall(messages)
+        while True:
+            call = _Call(self._request(kept, max_tokens), self._context - max_tokens)
+            self._call = call
+            try:
+                yield from call.run(self._server)
+            finally:
+                self._call = None
+            if call.too_long is None:
+                return
+            kept = self._forget(messages, kept, call.too_long)
+
+    def _request(self, messages: Sequence[Message], max_tokens: int) -> dict[str, Any]:
+        return {
+            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "max_tokens": max_tokens,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "cache_prompt": True,
+            "return_progress": True,
+            **self._sampling,
+        }
+
+    def _recall(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """What was forgotten of this conversation stays forgotten: the prefix in the slot then still fits."""
+        told = [message for message in messages if message.role != "system"]
+        if self._forgotten and tuple(told[: len(self._forgotten)]) == self._forgotten:
+            return _without(messages, len(self._forgotten))
+        self._forgotten = ()
+        return messages
+
+    def _forget(self, messages: tuple[Message, ...], kept: tuple[Message, ...], tokens: int) -> tuple[Message, ...]:
+        """Leaves out the oldest of what was said, until the rest fits with room for some turns more."""
+        told = [message for message in kept if message.role != "system"]
+        if len(told) <= 1:
+            raise ContextFullError(
+                f"instructions and message take {tokens} tokens, the context holds {self._context} with the reply; "
+                "shorten them or raise `context`"
+            )
+        per_character = tokens / max(sum(len(message.content) for message in kept), 1)
+        excess = tokens - self._context + self._max_tokens + self._context / ROOM
+        count = 0
+        while excess > 0 and count < len(told) - 1:
+            excess -= len(told[count].content) * per_character
+            count += 1
+        self._forgotten = (*self._forgotten, *told[:count])
+        return _without(messages, len(self._forgotten))
+
+
+class _Call:
+    """One request. It runs in a thread of its own, because llama.cpp calls back rather than being asked."""
+
+    def __init__(self, request: dict[str, Any], most: int) -> None:
+        self.cancelled = False
+        self.too_long: int | None = None
+        """Tokens of the prompt, when they are more than `most`."""
+        self._request = request
+        self._most = most
+        self._events: SimpleQueue[dict[str, Any] | BaseException | None] = SimpleQueue()
+
+    def run(self, server: Any) -> Iterator[str | Usage]:
+        if server is None:
+            raise OpenOmniError("the model was closed")
+        thread = threading.Thread(target=self._drive, args=(server.handle_chat_completions,), name="llama.cpp")
+        thread.start()
+        try:
+            while (event := self._events.get()) is not None:
+                if isinstance(event, BaseException):
+                    raise event
+                yield from self._read(event)
+        finally:
+            self.cancelled = True
+            thread.join()
+
+    def _drive(self, complete: Callable[..., object]) -> None:
+        try:
+            complete(self._request, self._take)
+        except Exception as error:
+            self._events.put(error)
+        finally:
+            self._events.put(None)
+
+    def _take(self, event: dict[str, Any]) -> bool:
+        """Called by llama.cpp; true ends the request."""
+        tokens = event.get("prompt_progress", {}).get("total", 0)
+        if tokens > self._most:
+            self.too_long = tokens
+            return True
+        self._events.put(event)
+        return self.cancelled
+
+    def _read(self, event: dict[str, Any]) -> Iterator[str | Usage]:
+        if self.cancelled:
+            return
+        if error := event.get("error"):
+            if error.get("type") != "exceed_context_size_error":
+                raise OpenOmniError(f"llama.cpp refused the request: {error.get('message', error)}")
+            self.too_long = error["n_prompt_tokens"]
+        for choice in event.get("choices", ()):
+            if text := choice["delta"].get("content"):
+                yield text
+        if used := event.get("usage"):
+            yield Usage(input_tokens=used["prompt_tokens"], output_tokens=used["completion_tokens"])
+
+
+def _without(messages: tuple[Message, ...], count: int) -> tuple[Message, ...]:
+    """The messages without the first `count` that are no instructions."""
+    kept = []
+    for message in messages:
+        if message.role == "system" or count <= 0:
+            kept.append(message)
+        else:
+            count -= 1
+    return tuple(kept)
+
+
+def _serve(path: str, context: int, threads: int, gpu_layers: int) -> Any:
+    import xllamacpp
+
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = path
+    parameters.n_ctx = context
+    parameters.n_parallel = 1
+    parameters.n_batch = parameters.n_ubatch = BATCH
+    parameters.n_gpu_layers = gpu_layers
+    parameters.cache_ram_mib = OTHER_PREFIXES_MIB
+    parameters.cpuparams_batch.n_threads = threads_for(threads)
+    # Its threads meet after every operation, so one that has to wait for its core stops them all. While the reply is
+    # written the voice speaks already: measured beside it on two cores, one thread writes 22 tokens/s and two 3.
+    parameters.cpuparams.n_threads = threads or max(threads_for(0) - 1, 1)
+    parameters.verbosity = -1
+    # It also listens on a port of the loopback interface, which nobody here needs: nobody knows the key.
+    parameters.api_keys = [secrets.token_urlsafe(32)]
+    parameters.endpoint_slots = parameters.ui = False
+    try:
+        return xllamacpp.Server(parameters)
+    except RuntimeError as error:
+        raise OpenOmniError(f"llama.cpp can't load {path} ({error}); is it a GGUF file?") from None

@@ -1,0 +1,210 @@
+"""Whisper through faster-whisper and CTranslate2, on a window no longer than the utterance needs.
+
+Whisper was trained on windows of 30 s, and pads every utterance to that. A shorter window costs a fraction of the
+time, but the decoder then sometimes runs away and repeats itself. So it is guarded: the window is never shorter than
+10 s nor than the speech and two seconds, timestamps are on (an end-stamp is what stops the decoder), what follows an
+end-stamp near the end of the speech is cut off, the length is capped, and a text that repeats itself or never came to
+an end-stamp is thrown away and decoded again on the full window. `benchmarks/whisper_window.py` measures all this.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from msgspec import Meta
+
+from ... import models
+from ...events import AXIS_RATE, Transcript
+from ...media import Audio, Samples
+from ..cores import threads_for
+from ..registry import component
+
+FULL = 30.0
+"""Seconds of the window that Whisper was trained on."""
+SHORTEST = 10.0
+BEYOND = 2.0
+"""Seconds of window after the speech. With less, runaways come back."""
+STAMP = 0.02
+"""Seconds between two timestamps."""
+NEAR_END = 0.5
+"""Seconds before the end of the speech from which on an end-stamp is believed to be the last."""
+COMPRESSIBLE = 2.4
+"""A text that zlib shrinks more than this repeats itself (Whisper's own threshold)."""
+NO_SPEECH, UNSURE = 0.6, -1.0
+"""Whisper's thresholds: no speech when this probable, unless the text is surer than this average log probability."""
+SILENCE = 0.9
+"""No speech when this probable, however sure the text: tiny models are sure that silence says "you". Measured:
+speech stays below 0.35, silence and noise are above 0.94."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What the decoder gave for one window of `window` seconds; `ended`: it came to an end-stamp by itself."""
+
+    text: str
+    ended: bool
+    avg_logprob: float
+    no_speech: float
+    window: float
+    language: str
+
+    @property
+    def silent(self) -> bool:
+        unsure = self.no_speech > NO_SPEECH and self.avg_logprob < UNSURE
+        return unsure or self.no_speech > SILENCE or not any(map(str.isalnum, self.text))
+
+    @property
+    def sound(self) -> bool:
+        return self.silent or (self.ended and not repeats(self.text))
+
+
+@component("stt", "faster-whisper", install="openomni[local]", requires=("faster_whisper", "ctranslate2"))
+class FasterWhisper:
+    """Whisper (MIT) by CTranslate2, with a short guarded window.
+
+    Args:
+        model: A name of the catalogue (`openomni models list`), the folder of a model converted for CTranslate2, or
+            `hf://organisation/repository`.
+        device: Where it runs; auto takes a GPU when there is one.
+        compute_type: CTranslate2's number format, such as int8, int8_float16, float16 or float32.
+        language: Code such as `en`; found out for each utterance when it is left out and the model knows several.
+        beam_size: Hypotheses that the decoder keeps; 1 is fastest.
+        threads: Threads on the CPU; 0 takes one per physical core.
+        window: `short` is the guarded window, `full` always the 30 s one.
+    """
+
+    def __init__(
+        self,
+        model: str = "tiny.en",
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        compute_type: str = "int8",
+        language: str | None = None,
+        beam_size: Annotated[int, Meta(ge=1, le=20)] = 1,
+        threads: Annotated[int, Meta(ge=0)] = 0,
+        window: Literal["short", "full"] = "short",
+    ) -> None:
+        from faster_whisper import WhisperModel
+
+        wanted = ("*.json", "vocabulary.*", "model.bin")
+        folder = models.locate(model, "faster-whisper", needed=("model.bin", "config.json"), wanted=wanted)
+        self._model = WhisperModel(
+            str(folder), device=device, compute_type=compute_type, cpu_threads=threads_for(threads)
+        )
+        self._language = language if self._model.model.is_multilingual else "en"
+        self._beam_size = beam_size
+        self._window = window
+
+    def transcribe(self, audio: Audio) -> Transcript:
+        """The text of one utterance. `diagnostics`: `fallback` (the short window was given up), `window_s`,
+        `avg_logprob`, `no_speech_prob`."""
+        audio = audio.resample(AXIS_RATE)
+        if not len(audio.samples):
+            return Transcript("", language=self._language)
+        if audio.duration > FULL:
+            return self._transcribe_long(audio)
+        window = FULL if self._window == "full" else min(max(SHORTEST, audio.duration + BEYOND), FULL)
+        decoded = self._decode(audio, window)
+        fallback = window < FULL and not decoded.sound
+        if fallback:
+            decoded = self._decode(audio, FULL)
+        return Transcript(
+            "" if decoded.silent else decoded.text,
+            language=decoded.language,
+            diagnostics={
+                "fallback": fallback,
+                "window_s": decoded.window,
+                "avg_logprob": decoded.avg_logprob,
+                "no_speech_prob": decoded.no_speech,
+            },
+        )
+
+    def warm_up(self) -> None:
+        self._decode(Audio.silence(1.0, AXIS_RATE), SHORTEST)
+
+    def _decode(self, audio: Audio, window: float) -> Decoded:
+        """One pass over one window, greedy or by beam, without sampling: the same audio gives the same text."""
+        whisper = self._model
+        encoded = whisper.encode(self._features(audio.samples, window))
+        language = self._language or whisper.model.detect_language(encoded)[0][0][0][2:-2]
+        tokenizer = self._tokenizer(language)
+        prompt = list(tokenizer.sot_sequence)
+        result = whisper.model.generate(
+            encoded,
+            [prompt],
+            beam_size=self._beam_size,
+            max_length=min(len(prompt) + longest(audio.duration), whisper.max_length),
+            return_scores=True,
+            return_no_speech_prob=True,
+        )[0]
+        tokens = result.sequences_ids[0]
+        first_stamp = tokenizer.timestamp_begin
+        spoken = before_last_stamp(tokens, first_stamp, audio.duration)
+        return Decoded(
+            text=tokenizer.decode([token for token in spoken if token < tokenizer.eot]).strip(),
+            ended=not tokens or tokens[-1] >= first_stamp,
+            # As Whisper counts it: the end of the text is a token too.
+            avg_logprob=result.scores[0] * len(tokens) / (len(tokens) + 1),
+            no_speech=result.no_speech_prob,
+            window=window,
+            language=language,
+        )
+
+    def _features(self, samples: Samples, window: float) -> Any:
+        extractor = self._model.feature_extractor
+        padded = np.zeros(round(window * AXIS_RATE), np.float32)
+        padded[: len(samples)] = samples
+        # Silence is padded before the spectrogram is made: it then looks as silence does in training.
+        return extractor(padded)[:, : round(window * AXIS_RATE) // extractor.hop_length]
+
+    def _tokenizer(self, language: str) -> Any:
+        from faster_whisper.tokenizer import Tokenizer
+
+        multilingual = self._model.model.is_multilingual
+        return Tokenizer(self._model.hf_tokenizer, multilingual, task="transcribe", language=language)
+
+    def _transcribe_long(self, audio: Audio) -> Transcript:
+        """Longer than one window: faster-whisper's own way through it, with its own fallbacks."""
+        segments, info = self._model.transcribe(
+            audio.samples,
+            language=self._language,
+            beam_size=self._beam_size,
+            condition_on_previous_text=False,
+        )
+        found = list(segments)
+        seconds = sum(segment.end - segment.start for segment in found)
+        logprob = sum(s.avg_logprob * (s.end - s.start) for s in found) / seconds if seconds else 0.0
+        return Transcript(
+            " ".join(segment.text.strip() for segment in found),
+            language=info.language,
+            diagnostics={"fallback": False, "window_s": FULL, "avg_logprob": logprob},
+        )
+
+
+def longest(seconds: float) -> int:
+    """How many tokens an utterance may take: nobody says twelve a second, and a short one needs a few to spare."""
+    return 16 + round(12 * seconds)
+
+
+def before_last_stamp(tokens: Sequence[int], first_stamp: int, seconds: float) -> Sequence[int]:
+    """The tokens up to the first end-stamp near the end of the speech: what follows was not said."""
+    said = False
+    for index, token in enumerate(tokens):
+        if token < first_stamp:
+            said = True
+        elif said and (token - first_stamp) * STAMP >= seconds - NEAR_END:
+            return tokens[:index]
+    return tokens
+
+
+def repeats(text: str) -> bool:
+    """Whether the text runs in a circle: zlib shrinks it too well, or a phrase comes three times in a row."""
+    data = text.encode()
+    if data and len(data) / len(zlib.compress(data)) > COMPRESSIBLE:
+        return True
+    words = "".join(f"{word} " for word in re.findall(r"[\w']+", text.lower()))
+    return re.search(r"\b((?:[\w']+ ){1,8}?)\1\1", words) is not None

@@ -1,0 +1,83 @@
+"""Speech to text by a server that speaks OpenAI's protocol."""
+
+from __future__ import annotations
+
+import io
+import wave
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import msgspec
+
+from ...events import Transcript, Usage
+from ...media import Audio
+from ..registry import component
+from ..remote import ENVIRONMENT, Remote, RemoteError
+
+SHORTEST = 0.1
+"""Seconds below which OpenAI refuses a file; what is shorter holds no word."""
+
+
+@component("stt", "openai", install="openomni[agent]", requires="openai")
+class OpenAITranscriber:
+    """Transcription over HTTP: OpenAI's models, or any compatible server's. The remote model's licence applies.
+
+    Args:
+        model: A model that the server has.
+        base_url: The server's address, ending in /v1; OPENAI_BASE_URL, else OpenAI, by default.
+        api_key: OPENAI_API_KEY by default. Better there than in a pipeline, which others can read.
+        language: ISO 639-1 code such as `en`; found out by the model when it is left out.
+        prompt: Words to expect, such as names.
+        temperature: 0 is the likeliest text.
+        price: Of a minute of speech; with it each turn states its cost.
+        currency: Of the price.
+    """
+
+    slots = 8
+    environment = ENVIRONMENT
+
+    def __init__(
+        self,
+        model: str = "gpt-4o-mini-transcribe",
+        base_url: str | None = None,
+        api_key: str | None = None,
+        language: str | None = None,
+        prompt: str | None = None,
+        temperature: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None,
+        price: float | None = None,
+        currency: str = "USD",
+    ) -> None:
+        self._remote = Remote(model, base_url, api_key)
+        options = {"language": language, "prompt": prompt, "temperature": temperature}
+        self._options: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+        self._language = language
+        self._price, self._currency = price, currency
+
+    async def transcribe(self, audio: Audio) -> AsyncIterator[Transcript | Usage]:
+        if audio.duration < SHORTEST:
+            yield Transcript("", language=self._language)
+            return
+        file = ("speech.wav", _wav(audio), "audio/wav")
+        async with self._remote.asking() as client:
+            answer = await client.audio.transcriptions.create(
+                file=file, model=self._remote.model, response_format="json", **self._options
+            )
+        text = getattr(answer, "text", None)
+        if not isinstance(text, str):
+            raise RemoteError(f"{self._remote.url} gave no transcript; check that it is a transcription server")
+        yield Transcript(text.strip(), language=self._language)
+        cost = None if self._price is None else self._price * audio.duration / 60
+        yield Usage(seconds=audio.duration, cost=cost, currency=self._currency)
+
+    async def close(self) -> None:
+        await self._remote.close()
+
+
+def _wav(audio: Audio) -> bytes:
+    held = io.BytesIO()
+    with wave.open(held, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(audio.rate)
+        out.writeframes(audio.pcm16())
+    return held.getvalue()

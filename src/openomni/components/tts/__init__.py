@@ -1,0 +1,1 @@
+"""Text to speech, a file a provider."""

@@ -1,0 +1,1 @@
+"""Voice activity detection, a file a provider."""

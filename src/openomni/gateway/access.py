@@ -1,0 +1,225 @@
+"""Who may come in, and through which pipeline: asked of the API, and remembered while it is away.
+
+A token is believed for a minute, a pipeline for a second, so that what was edited runs. When the API does not answer,
+both are believed for ten minutes: conversations live through a restart of the API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import httpx
+import msgspec
+
+from .. import __version__, clock
+from ..errors import OpenOmniError
+
+T = TypeVar("T")
+
+FRESH_TOKEN, FRESH_PIPELINE = 60.0, 1.0
+"""Seconds that an answer is believed without asking again."""
+STALE = 600.0
+"""Seconds that it is believed while the API does not answer."""
+REFUSED = 5.0
+"""Seconds that a refusal is remembered, so that guessing tokens costs the API little."""
+
+
+class Away(OpenOmniError):
+    """The API gives no answer."""
+
+
+class Denied(OpenOmniError):
+    """The API says no; `status` is what HTTP would say."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Access(msgspec.Struct, frozen=True):
+    """What the holder of a token may do. `site` and `device` limit it where they are not empty."""
+
+    token_id: str
+    project: str
+    scopes: tuple[str, ...]
+    site: str | None = None
+    device: str | None = None
+    expires_at: float | str | None = None
+    """Unix time or ISO 8601; None: never."""
+
+    def require(self, scope: str) -> None:
+        """Raises `Denied` (403) without that scope."""
+        if not {scope, "admin"} & set(self.scopes):
+            held = ", ".join(self.scopes) or "nothing"
+            raise Denied(
+                403, f"this token has the scope {held}, and this door needs {scope!r}; make a token that has it"
+            )
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the token expires; inf when it never does."""
+        if self.expires_at is None:
+            return float("inf")
+        expires = self.expires_at
+        if isinstance(expires, str):
+            expires = datetime.fromisoformat(expires).timestamp()
+        return expires - time.time()
+
+
+class Resolved(msgspec.Struct, frozen=True):
+    """A pipeline by name: its hash and normalised content."""
+
+    name: str
+    hash: str
+    spec: dict[str, Any]
+    problems: tuple[str, ...] = ()
+
+
+class Memory(Generic[T]):
+    """Answers by key: fresh ones as they are, older ones asked for again, stale ones when there is no answer."""
+
+    def __init__(self, fresh: float, size: int = 4096) -> None:
+        self._fresh, self._size = fresh, size
+        self._kept: OrderedDict[str, tuple[float, T]] = OrderedDict()
+        self._refused: OrderedDict[str, tuple[float, Denied]] = OrderedDict()
+        self._asking: dict[str, asyncio.Lock] = {}
+
+    async def get(self, key: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """Raises `Denied`, or `Away` when nothing that is young enough is known."""
+        # One question at a time for a key: many clients that come back at once ask once.
+        lock = self._asking.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:
+                return await self._get(key, ask)
+        finally:
+            if not lock.locked():
+                self._asking.pop(key, None)
+
+    async def _get(self, key: str, ask: Callable[[], Awaitable[T]]) -> T:
+        now = clock.now()
+        at, answer = self._kept.get(key, (0.0, None))
+        if answer is not None and now - at < self._fresh:
+            return answer
+        refused_at, refusal = self._refused.get(key, (0.0, None))
+        if refusal is not None and now - refused_at < REFUSED:
+            raise Denied(refusal.status, str(refusal))
+        try:
+            fresh = await ask()
+        except Denied as no:
+            self._kept.pop(key, None)
+            self._remember(self._refused, key, (now, no))
+            raise
+        except Away:
+            if answer is not None and now - at < STALE:
+                return answer
+            raise
+        self._remember(self._kept, key, (now, fresh))
+        return fresh
+
+    def _remember(self, kept: OrderedDict[str, Any], key: str, value: Any) -> None:
+        kept[key] = value
+        kept.move_to_end(key)
+        while len(kept) > self._size:
+            kept.popitem(last=False)
+
+
+class Api:
+    """The API as the gateway asks it, with the server secret."""
+
+    def __init__(self, url: str, secret: str) -> None:
+        self.url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {secret}", "OpenOmni-Version": __version__}
+        self._http = httpx.AsyncClient(
+            base_url=f"{self.url}/api/v1", headers=headers, timeout=httpx.Timeout(10.0, connect=3.0), trust_env=False
+        )
+        self._tokens: Memory[Access] = Memory(FRESH_TOKEN)
+        self._pipelines: Memory[Resolved] = Memory(FRESH_PIPELINE)
+
+    async def access(self, token: str) -> Access:
+        """What `token` may do. Raises `Denied` (401) when it is unknown or expired, `Away`."""
+        key = hashlib.sha256(token.encode()).hexdigest()
+        access = await self._tokens.get(key, lambda: self._introspect(token))
+        if access.seconds_left <= 0:
+            raise Denied(401, "this token has expired; make a new one")
+        return access
+
+    async def pipeline(self, project: str, name: str) -> Resolved:
+        """Raises `Denied` (404) with the nearest name, `Away`."""
+        return await self._pipelines.get(f"{project}/{name}", lambda: self._resolve(project, name))
+
+    async def alive(self) -> bool:
+        try:
+            await self._http.get("/hello", timeout=2.0)
+        except httpx.HTTPError:
+            return False
+        return True
+
+    async def _introspect(self, token: str) -> Access:
+        answer = await self._send("POST", "/auth/introspect", json={"token": token})
+        if answer.status_code in (400, 404, 422):
+            raise Denied(401, _words(answer) or "this token is unknown or expired; make a new one")
+        return self._read(answer, Access)
+
+    async def _resolve(self, project: str, name: str) -> Resolved:
+        if not name or "/" in name or name in (".", ".."):
+            raise Denied(404, f"{name!r} is no pipeline's name; put ?model=<pipeline> at the end of the address")
+        path = f"/pipelines/{name}/resolve"
+        answer = await self._send("GET", path, params={"project": project}, headers={"OpenOmni-Project": project})
+        if answer.status_code in (400, 404, 422):
+            raise Denied(404, _words(answer) or f"there is no pipeline {name!r} in the project {project!r}")
+        return self._read(answer, Resolved)
+
+    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            answer = await self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise Away(f"the API at {self.url} is not answering ({_reason(error)})") from None
+        if answer.status_code >= 500:
+            raise Away(f"the API at {self.url} answers {answer.status_code}; look at its log")
+        return answer
+
+    def _read(self, answer: httpx.Response, kind: type[T]) -> T:
+        if answer.status_code != 200:
+            raise Away(
+                f"the API at {self.url} refuses this gateway ({answer.status_code}: {_words(answer)}); "
+                "give both the same OPENOMNI_SERVER_SECRET"
+            )
+        try:
+            return msgspec.json.decode(answer.content, type=kind)
+        except msgspec.MsgspecError as error:
+            raise Away(f"{self.url} answers what no OpenOmni API does ({error}); check --api") from None
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+
+def bearer(header: str, subprotocols: Iterable[str]) -> str:
+    """The token from `Authorization: Bearer …`, or, for browsers, from a WebSocket subprotocol; else empty."""
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    for subprotocol in subprotocols:
+        for prefix in ("openai-insecure-api-key.", "openomni-token."):
+            if subprotocol.startswith(prefix):
+                return subprotocol.removeprefix(prefix)
+    return ""
+
+
+def _words(answer: httpx.Response) -> str:
+    """What the API says for people, on one line."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return ""
+    said = body.get("detail") or body.get("error") if isinstance(body, dict) else ""
+    return " ".join(str(said or "").split())
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,138 @@
+"""What every WebSocket door does first and last: who comes in, and how a connection ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from ..bus.connection import BusError
+from ..bus.subscription import Overflow
+from ..errors import WrongUsage
+from . import protocol
+from .access import Access, Away, Denied, bearer
+from .hello import upgrade_line
+from .placing import NoAgent
+from .protocol import Ended, ProtocolError, failure
+
+if TYPE_CHECKING:
+    from .app import Gateway
+
+log = logging.getLogger(__name__)
+
+RECHECK_EVERY = 30.0
+"""Seconds between looks at whether a token still holds."""
+SLOW_CLIENT = 20.0
+"""Seconds that a client may leave a message unread."""
+LEFT_FOR_GOOD = {1000, 1001}
+"""Close codes of a client that says goodbye; after others it may come back."""
+
+
+async def admit(gateway: Gateway, websocket: WebSocket) -> tuple[str, Access] | None:
+    """Accepts a client with a good token of the scope `device`; answers others by HTTP and gives None."""
+    token = bearer(websocket.headers.get("authorization", ""), websocket.scope["subprotocols"])
+    try:
+        version = websocket.headers.get("openomni-version", "")
+        if protocol.too_old(version):
+            raise Denied(426, upgrade_line(version))
+        if not token:
+            raise Denied(401, "this needs a token: send 'Authorization: Bearer oo_…'")
+        access = await gateway.api.access(token)
+        access.require("device")
+        if gateway.closing.is_set():
+            raise Denied(503, "the gateway is stopping; connect again")
+    except (Denied, Away) as no:
+        status = no.status if isinstance(no, Denied) else 503
+        body = {"error": {"type": _TYPES.get(status, "server_error"), "code": _CODES[status], "message": str(no)}}
+        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+        await websocket.send_denial_response(JSONResponse(body, status, headers))
+        return None
+    offered = websocket.scope["subprotocols"]
+    await websocket.accept("realtime" if "realtime" in offered else None)
+    return token, access
+
+
+_TYPES = {401: "invalid_request_error", 403: "invalid_request_error", 426: "invalid_request_error"}
+_CODES = {401: "invalid_token", 403: "missing_scope", 426: "client_too_old", 503: "unavailable"}
+
+
+def site(websocket: WebSocket, access: Access) -> str:
+    """The site that a connection is for: the token's, where it has one, else `?site=`; empty for none."""
+    wanted = websocket.query_params.get("site", "")
+    bound = access.site or ""
+    if bound and wanted not in ("", bound):
+        raise failure(
+            protocol.FORBIDDEN, "wrong_site", f"this token is for the site {bound!r}, and {wanted!r} was asked for"
+        )
+    return bound or wanted
+
+
+async def receive(websocket: WebSocket) -> str | bytes:
+    """The next message. Raises `WebSocketDisconnect`."""
+    message = await websocket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1006), message.get("reason"))
+    data = message.get("bytes")
+    return data if data is not None else message["text"]  # type: ignore[no-any-return]
+
+
+async def send(websocket: WebSocket, message: str | bytes) -> None:
+    """Sends text or a binary frame. Raises `Ended` for a client that does not read."""
+    try:
+        async with asyncio.timeout(SLOW_CLIENT):
+            await (websocket.send_text(message) if isinstance(message, str) else websocket.send_bytes(message))
+    except TimeoutError:
+        raise Ended(protocol.TOO_SLOW, f"nothing was read for {SLOW_CLIENT:.0f} s") from None
+
+
+async def watch(gateway: Gateway, token: str) -> None:
+    """Raises `Ended` when the gateway stops, or the token expires or is revoked."""
+    while True:
+        try:
+            access = await gateway.api.access(token)
+        except Denied as no:
+            raise failure(protocol.UNAUTHORIZED, "invalid_token", str(no)) from None
+        except Away as away:
+            log.warning("%s; going on with what was known", away)
+            wait = RECHECK_EVERY
+        else:
+            wait = min(access.seconds_left, RECHECK_EVERY)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(wait, 0.0) + 0.01):
+                await gateway.closing.wait()
+            raise failure(protocol.RESTARTING, "gateway_stops", "the gateway is stopping; connect again")
+
+
+def as_end(error: BaseException) -> Ended | WebSocketDisconnect:
+    """Why a connection ends; what nobody thought of is logged and told as what it is."""
+    match error:
+        case Ended() | WebSocketDisconnect():
+            return error
+        case BaseExceptionGroup():
+            return as_end(error.exceptions[0])
+        case Overflow():
+            return Ended(protocol.TOO_SLOW, "what was said was not read fast enough")
+        case NoAgent():
+            return failure(protocol.UNAVAILABLE, "no_agent", str(error))
+        case Away() | BusError():
+            return failure(protocol.UNAVAILABLE, "unavailable", str(error))
+        case ProtocolError():
+            return failure(protocol.BAD_REQUEST, error.code, error.message)
+        case WrongUsage():
+            return failure(protocol.BAD_REQUEST, "invalid_value", str(error))
+        case _:
+            log.error("a connection failed", exc_info=error)
+            return failure(1011, "internal_error", "the gateway failed on this session; its log says why")
+
+
+async def close(websocket: WebSocket, ended: Ended, *events: str) -> None:
+    """Sends the last events and closes; a client that is gone already is fine."""
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+        async with asyncio.timeout(2.0):
+            for event in events:
+                await websocket.send_text(event)
+            await websocket.close(ended.code, protocol.close_reason(ended.reason))

@@ -1,0 +1,66 @@
+"""The first message of a client that opts in to our part of the protocol, and the welcome that answers it."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Literal
+
+import msgspec
+
+from .. import __version__, clock
+from .protocol import MIN_CLIENT, TOO_OLD, Json, ProtocolError, failure, too_old
+
+_SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,48}")
+
+
+class Hello(msgspec.Struct, rename={"kind": "type"}):
+    """`session_id` takes up a session that was there before; `recording_id` says that the client records itself."""
+
+    kind: str = "openomni.hello"
+    version: str = ""
+    role: Literal["listener", "responder"] = "listener"
+    audio: Literal["binary", "base64"] = "base64"
+    rate: Literal[16000] = 16000
+    source: str = ""
+    recording_id: str | None = None
+    output: bool = True
+    session_id: str | None = None
+    wait_for_agent: bool = False
+
+
+def read_hello(message: Json) -> Hello:
+    """Raises `ProtocolError` for fields that don't fit, `Ended` for a client that is too old."""
+    try:
+        hello = msgspec.convert(message, Hello)
+    except msgspec.ValidationError as fault:
+        raise ProtocolError("invalid_value", f"openomni.hello: {fault}") from None
+    check_version(hello.version)
+    if hello.session_id is not None and not _SESSION_ID.fullmatch(hello.session_id):
+        raise ProtocolError("invalid_value", "`session_id` takes 1 to 48 letters, digits, _ and -", "session_id")
+    return hello
+
+
+def check_version(version: str) -> None:
+    """Raises `Ended` for a client that is too old."""
+    if too_old(version):
+        raise failure(TOO_OLD, "client_too_old", upgrade_line(version))
+
+
+def upgrade_line(version: str) -> str:
+    return (
+        f"openomni {version} is too old for this gateway, which needs {MIN_CLIENT} or later; "
+        "upgrade it (pip install --upgrade openomni)"
+    )
+
+
+def welcome(session_id: str = "") -> Json:
+    """`clock` is the gateway's, in seconds: every stamp that it sends is on it."""
+    session = {"session_id": session_id} if session_id else {}
+    return {
+        "type": "openomni.welcome", **session, "clock": clock.now(), "version": __version__, "min_version": MIN_CLIENT,
+    }  # fmt: skip
+
+
+def new_session_id() -> str:
+    return uuid.uuid4().hex

@@ -1,0 +1,305 @@
+"""Tells one client what its host does: session outputs in, protocol events and reply audio out.
+
+A turn has three names on the wire, all made from its id: the user's item, the response, and the assistant's item.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import numpy as np
+
+from ..events import (
+    AXIS_RATE,
+    Heard,
+    ReplyEnd,
+    ReplySound,
+    ReplyText,
+    SessionOutput,
+    SpeechStarted,
+    SpeechStopped,
+    TurnDone,
+)
+from .protocol import SDK_RATE, Json, encode, error, pack_reply
+
+if TYPE_CHECKING:
+    import soxr
+
+AudioForm = Literal["base64", "binary", "none"]
+"""How a client wants reply audio: base64 at 24 kHz in events, binary frames at the voice's own rate, or not at all."""
+
+KEPT_TURNS = 64
+"""Turns that are remembered; older ones that never ended are forgotten."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """What was told of one turn so far."""
+
+    turn_id: str
+    item_id: str
+    start: int = 0
+    end: int = 0
+    user_item: bool = False
+    """The user's item was announced."""
+    heard: str = ""
+    text: str = ""
+    response: Literal["", "created", "speaking", "done"] = ""
+    cancelled: bool = False
+    resampler: soxr.ResampleStream | None = None
+    over: bool = False
+    """The turn was recorded: nothing is awaited of it."""
+
+    @property
+    def awaited(self) -> bool:
+        """Whether more of its reply is to come."""
+        decided = bool(self.end or self.response)
+        return decided and self.response != "done" and not (self.over or self.cancelled)
+
+    @property
+    def response_id(self) -> str:
+        return f"resp_{self.turn_id}"
+
+    @property
+    def reply_item_id(self) -> str:
+        return f"msg_{self.turn_id}"
+
+    @property
+    def place(self) -> Json:
+        return {"response_id": self.response_id, "item_id": self.reply_item_id, "output_index": 0, "content_index": 0}
+
+
+class Narrator:
+    """Turns `SessionOutput`s into WebSocket messages: `str` is an event, `bytes` a binary frame.
+
+    A turn whose item the client committed itself is told without `speech_started` and `speech_stopped`.
+    """
+
+    def __init__(self, session_id: str, audio: AudioForm = "base64", opted_in: bool = False) -> None:
+        self.session_id = session_id
+        self.audio = audio
+        self.opted_in = opted_in
+        self._turns: dict[str, Turn] = {}
+        self._announced: list[str] = []
+        self._last_item: str | None = None
+        self._numbers = count(1)
+
+    @property
+    def active(self) -> Turn | None:
+        """The newest turn whose reply is awaited or under way."""
+        return next((turn for turn in reversed(self._turns.values()) if turn.awaited), None)
+
+    def event(self, kind: str, **fields: Any) -> str:
+        return encode({"type": kind, "event_id": f"event_{self.session_id[:12]}_{next(self._numbers)}", **fields})
+
+    def user_item(self, item_id: str, content: list[Json]) -> Iterator[str]:
+        """An item that the client made itself; the next turn that begins answers it."""
+        self._announced.append(item_id)
+        yield from self._item(item_id, "user", content, done=True)
+
+    def committed(self, item_id: str) -> Iterator[str]:
+        """The client ended its utterance; the next turn that begins is its."""
+        self._announced.append(item_id)
+        yield self.event("input_audio_buffer.committed", item_id=item_id, previous_item_id=self._last_item)
+        yield from self._item(item_id, "user", [{"type": "input_audio", "transcript": None}])
+
+    def tell(self, output: SessionOutput) -> Iterator[str | bytes]:
+        match output:
+            case ReplySound():
+                yield from self._sound(output)
+            case ReplyText():
+                yield from self._text(output)
+            case SpeechStarted():
+                yield from self._speech_started(output)
+            case SpeechStopped():
+                yield from self._speech_stopped(output)
+            case Heard():
+                yield from self._heard(output)
+            case ReplyEnd():
+                yield from self._reply_end(output)
+            case TurnDone():
+                self._turn(output.turn_id).over = True
+                if self.opted_in:
+                    yield self.event("openomni.turn.done", turn=msgspec.Raw(output.record))
+
+    def cancel(self, turn: Turn) -> None:
+        """The client wants no more of that reply: what is still on its way is not passed on."""
+        turn.cancelled = True
+
+    def _turn(self, turn_id: str) -> Turn:
+        turn = self._turns.get(turn_id)
+        if turn is None:
+            announced = bool(self._announced)
+            item_id = self._announced[-1] if announced else f"item_{turn_id}"
+            self._announced.clear()
+            turn = self._turns[turn_id] = Turn(turn_id, item_id, user_item=announced)
+            while len(self._turns) > KEPT_TURNS:
+                del self._turns[next(iter(self._turns))]
+        return turn
+
+    def _item(self, item_id: str, role: str, content: list[Json], done: bool = False) -> Iterator[str]:
+        status = "completed" if done or role == "user" else "in_progress"
+        item = _item(item_id, role, content, status)
+        yield self.event("conversation.item.added", previous_item_id=self._last_item, item=item)
+        if done:
+            yield self.event("conversation.item.done", previous_item_id=self._last_item, item=item)
+        self._last_item = item_id
+
+    def _speech_started(self, output: SpeechStarted) -> Iterator[str]:
+        turn = self._turn(output.turn_id)
+        turn.start = output.position
+        if not turn.user_item:
+            start = _ms(output.position)
+            yield self.event("input_audio_buffer.speech_started", audio_start_ms=start, item_id=turn.item_id)
+
+    def _speech_stopped(self, output: SpeechStopped) -> Iterator[str]:
+        turn = self._turn(output.turn_id)
+        turn.end = max(output.position, 1)
+        if not turn.user_item:
+            turn.user_item = True
+            end = _ms(output.position)
+            yield self.event("input_audio_buffer.speech_stopped", audio_end_ms=end, item_id=turn.item_id)
+            yield self.event("input_audio_buffer.committed", item_id=turn.item_id, previous_item_id=self._last_item)
+            yield from self._item(turn.item_id, "user", [{"type": "input_audio", "transcript": None}])
+
+    def _heard(self, output: Heard) -> Iterator[str]:
+        turn = self._turn(output.turn_id)
+        kind = "conversation.item.input_audio_transcription"
+        # A partial transcript that takes words back has no form in the protocol; the final one sets it right.
+        if output.text.startswith(turn.heard) and len(output.text) > len(turn.heard):
+            delta = output.text[len(turn.heard) :]
+            yield self.event(f"{kind}.delta", item_id=turn.item_id, content_index=0, delta=delta)
+            turn.heard = output.text
+        if output.final:
+            usage = {"type": "duration", "seconds": max(turn.end - turn.start, 0) / AXIS_RATE}
+            yield self.event(
+                f"{kind}.completed", item_id=turn.item_id, content_index=0, transcript=output.text, usage=usage
+            )
+            item = _item(turn.item_id, "user", [{"type": "input_audio", "transcript": output.text}], "completed")
+            yield self.event("conversation.item.done", previous_item_id=None, item=item)
+
+    def _created(self, turn: Turn) -> Iterator[str]:
+        if not turn.response:
+            turn.response = "created"
+            yield self.event("response.created", response=self._response(turn, "in_progress", []))
+
+    def _speaking(self, turn: Turn) -> Iterator[str]:
+        yield from self._created(turn)
+        if turn.response == "created":
+            turn.response = "speaking"
+            item = _item(turn.reply_item_id, "assistant", [], "in_progress")
+            yield self.event("response.output_item.added", response_id=turn.response_id, output_index=0, item=item)
+            yield from self._item(turn.reply_item_id, "assistant", [])
+            part = {"type": "audio", "transcript": ""}
+            yield self.event("response.content_part.added", **turn.place, part=part)
+
+    def _text(self, output: ReplyText) -> Iterator[str]:
+        turn = self._turn(output.turn_id)
+        if turn.response == "done" or turn.cancelled:
+            return
+        yield from self._speaking(turn)
+        turn.text += output.text
+        yield self.event("response.output_audio_transcript.delta", **turn.place, delta=output.text)
+
+    def _sound(self, output: ReplySound) -> Iterator[str | bytes]:
+        turn = self._turn(output.turn_id)
+        if turn.response == "done" or turn.cancelled:
+            return
+        yield from self._speaking(turn)
+        if self.audio == "binary":
+            yield pack_reply(output.turn_id, output.rate, output.offset, output.pcm)
+        elif self.audio == "base64":
+            yield from self._audio(turn, self._resampled(turn, output))
+
+    def _audio(self, turn: Turn, pcm: bytes) -> Iterator[str]:
+        if pcm:
+            yield self.event("response.output_audio.delta", **turn.place, delta=b64encode(pcm).decode())
+
+    def _resampled(self, turn: Turn, output: ReplySound) -> bytes:
+        if output.rate == SDK_RATE:
+            return output.pcm
+        if turn.resampler is None:
+            turn.resampler = stream_resampler(output.rate, SDK_RATE)
+        return turn.resampler.resample_chunk(np.frombuffer(output.pcm, "<i2")).tobytes()  # type: ignore[no-any-return]
+
+    def _reply_end(self, output: ReplyEnd) -> Iterator[str]:
+        if self.opted_in and self.audio != "none":
+            # Also behind the end of the response: speech may cut a reply that was all sent and is still being heard.
+            yield self.event("openomni.reply.ended", turn_id=output.turn_id, status=output.status)
+        turn = self._turn(output.turn_id)
+        if turn.response == "done":
+            return
+        yield from self._created(turn)
+        items = []
+        if turn.response == "speaking":
+            if turn.resampler is not None and output.status == "completed":
+                yield from self._audio(turn, turn.resampler.resample_chunk(np.empty(0, np.int16), last=True).tobytes())
+            items = [_item(turn.reply_item_id, "assistant", [_spoken(turn)], _item_status(output))]
+            yield from self._finished(turn, items[0])
+        turn.response = "done"
+        turn.resampler = None
+        details = _details(output, turn.cancelled)
+        yield self.event("response.done", response=self._response(turn, output.status, items, details))
+        if output.status == "failed" and not self.opted_in:
+            yield encode(error("reply_failed", output.reason or "the reply failed", kind="server_error"))
+
+    def _finished(self, turn: Turn, item: Json) -> Iterator[str]:
+        if self.audio == "base64":
+            yield self.event("response.output_audio.done", **turn.place)
+        yield self.event("response.output_audio_transcript.done", **turn.place, transcript=turn.text)
+        part = {"type": "audio", "transcript": turn.text}
+        yield self.event("response.content_part.done", **turn.place, part=part)
+        yield self.event("response.output_item.done", response_id=turn.response_id, output_index=0, item=item)
+        yield self.event("conversation.item.done", previous_item_id=turn.item_id, item=item)
+
+    def _response(self, turn: Turn, status: str, items: list[Json], details: Json | None = None) -> Json:
+        return {
+            "id": turn.response_id,
+            "object": "realtime.response",
+            "conversation_id": f"conv_{self.session_id}",
+            "status": status,
+            "status_details": details,
+            "output": items,
+            "output_modalities": ["audio"],
+            "usage": None,
+        }
+
+
+def stream_resampler(source: int, target: int) -> soxr.ResampleStream:
+    """For PCM16 that comes in pieces. `LQ`, because the better filters hold back 40 ms of sound, which is latency."""
+    import soxr
+
+    return soxr.ResampleStream(source, target, 1, dtype="int16", quality="LQ")
+
+
+def _item(item_id: str, role: str, content: list[Json], status: str) -> Json:
+    return {
+        "id": item_id, "object": "realtime.item", "type": "message", "role": role, "status": status, "content": content,
+    }  # fmt: skip
+
+
+def _spoken(turn: Turn) -> Json:
+    return {"type": "output_audio", "transcript": turn.text}
+
+
+def _item_status(output: ReplyEnd) -> str:
+    return "completed" if output.status == "completed" else "incomplete"
+
+
+def _details(output: ReplyEnd, by_client: bool) -> Json | None:
+    match output.status:
+        case "completed":
+            return None
+        case "cancelled":
+            return {"type": "cancelled", "reason": "client_cancelled" if by_client else "turn_detected"}
+        case _:
+            return {"type": "failed", "error": {"type": "server_error", "code": "reply_failed"}}
+
+
+def _ms(position: int) -> int:
+    return position * 1000 // AXIS_RATE

@@ -1,0 +1,105 @@
+"""Passes everything that is not live on to the API, so that there is one origin. Bodies stream, both ways."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import AsyncIterator
+
+import httpx
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+
+AWAY = "the API is not answering; it restarts, or it is down: try again in a moment"
+
+_HOP_BY_HOP = {
+    b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
+    b"transfer-encoding", b"upgrade", b"expect",
+}  # fmt: skip
+_OURS = {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"forwarded"}
+_REPEATABLE = {"GET", "HEAD", "OPTIONS"}
+_TIMEOUT = httpx.Timeout(300.0, connect=3.0, pool=30.0)
+
+
+class Proxy:
+    """An HTTP client of the API that answers as the API does."""
+
+    def __init__(self, url: str) -> None:
+        self.url = httpx.URL(url)
+        # The API closes idle connections after 5 s; we let go of them before, so that none breaks under a request.
+        limits = httpx.Limits(max_connections=256, max_keepalive_connections=32, keepalive_expiry=3.0)
+        self._http = httpx.AsyncClient(timeout=_TIMEOUT, limits=limits, follow_redirects=False, trust_env=False)
+
+    async def __call__(self, request: Request) -> Response:
+        try:
+            answer = await self._send(request)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except httpx.HTTPError:
+            return _away(request)
+        response = StreamingResponse(_body(answer), status_code=answer.status_code)
+        response.raw_headers = [pair for pair in _passed(answer.headers.raw) if pair[0] != b"date"]
+        return response
+
+    async def _send(self, request: Request) -> httpx.Response:
+        for attempt in range(2):
+            try:
+                return await self._http.send(self._request(request), stream=True)
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                # A kept connection that the API had just closed.
+                if attempt or request.method not in _REPEATABLE:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _request(self, request: Request) -> httpx.Request:
+        headers = [pair for pair in _passed(request.headers.raw) if pair[0] not in _OURS]
+        host = request.headers.get("host", "")
+        headers += [
+            (b"x-forwarded-for", (request.client.host if request.client else "").encode()),
+            (b"x-forwarded-proto", {"ws": "http", "wss": "https"}.get(request.url.scheme, request.url.scheme).encode()),
+            (b"x-forwarded-host", host.encode()),
+        ]
+        has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
+        path = request.scope.get("raw_path") or request.url.path.encode()
+        query = request.scope["query_string"]
+        target = self.url.copy_with(raw_path=path + b"?" + query if query else path)
+        return self._http.build_request(
+            request.method, target, headers=headers, content=request.stream() if has_body else None
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+
+async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:
+    # As it came: compressed stays compressed.
+    try:
+        async for part in answer.aiter_raw():
+            yield part
+    finally:
+        await answer.aclose()
+
+
+def _passed(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Without what concerns one connection only."""
+    # Space around a value is no part of it (RFC 9110), and httpx refuses to send it.
+    lowered = [(name.lower(), value.strip()) for name, value in headers]
+    named = {
+        token.strip().lower()
+        for name, value in lowered
+        if name == b"connection"
+        for token in re.split(rb",", value)
+    }  # fmt: skip
+    return [(name, value) for name, value in lowered if name not in _HOP_BY_HOP and name not in named]
+
+
+def _away(request: Request) -> Response:
+    headers = {"Retry-After": "2", "Cache-Control": "no-store"}
+    if "text/html" in request.headers.get("accept", ""):
+        return HTMLResponse(_PAGE.format(line=html.escape(AWAY)), 502, headers)
+    return JSONResponse({"error": AWAY}, 502, headers)
+
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="3">
+<title>OpenOmni</title><body style="font: 1rem/1.5 system-ui; max-width: 40rem; margin: 20vh auto; padding: 0 1rem">
+<h1 style="font-size: 1.2rem">One moment</h1><p>{line}. This page tries by itself.</p></body></html>"""

@@ -1,0 +1,254 @@
+"""`/v1/realtime?model=<pipeline>`: a client's conversation, in the events of the OpenAI Realtime protocol and ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from ..errors import OpenOmniError
+from ..events import AudioIn, SessionEnded, SessionInput
+from ..pipeline import spec
+from . import door, protocol
+from .access import Access, Denied, Resolved
+from .hello import Hello, new_session_id, read_hello, welcome
+from .inbox import Inbox
+from .live import HostLost, LiveSession, Plan, Resumed
+from .narrator import AudioForm, Narrator
+from .placing import Needs, no_agent_line
+from .protocol import Ended, ProtocolError, encode, failure
+from .settings import SessionSettings
+
+if TYPE_CHECKING:
+    from .app import Gateway
+    from .record import Tape
+
+HELLO_PATIENCE = 1.0
+"""Seconds that a client without a hello is waited for before it is told that no agent is there."""
+MAX_FAULTS = 200
+"""Messages in error, with no good one between them, after which a client is sent away."""
+
+
+async def realtime(websocket: WebSocket) -> None:
+    """The endpoint."""
+    gateway: Gateway = websocket.app.state.gateway
+    if (admitted := await door.admit(gateway, websocket)) is not None:
+        with gateway.connection():
+            await Conversation(gateway, websocket, *admitted).run()
+
+
+class Conversation:
+    """One WebSocket of one client; the session behind it may outlive it for a moment."""
+
+    def __init__(self, gateway: Gateway, websocket: WebSocket, token: str, access: Access) -> None:
+        self._gateway, self._websocket, self._token, self.access = gateway, websocket, token, access
+        self.session_id = new_session_id()
+        self.ended = asyncio.Event()
+        self._opted_in = False
+        self._live: LiveSession | None = None
+        self._tape: Tape | None = None
+        self._replaced = asyncio.Event()
+
+    async def run(self) -> None:
+        """From the accepted connection to its close."""
+        end: Ended | WebSocketDisconnect = Ended(protocol.RESTARTING, "the gateway is stopping")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(door.watch(self._gateway, self._token))
+                group.create_task(self._until_replaced())
+                await self._converse(group)
+        except BaseExceptionGroup as ends:
+            end = door.as_end(ends)
+        finally:
+            await self._finish(end)
+
+    def belongs_to(self, access: Access) -> bool:
+        """Whether that is the same client: the device of the token, or the very token."""
+        mine = self.access
+        same = access.device == mine.device if mine.device else access.token_id == mine.token_id
+        return same and access.project == mine.project
+
+    def replace(self) -> None:
+        """The same session came back on another connection, which goes on with it."""
+        self._replaced.set()
+
+    async def _until_replaced(self) -> None:
+        await self._replaced.wait()
+        raise Ended(protocol.NORMAL, "the session goes on on another connection")
+
+    # ---- the beginning ----
+
+    async def _converse(self, group: asyncio.TaskGroup) -> None:
+        resolved = await self._resolve()
+        needs = spec.parse(resolved.spec, resolved.name).needs
+        settings = SessionSettings(self.session_id, resolved.name)
+        ours = "openomni-version" in self._websocket.headers
+        if not ours:
+            await self._say(encode({"type": "session.created", "event_id": protocol.new_id("event"),
+                                    "session": settings.session()}))  # fmt: skip
+        first, hello = await self._first(resolved.name, needs, ours)
+        if hello is not None:
+            self._opted_in = True
+            self.session_id = settings.session_id = hello.session_id or self.session_id
+        self._live = await self._gateway.take_over(self) if hello and hello.session_id else None
+        narrator = Narrator(self.session_id, _audio_form(hello), self._opted_in)
+        if hello is not None:
+            await self._say(encode(welcome(self.session_id)))
+            await self._say(narrator.event("session.created", session=settings.session()))
+        self._gateway.conversations[self.session_id] = self
+        if self._live is None:
+            self._live = self._session(resolved, needs, hello, settings)
+            group.create_task(self._live.place(wait=self._waits(hello), again=bool(hello and hello.session_id)))
+        inbox = Inbox(settings, narrator, self._to_host, self._say, self._opted_in)
+        group.create_task(self._tell(self._live, narrator))
+        await self._read(inbox, first)
+
+    async def _resolve(self) -> Resolved:
+        name = self._websocket.query_params.get("model", "")
+        try:
+            return await self._gateway.api.pipeline(self.access.project, name)
+        except Denied as no:
+            raise failure(protocol.NOT_FOUND, "unknown_pipeline", str(no)) from None
+
+    async def _first(self, pipeline: str, needs: Needs, ours: bool) -> tuple[str | bytes | None, Hello | None]:
+        """The first message when it is no hello, and the hello when it is. Says at once when no agent is there."""
+        missing = await self._gateway.placing.missing(self.access.project, needs)
+        hurry = bool(missing) and not ours and not self._waits(None)
+        message: str | bytes | None
+        try:
+            async with asyncio.timeout(HELLO_PATIENCE if hurry else None):
+                message = await door.receive(self._websocket)
+        except TimeoutError:
+            message = None
+        hello = await self._hello(message)
+        if missing and not self._waits(hello):
+            raise failure(protocol.UNAVAILABLE, "no_agent", no_agent_line(pipeline, missing))
+        return (message if hello is None else None), hello
+
+    async def _hello(self, message: str | bytes | None) -> Hello | None:
+        """None when the message is something else, or wrong: then it is answered like any other."""
+        try:
+            parsed = protocol.parse(message) if isinstance(message, str) else {}
+        except ProtocolError:
+            return None
+        if parsed.get("type") != "openomni.hello":
+            return None
+        try:
+            return read_hello(parsed)
+        except ProtocolError as fault:
+            raise failure(protocol.BAD_REQUEST, fault.code, fault.message) from None
+
+    def _waits(self, hello: Hello | None) -> bool:
+        header = self._websocket.headers.get("openomni-wait-for-agent", "")
+        return header.lower() in ("1", "true") or bool(hello and hello.wait_for_agent)
+
+    def _session(self, resolved: Resolved, needs: Needs, hello: Hello | None, settings: SessionSettings) -> LiveSession:
+        access = self.access
+        source = hello.source if hello else "realtime"
+        recording = hello.recording_id if hello and hello.recording_id else self._record(source)
+        plan = Plan(
+            session_id=self.session_id, project=access.project, site=door.site(self._websocket, access),
+            device=access.device or "", pipeline=resolved, needs=needs, source=source, recording=recording,
+        )  # fmt: skip
+        gateway = self._gateway
+        return LiveSession(gateway.bus, gateway.placing, plan, _host_settings(settings), gateway.records.write)
+
+    def _record(self, source: str) -> str:
+        """Begins the recording of a client that has no spool, and gives its id; empty when the disk takes none."""
+        try:
+            self._tape = self._gateway.recorder.begin(
+                self._token, project=self.access.project, session_id=self.session_id,
+                device=self.access.device or "", source=source,
+            )  # fmt: skip
+        except OpenOmniError as error:
+            door.log.error("session %s is not recorded: %s", self.session_id, error)
+            return ""
+        return self._tape.id
+
+    # ---- both ways ----
+
+    async def _read(self, inbox: Inbox, first: str | bytes | None) -> None:
+        faults = 0
+        message = first if first is not None else await door.receive(self._websocket)
+        while True:
+            try:
+                if isinstance(message, str):
+                    await inbox.text(message)
+                else:
+                    await inbox.binary(message)
+                faults = 0
+            except ProtocolError as fault:
+                faults += 1
+                if faults > MAX_FAULTS:
+                    raise Ended(protocol.FLOODING, "too many messages in error") from None
+                await self._say(fault.event)
+            message = await door.receive(self._websocket)
+
+    async def _to_host(self, event: SessionInput) -> None:
+        assert self._live is not None
+        if self._tape is not None and isinstance(event, AudioIn):
+            self._tape.add(event.position, event.pcm)
+        await self._live.send(event)
+
+    async def _say(self, message: str | bytes) -> None:
+        await door.send(self._websocket, message)
+
+    async def _tell(self, live: LiveSession, narrator: Narrator) -> None:
+        """Passes on what the host says until the session ends."""
+        async for output in live.outputs():
+            match output:
+                case SessionEnded():
+                    raise Ended(protocol.NORMAL, output.reason)
+                case HostLost():
+                    await self._say(encode(protocol.error("host_lost", output.reason, kind="server_error")))
+                    await self._say_ours("openomni.session.ended", reason=output.reason, resuming=True)
+                case Resumed():
+                    await self._say_ours("openomni.session.resumed")
+                case _:
+                    for message in narrator.tell(output):
+                        await self._say(message)
+
+    async def _say_ours(self, kind: str, **fields: Any) -> None:
+        if self._opted_in:
+            await self._say(encode({"type": kind, "session_id": self.session_id, **fields}))
+
+    # ---- the end ----
+
+    async def _finish(self, end: Ended | WebSocketDisconnect) -> None:
+        left = isinstance(end, WebSocketDisconnect)
+        if self._gateway.conversations.get(self.session_id) is self:
+            del self._gateway.conversations[self.session_id]
+        if self._live is not None:
+            comes_back = self._replaced.is_set() or (left and end.code not in door.LEFT_FOR_GOOD)
+            if self._opted_in and comes_back and self._tape is None:
+                self._gateway.park(self, self._live)
+            else:
+                await self._live.close()
+        self.ended.set()
+        if self._tape is not None:
+            await self._tape.end()
+        if isinstance(end, Ended):
+            events = [encode(end.event)] if end.event else []
+            if self._opted_in:
+                reason = protocol.error_message(end.event) or end.reason
+                events.append(encode({"type": "openomni.session.ended", "reason": reason}))
+            await door.close(self._websocket, end, *events)
+
+
+def _audio_form(hello: Hello | None) -> AudioForm:
+    if hello is None:
+        return "base64"
+    return hello.audio if hello.output else "none"
+
+
+def _host_settings(settings: SessionSettings) -> Callable[[], dict[str, Any]]:
+    """What differs from the pipeline's own settings."""
+
+    def changed() -> dict[str, Any]:
+        fields = msgspec.structs.asdict(settings.change)
+        return {name: value for name, value in fields.items() if value is not None}
+
+    return changed

@@ -1,0 +1,256 @@
+"""Sound and pictures as values: immutable, numpy-backed, mono float32.
+
+Decoding goes through PyAV, so whatever FFmpeg reads is read; a WAV is written with the standard library alone,
+which keeps the listener small.
+"""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import OpenOmniError
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+
+Samples = NDArray[np.float32]
+AUDIBLE = 10 ** (-40 / 20)
+"""Amplitude of −40 dBFS: what is louder counts as heard."""
+
+
+class MediaError(OpenOmniError, ValueError):
+    """A file that holds no media that we can use; the message says what is wrong and the mend."""
+
+
+class Audio:
+    """Mono sound: `samples` of shape (n,), float32 in −1…1, at `rate` samples a second. Never changed in place."""
+
+    # No dataclass: the wire encoder would take it apart by itself, array and all.
+    __slots__ = ("rate", "samples")
+
+    def __init__(self, samples: ArrayLike, rate: int) -> None:
+        self.samples: Samples = np.asarray(samples, dtype=np.float32)
+        self.rate = rate
+        if self.samples.ndim != 1:
+            shape = self.samples.shape
+            raise ValueError(f"Audio takes mono samples of shape (n,), not {shape}; average the channels first")
+        if rate <= 0:
+            raise ValueError(f"the rate of Audio must be positive, not {rate}")
+
+    def __repr__(self) -> str:
+        return f"Audio({self.duration:.3f} s at {self.rate} Hz)"
+
+    @classmethod
+    def silence(cls, seconds: float, rate: int) -> Self:
+        return cls(np.zeros(round(seconds * rate), np.float32), rate)
+
+    @classmethod
+    def from_pcm16(cls, data: bytes | bytearray | memoryview, rate: int) -> Self:
+        """Little-endian signed 16-bit PCM, as in a WAV file and on the wire."""
+        return cls(np.frombuffer(data, "<i2").astype(np.float32) / 32768.0, rate)
+
+    @classmethod
+    def join(cls, parts: Iterable[Audio]) -> Audio:
+        """The parts one after another; all have the same rate. Raises ValueError when there are none."""
+        parts = list(parts)
+        rates = {part.rate for part in parts}
+        if len(rates) != 1:
+            raise ValueError(f"parts to join must share one rate, these have {sorted(rates) or 'no parts'}")
+        return Audio(np.concatenate([part.samples for part in parts]), rates.pop())
+
+    @classmethod
+    def load(cls, path: str | Path, rate: int | None = None) -> Audio:
+        """The whole sound of an audio or video file, mixed down to mono; `rate` resamples it."""
+        with AudioReader(path, rate) as reader:
+            blocks = list(reader.blocks(10.0))
+            if not blocks:
+                raise MediaError(f"{path} has an audio track but no sound in it; record it again")
+            return Audio.join(blocks)
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return len(self.samples) / self.rate
+
+    @property
+    def peak(self) -> float:
+        """The largest amplitude, 0…1; 0 for empty audio."""
+        return float(np.abs(self.samples).max()) if len(self.samples) else 0.0
+
+    def pcm16(self) -> bytes:
+        clipped = np.clip(np.rint(self.samples * 32768.0), -32768, 32767)
+        pcm: bytes = clipped.astype("<i2").tobytes()
+        return pcm
+
+    def cut(self, start: float, end: float | None = None) -> Audio:
+        """From `start` to `end`, in seconds, as a view; what lies outside is left out."""
+        last = len(self.samples) if end is None else max(round(end * self.rate), 0)
+        return Audio(self.samples[max(round(start * self.rate), 0) : last], self.rate)
+
+    def resample(self, rate: int) -> Audio:
+        if rate == self.rate:
+            return self
+        import soxr
+
+        return Audio(soxr.resample(self.samples, self.rate, rate), rate)
+
+    def first_audible(self, threshold: float = AUDIBLE) -> float | None:
+        """Seconds until the first sample louder than `threshold`; None when all is silent."""
+        loud = np.abs(self.samples) > threshold
+        index = int(loud.argmax())
+        return index / self.rate if len(loud) and loud[index] else None
+
+    def save(self, path: str | Path) -> Path:
+        """Writes a 16-bit WAV."""
+        path = Path(path)
+        with wave.open(str(path), "wb") as out:
+            out.setnchannels(1)
+            out.setsampwidth(2)
+            out.setframerate(self.rate)
+            out.writeframes(self.pcm16())
+        return path
+
+
+class Frame:
+    """A picture: `pixels` of shape (height, width, 3), uint8 RGB, seen `at` seconds on the session's axis."""
+
+    __slots__ = ("at", "pixels")
+
+    def __init__(self, pixels: NDArray[np.uint8], at: float = 0.0) -> None:
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+            raise ValueError(f"a Frame takes uint8 RGB of shape (height, width, 3), not {pixels.dtype} {pixels.shape}")
+        self.pixels = pixels
+        self.at = at
+
+    def __repr__(self) -> str:
+        return f"Frame({self.pixels.shape[1]}×{self.pixels.shape[0]} at {self.at:.3f} s)"
+
+    def jpeg(self, quality: int = 85) -> bytes:
+        from av.codec import CodecContext
+        from av.video.frame import VideoFrame
+
+        encoder: Any = CodecContext.create("mjpeg", "w")
+        height, width = self.pixels.shape[:2]
+        encoder.width, encoder.height = width, height
+        encoder.pix_fmt, encoder.time_base = "yuvj420p", Fraction(1, 25)
+        # mjpeg's scale runs from 2 (best) to 31 (worst).
+        encoder.qmin = encoder.qmax = max(2, min(31, round(31 - quality * 29 / 100)))
+        picture = VideoFrame.from_ndarray(self.pixels, format="rgb24").reformat(format="yuvj420p")
+        return b"".join(bytes(packet) for packet in [*encoder.encode(picture), *encoder.encode(None)])
+
+    @classmethod
+    def from_jpeg(cls, data: bytes, at: float = 0.0) -> Frame:
+        from av.codec import CodecContext
+        from av.packet import Packet
+
+        decoder: Any = CodecContext.create("mjpeg", "r")
+        pictures = [*decoder.decode(Packet(data)), *decoder.decode(None)]
+        if not pictures:
+            raise MediaError("a frame is no JPEG picture; send baseline JPEG")
+        return cls(pictures[0].to_ndarray(format="rgb24"), at)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """A stretch of sound with the pictures that were seen during it."""
+
+    audio: Audio
+    frames: tuple[Frame, ...] = ()
+
+
+class AudioReader:
+    """Reads the sound of a file in blocks, so that an hour takes no more memory than a second.
+
+    Raises `MediaError` with the mend for a file that is missing, empty, no media, or without an audio track.
+    """
+
+    def __init__(self, path: str | Path, rate: int | None = None) -> None:
+        import av
+
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise MediaError(f"{path} is not a file; check the path")
+        if self.path.stat().st_size == 0:
+            raise MediaError(f"{path} is empty (0 bytes); copy or record it again")
+        try:
+            self._container: InputContainer = av.open(str(self.path))
+        except (av.FFmpegError, OSError) as error:
+            raise MediaError(
+                f"{path} is no audio or video that FFmpeg can read ({error.strerror}); convert it to WAV"
+            ) from None
+        if self._container.format.name == "tty":
+            # FFmpeg draws any text file as a terminal's picture.
+            self._container.close()
+            raise MediaError(f"{path} is no audio or video but text; choose a recording")
+        if not self._container.streams.audio:
+            self._container.close()
+            raise MediaError(f"{path} has no audio track; choose a file with sound")
+        self._stream: AudioStream = self._container.streams.audio[0]
+        self.rate = rate or self._stream.rate
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds, as the container states them; None when it does not."""
+        return self._container.duration / 1_000_000 if self._container.duration else None
+
+    def blocks(self, seconds: float = 0.1) -> Iterator[Audio]:
+        """Blocks of `seconds` each; the last one is shorter."""
+        import av
+
+        resampler = av.AudioResampler(format="fltp", rate=self.rate)
+        size = max(round(seconds * self.rate), 1)
+        pending: list[Samples] = []
+        held = 0
+        try:
+            for decoded in self._decoded(resampler):
+                pending.append(decoded)
+                held += len(decoded)
+                while held >= size:
+                    joined = np.concatenate(pending)
+                    yield Audio(joined[:size], self.rate)
+                    pending, held = [joined[size:]], held - size
+        except av.FFmpegError as error:
+            raise MediaError(f"{self.path} broke off while decoding ({error.strerror}); convert it to WAV") from None
+        if held:
+            yield Audio(np.concatenate(pending), self.rate)
+
+    def _decoded(self, resampler: Any) -> Iterator[Samples]:
+        # FFmpeg's own mix to mono adds 3 dB, and then clips; the mean of the channels can't.
+        for frame in self._container.decode(self._stream):
+            for out in resampler.resample(frame):
+                yield out.to_ndarray().mean(axis=0)
+        for out in resampler.resample(None):
+            yield out.to_ndarray().mean(axis=0)
+
+    def close(self) -> None:
+        self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def frames(path: str | Path, every: float = 1.0) -> Iterator[Frame]:
+    """A picture every `every` seconds of a video; nothing for a file without a video track."""
+    import av
+
+    with av.open(str(path)) as container:
+        if not container.streams.video:
+            return
+        due = 0.0
+        for picture in container.decode(container.streams.video[0]):
+            at = float(picture.time or 0.0)
+            if at + 1e-6 >= due:
+                due = at + every
+                yield Frame(np.asarray(picture.to_ndarray(format="rgb24"), np.uint8), at)

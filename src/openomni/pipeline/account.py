@@ -1,0 +1,168 @@
+"""The account of a turn: its record, with every instant between the person's last sound and the reply owned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from ..records import SegmentRecord, Status, TimePointRecord, TurnRecord
+from ..trace import Part, Span, partition, residue
+from .turn import Turn
+
+
+class ReplySink(Protocol):
+    """Keeps the sound of one reply, off the hot path."""
+
+    def begin(self, turn_id: str, recording_id: str, rate: int) -> None: ...
+    def write(self, pcm: bytes) -> None: ...
+    def end(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Heard:
+    """Stamps of a reply's sound where it was heard, on the host's clock, give or take `uncertainty` seconds."""
+
+    started: float
+    audible: float | None
+    seconds: float
+    ended: bool
+    uncertainty: float
+
+
+@dataclass(slots=True)
+class Account:
+    """What is known of a turn beside the run itself. Stamps are on the host's clock; positions are samples.
+
+    `speech_end`: the last user speech sample was captured; `decided`: the end of the turn was.
+    """
+
+    project: str
+    session_id: str
+    index: int
+    turn: Turn
+    start: int
+    end: int
+    speech_end: float
+    decided: float
+    speech_start: float
+    began_at: float
+    """Unix time of the first speech sample."""
+    recording: str = ""
+    reply_recording: str = ""
+    status: Status = "started"
+    reason: str = ""
+    interrupted: bool = False
+    heard: Heard | None = None
+    live: bool = True
+    """Whether a person could hear the reply; a queued turn has no voice-to-voice."""
+    version: int = 0
+    interrupted_at: float | None = None
+    ended: float | None = None
+    close_sink: Callable[[], None] = lambda: None
+    """Ends the keeping of the reply's sound."""
+
+    @property
+    def audible(self) -> float | None:
+        """When the first audible sample of the reply was heard, or could have been; None when there was none."""
+        if self.heard is not None and self.heard.audible is not None:
+            return self.heard.audible
+        reply = self.turn.reply
+        if reply.first_emitted is None or reply.audible_offset is None or self.interrupted_before_sound:
+            return None
+        return reply.first_emitted + reply.audible_offset
+
+    @property
+    def interrupted_before_sound(self) -> bool:
+        return self.interrupted and self.turn.reply.first_emitted is None
+
+    @property
+    def heard_at(self) -> Literal["client", "host", ""]:
+        if self.audible is None:
+            return ""
+        return "client" if self.heard is not None and self.heard.audible is not None else "host"
+
+    def record(self) -> TurnRecord:
+        """The newest snapshot; each one has a higher version than the last."""
+        self.version += 1
+        parts = self._parts()
+        audible = self.audible
+        turn = self.turn
+        return TurnRecord(
+            project=self.project,
+            version=self.version,
+            turn_id=turn.turn_id,
+            session_id=self.session_id,
+            index=self.index,
+            pipeline=turn.pipeline.name,
+            pipeline_hash=turn.pipeline.hash,
+            status=self.status,
+            reason=self.reason,
+            transcript=turn.reply.transcript,
+            reply_text=turn.reply.text,
+            reply_audio=self.reply_recording,
+            recording=self.recording,
+            voice_to_voice_s=round(audible - self.speech_end, 6) if audible is not None and self.live else None,
+            heard_at=self.heard_at if self.live else "",
+            residue_s=round(residue(parts), 6) if parts else None,
+            interrupted=self.interrupted,
+            segments=[SegmentRecord("user", self.start, self.end)] if self.end > self.start else [],
+            stages=[task.record(self.speech_end) for task in turn.tasks],
+            time_points=self._time_points(),
+            parts=parts,
+            started_at=self.began_at,
+        )
+
+    def _parts(self) -> list[Part]:
+        audible, first = self.audible, self.turn.reply.first_sound
+        emitted = self.turn.reply.first_emitted
+        if audible is None or first is None or emitted is None:
+            return []
+        spans = [Span("end_of_turn", "end_of_turn", self.speech_end, self.decided)]
+        started = self.turn.started
+        if started is not None and started > self.decided:
+            # The host was still busy with the turn before.
+            spans.append(Span("host.queue", "queue", self.decided, started, "host", "end_of_turn"))
+        spans += [span for task in self.turn.tasks for span in task.spans()]
+        maker = self.turn.reply.voice
+        way = maker.last.transfer_out_s if maker is not None and maker.last is not None else 0.0
+        voice = maker.stage.name if maker else ""
+        spans.append(
+            Span("voice.arrival", "transfer", first - way, first, voice, f"{maker.task_id}.model" if maker else "")
+        )
+        begins = self.heard.started if self.heard is not None and self.heard.audible is not None else emitted
+        spans.append(Span("reply.transfer", "transfer", emitted, begins, "client", "voice.arrival"))
+        spans.append(Span("playback", "playback", begins, audible, "client", "reply.transfer"))
+        if started is not None and started > self.decided:
+            spans = [_released_by_host(span) for span in spans]
+        return partition(spans, "playback", self.speech_end, audible)
+
+    def _time_points(self) -> list[TimePointRecord]:
+        reply, heard = self.turn.reply, self.heard
+        first_by_kind = {task.stage.kind: task.first_arrival for task in self.turn.tasks}
+        points: list[tuple[str, float | None, str]] = [
+            ("speech_started", self.speech_start, "client"),
+            ("speech_ended", self.speech_end, "client"),
+            ("end_of_turn", self.decided, "host"),
+            ("transcript", first_by_kind.get("stt"), "host"),
+            ("first_token", first_by_kind.get("llm"), "host"),
+            ("first_sound", reply.first_sound, "host"),
+            ("reply_sent", reply.first_emitted, "host"),
+            ("interrupted", self.interrupted_at, "host"),
+            ("turn_ended", self.ended, "host"),
+        ]
+        if heard is not None:
+            points += [("playback_started", heard.started, "client"), ("audible", heard.audible, "client")]
+        uncertainty = {"client": round(heard.uncertainty, 6) if heard is not None else 0.0}
+        known = sorted((at, name, where) for name, at, where in points if at is not None)
+        return [
+            TimePointRecord(name, round(at - self.speech_end, 6), where, uncertainty.get(where, 0.0))
+            for at, name, where in known
+        ]
+
+
+def _released_by_host(span: Span) -> Span:
+    """A turn that had to wait for the one before it begins with that wait."""
+    if span.after != "end_of_turn" or span.name == "host.queue":
+        return span
+    return Span(span.name, span.what, span.start, span.end, span.stage, "host.queue")

@@ -1,0 +1,38 @@
+"""What was said before: in the turn before a queued one, or in a session that another host began."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Self
+
+from ..events import Message
+from ..records import TurnRecord
+
+
+class Earlier(NamedTuple):
+    """What a session that is taken over holds already: how many turns were begun, and what was said in them."""
+
+    turns: int = 0
+    history: Sequence[Message] = ()
+
+    @classmethod
+    def of(cls, records: Iterable[TurnRecord]) -> Self:
+        """From the records of the session's turns, in any order."""
+        ordered = sorted(records, key=lambda record: record.index)
+        history: list[Message] = []
+        for record in ordered:
+            history = spoken_history(record, history)
+        return cls(ordered[-1].index + 1 if ordered else 0, history)
+
+
+NOTHING_EARLIER = Earlier()
+
+
+def spoken_history(record: TurnRecord, before: Sequence[Message]) -> list[Message]:
+    """What the next turn of the session is told was said."""
+    said = [*before]
+    if record.transcript.strip():
+        said.append(Message("user", record.transcript))
+        if record.reply_text.strip():
+            said.append(Message("assistant", record.reply_text.strip()))
+    return said

@@ -1,0 +1,82 @@
+"""A turn from the work queue: recorded speech through the stages, with nobody listening."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from .. import clock
+from ..events import AXIS_RATE, Message, ReplySound, SessionOutput
+from ..media import Audio, Frame
+from ..records import TimePointRecord, TurnRecord
+from .account import Account, ReplySink
+from .spec import parse
+from .turn import StageRunner, Turn, TurnFailed, Utterance
+
+if TYPE_CHECKING:
+    from ..bus.work import TurnWork
+
+
+async def run_queued(
+    work: TurnWork,
+    audio: Audio,
+    runner: StageRunner,
+    new_sink: Callable[[], ReplySink],
+    frames: Sequence[Frame] = (),
+) -> TurnRecord:
+    """Runs one turn on `audio` (16 kHz) and gives its record; a stage's failure is in the record, not raised.
+
+    Its timeline begins where this host claimed it. How long it lay in the queue is the time point `queued`, from
+    wall clocks: it counts in no duration.
+    """
+    claimed, pipeline = clock.now(), parse(work.spec, work.pipeline)
+    sink: ReplySink | None = None
+
+    async def keep(event: SessionOutput) -> None:
+        nonlocal sink
+        if isinstance(event, ReplySound):
+            if sink is None:
+                sink, account.reply_recording = new_sink(), uuid.uuid4().hex
+                sink.begin(work.turn_id, account.reply_recording, event.rate)
+            sink.write(event.pcm)
+
+    history = msgspec.convert(work.history, list[Message])
+    turn = Turn(work.turn_id, pipeline, runner, Utterance(audio=audio, frames=frames, history=history), keep)
+    start = round(work.start * AXIS_RATE)
+    account = Account(
+        project=work.project,
+        session_id=work.session_id,
+        index=work.index,
+        turn=turn,
+        start=start,
+        end=start + len(audio.samples),
+        speech_end=claimed,
+        decided=claimed,
+        speech_start=claimed,
+        began_at=time.time(),
+        recording=work.recording,
+        live=False,
+    )
+    try:
+        await turn.run()
+        account.status = "completed"
+    except TurnFailed as failure:
+        account.status, account.reason = "failed", str(failure)
+    except asyncio.CancelledError:
+        account.status = "cancelled"
+        raise
+    finally:
+        account.ended = clock.now()
+        if sink is not None:
+            sink.end()
+    # The row was made as version 1 when the turn was queued.
+    account.version += 1
+    record = account.record()
+    waited = max(time.time() - (clock.now() - claimed) - work.ready_at, 0.0)
+    record.time_points.insert(0, TimePointRecord("queued", -round(waited, 6), "queue"))
+    return record

@@ -1,0 +1,300 @@
+"""A pipeline as a researcher writes it: its YAML form, its checks and its hash.
+
+A file is read into a `Pipeline`; `check` holds it against the components that are known. Both say the line, the
+reason and the nearest valid name. Two files that differ only in name and description have the same hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import yaml
+
+from ..components.kinds import KINDS, Channel, kind_of
+from ..errors import WrongUsage, nearest
+
+
+class PipelineError(WrongUsage):
+    """A pipeline that can't be read; one line with the place, the reason and the mend."""
+
+
+class TurnTaking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """When the person's turn begins and ends. Durations in seconds.
+
+    A turn begins after `min_speech` of windows that the detector gives at least `threshold`, and ends after
+    `end_of_turn_silence` below it; `padding` of sound before its beginning belongs to it. `max_utterance` ends a turn
+    that never pauses. `interruption`: whether speech stops a reply that is being heard.
+    """
+
+    vad: str = "silero"
+    threshold: float = 0.5
+    end_of_turn_silence: float = 0.2
+    min_speech: float = 0.096
+    padding: float = 0.1
+    max_utterance: float = 60.0
+    interruption: Literal["stop", "ignore"] = "stop"
+
+
+class Framework(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a stage's entry may hold beside its component's own parameters; the framework acts on it."""
+
+    instructions: str | None = None
+    """What a language model is told first (`llm`, `end_to_end`)."""
+    history: int | None = None
+    """How many earlier turns a language model sees; all that fit by default (`llm`, `end_to_end`)."""
+    template: str | None = None
+    """How the newest message is put, with {transcript}, {emotion}, {documents} and {speaker} (`llm`)."""
+    frames: int = 0
+    """How many camera frames of the utterance go along, spread over it (`llm`, `end_to_end`, `emotion`)."""
+    timeout: float | None = None
+    """Seconds without any output after which the component counts as hung."""
+
+
+_FRAMEWORK_KEYS = {
+    "llm": {"instructions", "history", "template", "frames", "timeout"},
+    "end_to_end": {"instructions", "history", "frames", "timeout"},
+    "emotion": {"frames", "timeout"},
+}
+
+
+class StageSpec(msgspec.Struct, frozen=True):
+    """One stage: a component of a kind with its parameters. `line` is where it stands in its file, from 1."""
+
+    kind: str
+    component: str
+    parameters: dict[str, Any] = {}
+    framework: Framework = Framework()
+    line: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}:{self.component}"
+
+
+class Pipeline(msgspec.Struct, frozen=True):
+    """A named list of stages and how turns are taken. `where` names its file in messages."""
+
+    name: str
+    stages: tuple[StageSpec, ...]
+    turn_taking: TurnTaking = TurnTaking()
+    description: str = ""
+    where: str = ""
+
+    def normalised(self) -> dict[str, Any]:
+        """The same shape as the YAML file, without what only says the default; `parse` reads it back."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "stages": [
+                {stage.kind: stage.component, **_sorted(stage.parameters), **msgspec.to_builtins(stage.framework)}
+                for stage in self.stages
+            ],
+            "turn_taking": msgspec.to_builtins(self.turn_taking),
+        }
+
+    @property
+    def hash(self) -> str:
+        """Identifies what it does: 16 hex digits of the SHA-256 of its content, name and description aside."""
+        content = {key: value for key, value in self.normalised().items() if key not in ("name", "description")}
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def place(self, stage: StageSpec) -> str:
+        """Where a stage stands, for messages."""
+        number = next(number for number, each in enumerate(self.stages, 1) if each is stage)
+        return _place(self.where, stage.line, f"stage {number} ({stage.kind})")
+
+    @property
+    def needs(self) -> list[tuple[str, str]]:
+        """(kind, component) of every stage, in order."""
+        return [(stage.kind, stage.component) for stage in self.stages]
+
+
+def parse(source: str | Mapping[str, Any], where: str = "pipeline") -> Pipeline:
+    """Reads YAML text, or the mapping that `normalised` gives. Raises `PipelineError`."""
+    lines: dict[int, int] = {}
+    document: Any = source
+    if isinstance(source, str):
+        try:
+            node = yaml.compose(source, Loader=yaml.SafeLoader)
+            document = yaml.safe_load(source)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f":{mark.line + 1}" if mark else ""
+            problem = getattr(error, "problem", None) or "it can't be read"
+            raise PipelineError(f"{where}{line}: no YAML: {problem}") from None
+        lines = _stage_lines(node)
+    if not isinstance(document, Mapping):
+        raise PipelineError(f"{where}: a pipeline is a mapping with `name` and `stages`")
+    return _from_mapping(document, where, lines)
+
+
+def load(path: str | Path) -> Pipeline:
+    """Reads a pipeline file. Raises `PipelineError` when it is missing or wrong."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise PipelineError(f"{path}: {error.strerror or error}; check the path") from None
+    except UnicodeDecodeError:
+        raise PipelineError(f"{path}: not UTF-8 text; a pipeline is a YAML file") from None
+    return parse(text, str(path))
+
+
+def builtin() -> dict[str, Pipeline]:
+    """The pipelines that come with OpenOmni, by name."""
+    folder = resources.files(__package__) / "builtin"
+    found = [
+        parse(entry.read_text(encoding="utf-8"), entry.name)
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
+    ]
+    return {pipeline.name: pipeline for pipeline in sorted(found, key=lambda each: each.name)}
+
+
+def check(
+    pipeline: Pipeline,
+    schemas: Mapping[tuple[str, str], Mapping[str, Any]],
+) -> list[str]:
+    """What is wrong with it, a line each; empty when nothing is.
+
+    `schemas` maps (kind, component) to the JSON Schema of its parameters: those installed here, or those that
+    agents registered.
+    """
+    problems: list[str] = []
+    made: dict[Channel, str] = {"speech": "the person", "frames": "the camera"}
+    for number, stage in enumerate(pipeline.stages, 1):
+        place = pipeline.place(stage)
+        kind = KINDS[stage.kind]
+        problems += [
+            f"{place}: needs {channel!r}, which no earlier stage makes; put a {_maker(channel)} stage before it"
+            for channel in kind.takes
+            if channel not in made
+        ]
+        problems += [
+            f"{place}: makes {channel!r}, but {made[channel]} does already; take one of them out"
+            for channel in kind.gives
+            if channel in made
+        ]
+        made.update(dict.fromkeys(kind.gives, f"stage {number}"))
+        problems += _component_problems(stage, schemas, place)
+    if ("vad", pipeline.turn_taking.vad) not in schemas and schemas:
+        valid = [name for kind_name, name in schemas if kind_name == "vad"]
+        if valid:
+            hint = nearest(pipeline.turn_taking.vad, valid)
+            problems.append(f"{pipeline.where}: turn_taking: unknown vad {pipeline.turn_taking.vad!r}; {hint}")
+    return problems
+
+
+def _component_problems(
+    stage: StageSpec, schemas: Mapping[tuple[str, str], Mapping[str, Any]], place: str
+) -> list[str]:
+    known = schemas.get((stage.kind, stage.component))
+    if known is None:
+        of_kind = [name for kind_name, name in schemas if kind_name == stage.kind]
+        return [f"{place}: unknown component {stage.component!r}; {nearest(stage.component, of_kind)}"]
+    from ..components import schema as component_schema
+
+    try:
+        component_schema.check(known, stage.parameters, place)
+    except WrongUsage as error:
+        return [str(error)]
+    return []
+
+
+def _from_mapping(document: Mapping[str, Any], where: str, lines: Mapping[int, int]) -> Pipeline:
+    keys = {"name", "description", "stages", "turn_taking"}
+    for key in document:
+        if key not in keys:
+            raise PipelineError(f"{where}: unknown key {key!r}; {nearest(str(key), keys)}")
+    name = document.get("name")
+    if not isinstance(name, str) or not name or len(name) > 100 or not _is_name(name):
+        raise PipelineError(f"{where}: `name` must be letters, digits, '-', '_' or '.', for example my-pipeline")
+    stages = document.get("stages")
+    if not isinstance(stages, Sequence) or isinstance(stages, str) or not stages:
+        raise PipelineError(f"{where}: `stages` must be a list of at least one, for example `- stt: faster-whisper`")
+    return Pipeline(
+        name=name,
+        description=str(document.get("description") or ""),
+        stages=tuple(_stage(entry, number, where, lines.get(number, 0)) for number, entry in enumerate(stages)),
+        turn_taking=_turn_taking(document.get("turn_taking") or {}, where),
+        where=where,
+    )
+
+
+def _stage(entry: Any, number: int, where: str, line: int) -> StageSpec:
+    place = _place(where, line, f"stage {number + 1}")
+    if not isinstance(entry, Mapping) or not entry:
+        raise PipelineError(f"{place}: a stage is a mapping that begins with its kind, such as `stt: faster-whisper`")
+    kind_name = str(next(iter(entry)))
+    present = [str(key) for key in entry if key in KINDS]
+    if kind_name not in KINDS and present:
+        kind_name = present[0]
+    try:
+        kind = kind_of(kind_name)
+    except WrongUsage as error:
+        raise PipelineError(f"{place}: {error}") from None
+    if not kind.stage:
+        raise PipelineError(f"{place}: a {kind.name} is no stage; name it under `turn_taking`")
+    component = entry[kind_name]
+    if not isinstance(component, str) or not component:
+        raise PipelineError(f"{place}: `{kind_name}:` takes a component's name, for example `{kind_name}: simulated`")
+    rest = {str(key): value for key, value in entry.items() if key != kind_name}
+    own = _FRAMEWORK_KEYS.get(kind_name, {"timeout"})
+    try:
+        framework = msgspec.convert({key: rest.pop(key) for key in own & rest.keys()}, Framework)
+    except msgspec.ValidationError as error:
+        raise PipelineError(f"{place} ({kind_name}): {_reason(error)}") from None
+    return StageSpec(kind_name, component, rest, framework, line)
+
+
+def _turn_taking(value: Any, where: str) -> TurnTaking:
+    if isinstance(value, Mapping):
+        for key in value:
+            if key not in TurnTaking.__struct_fields__:
+                hint = nearest(str(key), TurnTaking.__struct_fields__)
+                raise PipelineError(f"{where}: turn_taking: unknown key {key!r}; {hint}")
+    try:
+        taking = msgspec.convert(value, TurnTaking)
+    except msgspec.ValidationError as error:
+        raise PipelineError(f"{where}: turn_taking: {_reason(error)}") from None
+    if not 0 < taking.threshold < 1:
+        raise PipelineError(f"{where}: turn_taking: threshold is a probability between 0 and 1, not {taking.threshold}")
+    if taking.end_of_turn_silence <= 0:
+        raise PipelineError(f"{where}: turn_taking: end_of_turn_silence must be more than 0 seconds")
+    return taking
+
+
+def _stage_lines(node: Any) -> dict[int, int]:
+    """Line (from 1) of each entry under `stages`, by its number (from 0)."""
+    if not isinstance(node, yaml.MappingNode):
+        return {}
+    for key, value in node.value:
+        if key.value == "stages" and isinstance(value, yaml.SequenceNode):
+            return {number: entry.start_mark.line + 1 for number, entry in enumerate(value.value)}
+    return {}
+
+
+def _place(where: str, line: int, what: str) -> str:
+    return f"{where}:{line}: {what}" if line else f"{where}: {what}"
+
+
+def _maker(channel: str) -> str:
+    return " or ".join(kind.name for kind in KINDS.values() if channel in (*kind.gives, *kind.may_give))
+
+
+def _is_name(text: str) -> bool:
+    return all(letter.isalnum() or letter in "-_." for letter in text)
+
+
+def _reason(error: msgspec.ValidationError) -> str:
+    return str(error).replace("`$.", "`").replace(" - at ", " at ")
+
+
+def _sorted(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: mapping[key] for key in sorted(mapping)}

@@ -1,0 +1,71 @@
+"""The last stretch of what was captured: sound and pictures by their place on the session's axis."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from ..events import AXIS_RATE, AudioIn, PictureIn
+from ..media import Audio, Frame, Samples
+
+MOST_PICTURES = 300
+
+
+class Tape:
+    """Sound from `base` on. What was lost on the way is silence; what comes twice counts once."""
+
+    def __init__(self) -> None:
+        self._blocks: deque[Samples] = deque()
+        self.base = 0
+        self.end = 0
+        self._started = False
+        self._pictures: deque[PictureIn] = deque(maxlen=MOST_PICTURES)
+        self._anchor = (0, 0.0)
+
+    def write(self, event: AudioIn) -> Samples:
+        """Returns the samples that are new, the silence of a gap before them included."""
+        samples = np.frombuffer(event.pcm, "<i2").astype(np.float32) / 32768.0
+        if not self._started:
+            self._started, self.base, self.end = True, event.position, event.position
+        self._anchor = (event.position, event.captured)
+        new = samples[max(self.end - event.position, 0) :]
+        gap = event.position - self.end
+        if gap > 0:
+            new = np.concatenate((np.zeros(gap, np.float32), samples))
+        if len(new):
+            self._blocks.append(new)
+            self.end += len(new)
+        return new
+
+    def show(self, event: PictureIn) -> None:
+        self._pictures.append(event)
+
+    def captured(self, position: int) -> float:
+        """When a sample was captured, on the clock of the stamps that came with the sound."""
+        anchor, stamp = self._anchor
+        return stamp + (position - anchor) / AXIS_RATE
+
+    def sound(self, start: int, end: int) -> Audio:
+        """What is still held of samples `start` to `end`."""
+        start, end = max(start, self.base), min(end, self.end)
+        if end <= start:
+            return Audio(np.zeros(0, np.float32), AXIS_RATE)
+        parts, here = [], self.base
+        for block in self._blocks:
+            if here < end and here + len(block) > start:
+                parts.append(block[max(start - here, 0) : end - here])
+            here += len(block)
+        return Audio(np.concatenate(parts), AXIS_RATE)
+
+    def pictures(self, start: int, end: int) -> list[Frame]:
+        """The frames seen from sample `start` to `end`; the newest one before, when none was seen between."""
+        seen = [event for event in self._pictures if start <= event.position < end]
+        if not seen:
+            seen = [event for event in self._pictures if event.position < end][-1:]
+        return [Frame.from_jpeg(event.jpeg, event.position / AXIS_RATE) for event in seen]
+
+    def forget(self, before: int) -> None:
+        """Lets go of sound before a sample."""
+        while self._blocks and self.base + len(self._blocks[0]) <= before:
+            self.base += len(self._blocks.popleft())

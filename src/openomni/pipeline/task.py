@@ -1,0 +1,225 @@
+"""One stage of one turn as it is done: its attempts, their stamps, and the spans that the partition is made of.
+
+Every stamp here is on the host's clock; a runner maps those of another agent before it writes them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+
+import msgspec
+
+from .. import clock
+from ..events import Documents, Emotion, Sound, Speaker, Text, Transcript, Usage, Value
+from ..records import AttemptRecord, StageRecord, Status
+from ..trace import Span
+from .spec import StageSpec
+
+
+@dataclass(slots=True)
+class AttemptTrace:
+    """One try of a task on one agent.
+
+    `opened`: the host chose the agent; `claimed`: a slot was taken; `received`: the component's side had the first
+    input; `model_started`, `first_output`, `ended`: inside the component. `load_s`, `transfer_in_s`,
+    `transfer_out_s` and `model_s` (time spent inside the component, waiting for input left out) are seconds.
+    """
+
+    number: int
+    agent: str
+    opened: float
+    claimed: float | None = None
+    received: float | None = None
+    model_started: float | None = None
+    first_output: float | None = None
+    ended: float | None = None
+    load_s: float = 0.0
+    model_s: float | None = None
+    transfer_in_s: float = 0.0
+    transfer_out_s: float = 0.0
+    status: Status = "started"
+    reason: str = ""
+
+    def fail(self, reason: str) -> None:
+        self.finish("failed", reason)
+
+    def finish(self, status: Status, reason: str = "") -> None:
+        if self.status == "started":
+            self.status, self.reason = status, reason
+            if self.ended is None:
+                self.ended = clock.now()
+
+
+@dataclass(slots=True)
+class TaskTrace:
+    """One stage of one turn, in one revision of it. `ready`: its first input was there.
+
+    `released_by` is the task whose output made it ready, at `released_at`; None for a stage that takes what the
+    person said.
+    """
+
+    stage: StageSpec
+    revision: int = 0
+    task_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    ready: float | None = None
+    released_by: TaskTrace | None = None
+    released_at: float | None = None
+    first_arrival: float | None = None
+    """The first output was with the host."""
+    ended: float | None = None
+    status: Status = "pending"
+    reason: str = ""
+    attempts: list[AttemptTrace] = field(default_factory=list)
+    output: dict[str, object] = field(default_factory=dict)
+    usage: Usage | None = None
+    """What all its calls consumed: a voice is called once a clause."""
+
+    def begin(self, agent: str) -> AttemptTrace:
+        """Opens the next attempt."""
+        attempt = AttemptTrace(len(self.attempts) + 1, agent, clock.now())
+        self.attempts.append(attempt)
+        self.status = "started"
+        return attempt
+
+    def note(self, value: Value, at: float) -> None:
+        """Keeps what is small and readable of an output."""
+        if self.first_arrival is None and not isinstance(value, Usage):
+            self.first_arrival = at
+        match value:
+            case Transcript():
+                self.output |= {"text": value.text, "final": value.final, **_some(language=value.language)}
+                if value.diagnostics:
+                    self.output["diagnostics"] = value.diagnostics
+            case Text():
+                self.output["text"] = str(self.output.get("text", "")) + value.text
+            case Sound():
+                self.output["seconds"] = round(_number(self.output.get("seconds")) + value.audio.duration, 6)
+                self.output["rate"] = value.audio.rate
+            case Emotion():
+                self.output |= _some(
+                    overall=value.overall, text=value.text, audio=value.audio, video=value.video, label=value.label
+                )
+            case Documents():
+                self.output["documents"] = [
+                    {"text": each.text, "score": each.score, "source": each.source} for each in value.documents
+                ]
+            case Speaker():
+                self.output |= _some(label=value.label, confidence=value.confidence)
+            case Usage():
+                self.usage = value if self.usage is None else self.usage + value
+                self.output["usage"] = {
+                    name: amount for name, amount in msgspec.to_builtins(self.usage).items() if amount is not None
+                }
+            case _:
+                pass
+
+    def finish(self, status: Status, reason: str = "") -> None:
+        """Settles the task once; its open attempt ends the same way."""
+        if self.status in ("pending", "started"):
+            self.status, self.reason, self.ended = status, reason, clock.now()
+        if self.attempts:
+            self.attempts[-1].finish(status, reason)
+
+    @property
+    def last(self) -> AttemptTrace | None:
+        """The attempt that counts."""
+        return self.attempts[-1] if self.attempts else None
+
+    def spans(self) -> list[Span]:
+        """What the task did, each span released by the one before it; the first by what made the task ready."""
+        attempt = self.last
+        if self.ready is None or attempt is None:
+            return []
+        me, stage = self.task_id, self.stage.name
+        spans = [*self._release_spans()]
+        cursor, after = self.ready, spans[-1].name if spans else "end_of_turn"
+
+        def add(what: str, end: float | None) -> None:
+            nonlocal cursor, after
+            if end is not None and end > cursor:
+                name = f"{me}.{what}"
+                spans.append(Span(name, what, cursor, end, stage, after))  # type: ignore[arg-type]
+                cursor, after = end, name
+
+        add("queue", attempt.claimed)
+        if attempt.transfer_in_s > 0:
+            add("transfer", cursor + attempt.transfer_in_s)
+        if attempt.load_s > 0:
+            add("load", cursor + attempt.load_s)
+        # What lies between here and the model's start belongs to nobody: it stays a gap, and shows as residue.
+        if attempt.model_started is not None:
+            cursor = max(cursor, attempt.model_started)
+        name = f"{me}.model"
+        spans.append(Span(name, "model", cursor, max(attempt.ended or self.ended or cursor, cursor), stage, after))
+        return spans
+
+    def _release_spans(self) -> list[Span]:
+        """From the producer's output to this task's first input: its way to the host, then waiting to be whole."""
+        producer, at = self.released_by, self.released_at
+        if producer is None or at is None or self.ready is None:
+            return []
+        attempt = producer.last
+        way = attempt.transfer_out_s if attempt else 0.0
+        arrived = Span(
+            f"{self.task_id}.arrival", "transfer", at - way, at, producer.stage.name, f"{producer.task_id}.model"
+        )
+        whole = Span(f"{self.task_id}.whole", "aggregation", at, self.ready, self.stage.name, arrived.name)
+        return [arrived, whole]
+
+    def record(self, origin: float) -> StageRecord:
+        """As it is kept; seconds count from `origin`, the turn's last user speech sample."""
+
+        def since(stamp: float | None) -> float | None:
+            return None if stamp is None else round(stamp - origin, 6)
+
+        def between(start: float | None, end: float | None) -> float | None:
+            return None if start is None or end is None else round(max(end - start, 0.0), 6)
+
+        attempt = self.last
+        return StageRecord(
+            task_id=self.task_id,
+            kind=self.stage.kind,
+            component=self.stage.component,
+            revision=self.revision,
+            agent=attempt.agent if attempt else "",
+            status=self.status,
+            reason=self.reason,
+            queue_s=between(self.ready, attempt.claimed) if attempt else None,
+            transfer_s=round(attempt.transfer_in_s + attempt.transfer_out_s, 6) if attempt else None,
+            load_s=round(attempt.load_s, 6) if attempt else None,
+            model_s=_model_seconds(attempt),
+            ttfb_s=between(self.ready, self.first_arrival),
+            started_s=since(self.ready),
+            ended_s=since(self.ended),
+            output=self.output,
+            attempts=[
+                AttemptRecord(
+                    number=each.number,
+                    agent=each.agent,
+                    status=each.status,
+                    reason=each.reason,
+                    started_s=since(each.opened),
+                    ended_s=since(each.ended),
+                )
+                for each in self.attempts
+            ],
+        )
+
+
+def _model_seconds(attempt: AttemptTrace | None) -> float | None:
+    if attempt is None:
+        return None
+    if attempt.model_s is not None:
+        return round(attempt.model_s, 6)
+    if attempt.model_started is None or attempt.ended is None:
+        return None
+    return round(attempt.ended - attempt.model_started, 6)
+
+
+def _some(**values: object) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _number(value: object) -> float:
+    return value if isinstance(value, float) else 0.0

@@ -1,0 +1,336 @@
+"""One turn through the stages of a pipeline, everything overlapped.
+
+Each stage runs as a task of its own and reads from channels that others still write to: the language model starts
+on the transcript, the voice on the first clause, the listener's side on the first piece of sound. Cancelling `run`
+leaves no task behind it, and nothing is emitted afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Protocol, get_args
+
+from .. import clock
+from ..components.kinds import KINDS, Channel
+from ..errors import OpenOmniError
+from ..events import (
+    Documents,
+    Emotion,
+    Heard,
+    Message,
+    Picture,
+    Prompt,
+    ReplySound,
+    ReplyText,
+    SessionOutput,
+    Sound,
+    Speaker,
+    Text,
+    Transcript,
+    Usage,
+    Value,
+)
+from ..media import Audio, Frame
+from .channel import Arrival, Flow
+from .clauses import ClauseCutter
+from .prompt import beginning, make_prompt, spread
+from .spec import Pipeline, StageSpec
+from .task import TaskTrace
+
+PIECE_SECONDS = 0.5
+"""Reply sound leaves in pieces of at most this length, far below the bus's message limit."""
+
+Emit = Callable[[SessionOutput], Awaitable[None]]
+
+
+class StageRunner(Protocol):
+    """Runs one stage, here or on another agent. It opens attempts on `task` and fills in their stamps."""
+
+    def run(self, stage: StageSpec, task: TaskTrace, inputs: AsyncIterator[Value]) -> AsyncIterator[Value]: ...
+
+    async def prepare(self, stage: StageSpec, messages: Sequence[Message]) -> None:
+        """Lets a language model read what the next prompt begins with, while nobody waits; a run interrupts it."""
+
+
+class TurnFailed(OpenOmniError):
+    """A stage failed; the message names its component and the reason."""
+
+
+class _NothingSaid(Exception):
+    """The transcript is empty: what follows has nothing to do."""
+
+
+@dataclass(slots=True)
+class Utterance:
+    """What a turn begins with: the person's sound at 16 kHz (None when `text` was typed), frames, and what was said
+    before. `instructions` of the session stand for the pipeline's."""
+
+    audio: Audio | None = None
+    text: str | None = None
+    frames: Sequence[Frame] = ()
+    history: Sequence[Message] = ()
+    instructions: str | None = None
+
+
+@dataclass(slots=True)
+class Reply:
+    """What came out, and the stamps of its sound on the host's clock."""
+
+    transcript: str = ""
+    text: str = ""
+    rate: int = 0
+    samples: int = 0
+    first_sound: float | None = None
+    voice: TaskTrace | None = None
+    """The task that made the first sound."""
+    first_emitted: float | None = None
+    audible_offset: float | None = None
+    """Seconds of reply sound before the first sample above −40 dBFS."""
+
+
+@dataclass
+class Turn:
+    """One utterance and the response to it. `run` once."""
+
+    turn_id: str
+    pipeline: Pipeline
+    runner: StageRunner
+    utterance: Utterance
+    emit: Emit
+    to_gateway: Callable[[float], float] = lambda stamp: stamp
+    """Maps a stamp of this machine to the gateway's clock."""
+    reply: Reply = field(default_factory=Reply)
+    tasks: list[TaskTrace] = field(default_factory=list)
+    started: float | None = None
+
+    def __post_init__(self) -> None:
+        self._flows: dict[Channel, Flow] = {channel: Flow() for channel in get_args(Channel)}
+        given = set(self._fill_from_utterance())
+        for stage in self.pipeline.stages:
+            kind = KINDS[stage.kind]
+            # A typed message is its own transcript: what would make one, or needs sound, is left out.
+            if "transcript" in given and (kind.gives == ("transcript",) or "speech" in kind.takes):
+                continue
+            self.tasks.append(TaskTrace(stage))
+
+    async def run(self) -> None:
+        """Raises `TurnFailed` when a stage fails; CancelledError passes through, with every task settled."""
+        self.started = clock.now()
+        made = {channel for task in self.tasks for channel in _gives(task.stage)}
+        for channel in self._flows.keys() - made:
+            self._flows[channel].close()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for task in self.tasks:
+                    group.create_task(self._run_stage(task), name=f"{self.turn_id}:{task.stage.name}")
+        except* OpenOmniError as failures:
+            raise failures.exceptions[0] from None
+        finally:
+            for task in self.tasks:
+                task.finish("cancelled")
+
+    def let_go(self) -> None:
+        """Forgets sound and pictures, once the turn is over: a session may last for hours."""
+        self.utterance = Utterance()
+        self._flows.clear()
+
+    def _fill_from_utterance(self) -> list[Channel]:
+        """Puts what the person gave on its channels and closes them; returns those that no stage may make."""
+        frames = self._flows["frames"]
+        for frame in self.utterance.frames:
+            frames.put(Picture(frame))
+        if self.utterance.audio is not None:
+            self._flows["speech"].put(Sound(self.utterance.audio))
+        if self.utterance.text is None:
+            return []
+        self._flows["transcript"].put(Transcript(self.utterance.text))
+        self.reply.transcript = self.utterance.text
+        return ["transcript"]
+
+    async def _run_stage(self, task: TaskTrace) -> None:
+        try:
+            async with aclosing(self._inputs(task)) as inputs:
+                await self._exchange(task, inputs)
+        except _NothingSaid:
+            task.finish("cancelled", "nothing was said")
+        except asyncio.CancelledError:
+            task.finish("cancelled")
+            raise
+        except Exception as error:
+            reason = str(error) if isinstance(error, OpenOmniError) else f"{type(error).__name__}: {error}"
+            task.finish("failed", reason)
+            named = reason if task.stage.component in reason else f"{task.stage.name}: {reason}"
+            raise TurnFailed(named) from error
+        for channel in _gives(task.stage):
+            self._flows[channel].close()
+
+    async def _exchange(self, task: TaskTrace, inputs: AsyncIterator[Value]) -> None:
+        """Gives a stage its input and takes its output on, as both come."""
+        try:
+            first = await anext(inputs)
+        except StopAsyncIteration:
+            task.finish("cancelled", "there was nothing for it to do")
+            return
+        stream = self.runner.run(task.stage, task, _chain(first, inputs))
+        try:
+            async for value in stream:
+                await self._take(task, value)
+        finally:
+            close = getattr(stream, "aclose", None)
+            if close is not None:
+                await close()
+        task.finish("completed")
+
+    async def _take(self, task: TaskTrace, value: Value) -> None:
+        """Puts one output on its channel, and tells the outside what it may want to know."""
+        task.note(value, clock.now())
+        match value:
+            case Transcript():
+                self.reply.transcript = value.text
+                self._flows["transcript"].put(value, task)
+                await self.emit(Heard(self.turn_id, value.text, value.final))
+            case Text():
+                self.reply.text += value.text
+                self._flows["reply"].put(value, task)
+                await self.emit(ReplyText(self.turn_id, value.text))
+            case Sound():
+                arrival = self._flows["voice"].put(value, task)
+                await self._speak(value.audio, arrival)
+            case Emotion():
+                self._flows["emotion"].put(value, task)
+            case Documents():
+                self._flows["documents"].put(value, task)
+            case Speaker():
+                self._flows["speaker"].put(value, task)
+            case Usage():
+                pass
+            case _:
+                raise TurnFailed(f"{task.stage.name} gave a {type(value).__name__}, which no {task.stage.kind} gives")
+
+    async def _speak(self, audio: Audio, arrival: Arrival) -> None:
+        reply = self.reply
+        if not reply.rate:
+            reply.rate, reply.first_sound, reply.voice = audio.rate, arrival.at, arrival.by
+        audio = audio.resample(reply.rate)
+        if reply.audible_offset is None and (offset := audio.first_audible()) is not None:
+            reply.audible_offset = reply.samples / reply.rate + offset
+        size = round(PIECE_SECONDS * reply.rate)
+        for start in range(0, len(audio.samples), size):
+            piece = Audio(audio.samples[start : start + size], reply.rate)
+            sent = clock.now()
+            await self.emit(ReplySound(self.turn_id, reply.rate, reply.samples, self.to_gateway(sent), piece.pcm16()))
+            reply.first_emitted = reply.first_emitted or sent
+            reply.samples += len(piece.samples)
+
+    # ---- what each kind of stage is given ----
+
+    async def _inputs(self, task: TaskTrace) -> AsyncGenerator[Value, None]:
+        make = {
+            "stt": self._speech,
+            "speaker": self._speech,
+            "emotion": self._speech_and_words,
+            "retrieval": self._query,
+            "llm": self._prompt,
+            "tts": self._clauses,
+            "end_to_end": self._conversation,
+        }[task.stage.kind]
+        async for value in make(task):
+            yield value
+
+    async def _speech(self, task: TaskTrace) -> AsyncIterator[Value]:
+        async for arrival in self._flows["speech"]:
+            self._release(task, arrival)
+            yield arrival.value
+
+    async def _speech_and_words(self, task: TaskTrace) -> AsyncIterator[Value]:
+        transcript = await self._before(task, "transcript")
+        async for value in self._speech(task):
+            yield value
+        if transcript is not None:
+            self._release(task, transcript)
+            yield transcript.value
+        for frame in spread(self.utterance.frames, task.stage.framework.frames):
+            yield Picture(frame)
+
+    async def _query(self, task: TaskTrace) -> AsyncIterator[Value]:
+        arrival = await self._said()
+        self._release(task, arrival)
+        yield arrival.value
+
+    async def _prompt(self, task: TaskTrace) -> AsyncIterator[Value]:
+        newest = await self._said()
+        extras: dict[str, Value | None] = {}
+        for channel in ("emotion", "documents", "speaker"):
+            arrival = await self._before(task, channel)
+            extras[channel] = arrival.value if arrival else None
+            if arrival is not None and arrival.at > newest.at:
+                newest = arrival
+        framework = task.stage.framework
+        self._release(task, newest)
+        yield make_prompt(
+            framework,
+            self.utterance.history,
+            self.reply.transcript,
+            instructions=self.utterance.instructions,
+            frames=spread(self.utterance.frames, framework.frames),
+            **extras,  # type: ignore[arg-type]
+        )
+
+    async def _clauses(self, task: TaskTrace) -> AsyncIterator[Value]:
+        cutter = ClauseCutter()
+        arrival = None
+        async for arrival in self._flows["reply"]:
+            assert isinstance(arrival.value, Text)
+            for clause in cutter.feed(arrival.value.text):
+                self._release(task, arrival)
+                yield Text(clause)
+        if (rest := cutter.rest()) is not None and arrival is not None:
+            self._release(task, arrival)
+            yield Text(rest)
+
+    async def _conversation(self, task: TaskTrace) -> AsyncIterator[Value]:
+        framework = task.stage.framework
+        told = beginning(framework, self.utterance.history, self.utterance.instructions)
+        async for arrival in self._flows["speech"]:
+            if task.ready is None:
+                self._release(task, arrival)
+                yield Prompt(tuple(told))
+            yield arrival.value
+        for frame in spread(self.utterance.frames, framework.frames):
+            yield Picture(frame)
+
+    async def _said(self) -> Arrival:
+        arrival = await self._flows["transcript"].last()
+        if arrival is None or not self.reply.transcript.strip():
+            raise _NothingSaid
+        return arrival
+
+    async def _before(self, task: TaskTrace, channel: Channel) -> Arrival | None:
+        """The last value of a channel that a stage before this one makes; None when none does."""
+        for other in self.tasks:
+            if other is task:
+                return None
+            if channel in _gives(other.stage):
+                return await self._flows[channel].last()
+        return None
+
+    @staticmethod
+    def _release(task: TaskTrace, arrival: Arrival) -> None:
+        """The first input makes a task ready; what made that input is what released the task."""
+        if task.ready is None:
+            task.ready = clock.now()
+            task.released_by, task.released_at = arrival.by, arrival.at
+
+
+def _gives(stage: StageSpec) -> tuple[Channel, ...]:
+    kind = KINDS[stage.kind]
+    return (*kind.gives, *kind.may_give)
+
+
+async def _chain(first: Value, rest: AsyncIterator[Value]) -> AsyncIterator[Value]:
+    yield first
+    async for value in rest:
+        yield value

@@ -1,0 +1,156 @@
+"""What is kept of a conversation: the messages of the record plane, and the JSON of a turn.
+
+A record is a whole snapshot with a `version` that grows. The consumer upserts by id and ignores a version that is not
+newer, so a message that comes twice, or late, changes nothing. `_s` fields are seconds; those of a stage count from
+the turn's last user speech sample.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+import msgspec
+
+from .trace import Part
+
+Status = Literal["pending", "started", "completed", "failed", "cancelled", "superseded"]
+
+
+class Record(msgspec.Struct, kw_only=True, tag_field="type"):
+    """What all records share."""
+
+    project: str
+    version: int = 1
+
+
+class SessionRecord(Record, tag="session", kw_only=True):
+    """A conversation of a device through a pipeline. `recordings` are ids of the captured media."""
+
+    session_id: str
+    pipeline: str
+    pipeline_hash: str
+    spec: dict[str, Any]
+    device: str = ""
+    site: str = ""
+    source: str = ""
+    status: Literal["open", "closed", "lost"] = "open"
+    started_at: float = 0.0
+    """Unix time, for people; durations never come from it."""
+    ended_at: float | None = None
+    recordings: list[str] = []
+    reason: str = ""
+
+
+class SegmentRecord(msgspec.Struct):
+    """Who speaks from when to when: samples on the session's axis (16 kHz)."""
+
+    speaker: str
+    start: int
+    end: int
+
+
+class AttemptRecord(msgspec.Struct, kw_only=True):
+    """One try of a task on one agent; a later attempt follows one that failed or was lost."""
+
+    number: int
+    agent: str
+    status: Status
+    reason: str = ""
+    started_s: float | None = None
+    ended_s: float | None = None
+
+
+class StageRecord(msgspec.Struct, kw_only=True):
+    """A task: one stage of the turn in one revision. Times are those of the attempt that counted."""
+
+    task_id: str
+    kind: str
+    component: str
+    revision: int = 0
+    agent: str = ""
+    status: Status = "pending"
+    reason: str = ""
+    queue_s: float | None = None
+    transfer_s: float | None = None
+    load_s: float | None = None
+    model_s: float | None = None
+    ttfb_s: float | None = None
+    started_s: float | None = None
+    ended_s: float | None = None
+    output: dict[str, Any] = {}
+    """What it gave, small and readable: text, language, values, diagnostics, usage; sound goes by reference."""
+    attempts: list[AttemptRecord] = []
+
+
+class TimePointRecord(msgspec.Struct):
+    """An instant on the turn's timeline."""
+
+    name: str
+    at_s: float
+    where: str = ""
+    uncertainty_s: float = 0.0
+
+
+class TurnRecord(Record, tag="turn", kw_only=True):
+    """One user utterance and the response to it: the JSON that the command line prints and the API stores."""
+
+    turn_id: str
+    session_id: str
+    index: int
+    pipeline: str
+    pipeline_hash: str
+    status: Status = "started"
+    reason: str = ""
+    transcript: str = ""
+    reply_text: str = ""
+    reply_audio: str = ""
+    """Id of the reply's recording; the command line puts a path here."""
+    recording: str = ""
+    voice_to_voice_s: float | None = None
+    heard_at: Literal["client", "host", ""] = ""
+    """Where the reply's first audible sample was measured: `client` when a responder reported it, else `host`."""
+    residue_s: float | None = None
+    interrupted: bool = False
+    segments: list[SegmentRecord] = []
+    stages: list[StageRecord] = []
+    time_points: list[TimePointRecord] = []
+    parts: list[Part] = []
+    """The partition: who owned each instant from the last user speech sample to the reply's first audible one."""
+    started_at: float = 0.0
+    """Unix time of the first user speech sample, for people."""
+
+
+class RecordingRecord(Record, tag="recording", kw_only=True):
+    """A media file as captured, or a reply as spoken; its bytes go through storage, not through here."""
+
+    recording_id: str
+    kind: Literal["audio", "video", "reply"]
+    session_id: str = ""
+    turn_id: str = ""
+    device: str = ""
+    rate: int | None = None
+    samples: int | None = None
+    started_at: float | None = None
+
+
+AnyRecord = SessionRecord | TurnRecord | RecordingRecord
+
+
+def later_version() -> int:
+    """For who goes on with what another writer began, and may still write: greater than all that it counts up to."""
+    return int(time.time() * 1000)
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(AnyRecord)
+
+
+def encode(record: AnyRecord) -> bytes:
+    return _encoder.encode(record)
+
+
+def decode(data: bytes) -> AnyRecord:
+    """Raises msgspec.ValidationError for anything else."""
+    record: AnyRecord = _decoder.decode(data)
+    return record

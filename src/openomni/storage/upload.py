@@ -1,0 +1,140 @@
+"""From the spool to the server, in the background, until it acknowledges every byte."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ..errors import OpenOmniError
+from .api import Api, Unreachable, WrongOffset, delays
+from .spool import Recording
+
+PART_BYTES = 256 * 1024
+GROW_S = 1.0
+"""How long to let a growing recording grow between two parts."""
+DISAGREEMENTS = 5
+"""How often the server may hold other bytes than were sent before we stop and leave the recording in the spool."""
+
+
+class Uploader:
+    """Uploads what is added to it; use it as a context. What is not acknowledged when it ends stays in the spool.
+
+    A server that is away is tried again for ever, ever less often. One that refuses a recording is not:
+    `refused` tells why, and the recording stays in the spool.
+    """
+
+    def __init__(self, api: Api, at_once: int = 2) -> None:
+        self.trouble: OpenOmniError | None = None
+        """Why nothing moves at present; None while it does."""
+        self.refused: list[OpenOmniError] = []
+        self.acknowledged = 0
+        self._api = api
+        self._line = asyncio.Semaphore(at_once)
+        self._tasks: dict[asyncio.Task[OpenOmniError | None], Recording] = {}
+        self._sent: dict[str, int] = {}
+
+    @property
+    def recordings(self) -> list[Recording]:
+        """Those not acknowledged yet."""
+        return list(self._tasks.values())
+
+    @property
+    def left_bytes(self) -> int:
+        """Bytes on disk that the server has not acknowledged."""
+        return sum(max(recording.size - self._sent.get(recording.id, 0), 0) for recording in self.recordings)
+
+    def add(self, recording: Recording) -> asyncio.Task[OpenOmniError | None]:
+        """Starts to upload it; it may still grow. The task ends once it is acknowledged, or gives why it is refused."""
+        task = asyncio.create_task(self._keep_trying(recording))
+        self._tasks[task] = recording
+        task.add_done_callback(self._tasks.pop)
+        return task
+
+    async def drain(self, patience_s: float | None = None) -> bool:
+        """Waits until nothing is left to upload. With `patience_s`, gives up once the server was away that long;
+        tells whether all that was added is acknowledged."""
+        stuck = 0.0
+        while self._tasks:
+            await asyncio.wait(self._tasks, timeout=0.25, return_when=asyncio.FIRST_COMPLETED)
+            stuck = stuck + 0.25 if self.trouble else 0.0
+            if patience_s is not None and stuck > patience_s:
+                return False
+        return not self.refused
+
+    async def _keep_trying(self, recording: Recording) -> OpenOmniError | None:
+        waits = delays()
+        try:
+            while True:
+                try:
+                    await self._upload(recording)
+                    recording.forget()
+                    self.acknowledged += 1
+                    return None
+                except Unreachable as error:
+                    self.trouble = error
+                    await asyncio.sleep(next(waits))
+        except (OpenOmniError, OSError) as error:
+            line = error if isinstance(error, OpenOmniError) else OpenOmniError(f"{recording.path}: {error.strerror}")
+            self.refused.append(line)
+            return line
+        finally:
+            recording.release()
+
+    async def _upload(self, recording: Recording) -> None:
+        await self._api.create(recording.ticket.meta)
+        # After a break or a restart that is not where we think.
+        offset, disagreements = await self._api.received(recording.id), 0
+        while offset <= recording.size and disagreements < DISAGREEMENTS:
+            try:
+                offset = await self._send(recording, offset)
+                digest = await asyncio.to_thread(_sha256, recording.path)
+                await self._api.finish(recording.id, digest, offset)
+                return
+            except WrongOffset as elsewhere:
+                offset, disagreements = elsewhere.received, disagreements + 1
+        raise OpenOmniError(
+            f"recording {recording.id}: the server holds other bytes under this id; "
+            f"what was captured stays in {recording.path}"
+        )
+
+    async def _send(self, recording: Recording, offset: int) -> int:
+        """Sends what there is from `offset` on until the recording has ended; gives its size."""
+        while True:
+            ended = recording.ended.is_set()
+            data = await asyncio.to_thread(recording.read, offset, PART_BYTES)
+            if data:
+                async with self._line:
+                    offset = await self._api.write(recording.id, offset, data)
+                self._sent[recording.id] = offset
+            elif ended:
+                return offset
+            self.trouble = None
+            if len(data) < PART_BYTES and not ended:
+                await _ended_within(recording, GROW_S)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _ended_within(recording: Recording, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await recording.ended.wait()
+    except TimeoutError:
+        return
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

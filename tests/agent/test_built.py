@@ -1,0 +1,130 @@
+"""Components as they are built on an agent: once for each set of parameters, replaced when they hang."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from openomni import Audio, component
+from openomni.agent import built as built_module
+from openomni.agent.built import Built, loading
+from openomni.components import registry
+from openomni.components.stage import StageError, StageTiming
+from openomni.events import Sound, Transcript, Value
+from openomni.pipeline.spec import Framework, StageSpec
+
+made: list[Counting] = []
+gates: list[threading.Event] = []
+
+
+@component("stt", "counting-test")
+class Counting:
+    """Counts its instances; the word `hang` as its text waits for a gate."""
+
+    def __init__(self, text: str = "one") -> None:
+        self.text = text
+        self.warm = False
+        self.closed = False
+        made.append(self)
+
+    def warm_up(self) -> None:
+        self.warm = True
+
+    def transcribe(self, audio: Audio) -> str:
+        if self.text == "hang" and audio.duration > 1:
+            gates[-1].wait(20)
+        return self.text
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+async def built() -> AsyncIterator[Built]:
+    made.clear()
+    gates[:] = [threading.Event()]
+    stages = Built(registry.registered("stt"))
+    yield stages
+    gates[0].set()
+    await stages.close()
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    return gates[0]  # type: ignore[return-value]
+
+
+def stage(timeout: float | None = None, **parameters: Any) -> StageSpec:
+    return StageSpec("stt", "counting-test", parameters, Framework(timeout=timeout))
+
+
+async def run(built: Built, spec: StageSpec, seconds: float = 0.1, timing: StageTiming | None = None) -> list[Value]:
+    async def inputs() -> AsyncIterator[Value]:
+        yield Sound(Audio.silence(seconds, 16_000))
+
+    return [value async for value in built.run(spec, inputs(), timing or StageTiming())]
+
+
+async def test_a_component_is_built_and_warmed_once_for_each_set_of_parameters(built: Built) -> None:
+    await built.warm(stage())
+    assert made[0].warm
+    assert await run(built, stage(text="one")) == [Transcript("one")]
+    assert len(made) == 1, "a default that is spelt out is the same component"
+    assert await run(built, stage(text="two")) == [Transcript("two")]
+    assert len(made) == 2
+
+
+async def test_what_asks_at_once_shares_one_load(built: Built) -> None:
+    await asyncio.gather(*(run(built, stage()) for _ in range(4)))
+    assert len(made) == 1
+
+
+async def test_loading_is_measured_for_the_first_run_alone(built: Built) -> None:
+    first, second = StageTiming(), StageTiming()
+    await run(built, stage(), timing=first)
+    await run(built, stage(), timing=second)
+    started, loaded = loading(first)
+    assert loaded > started
+    assert first.ready == started
+    started, loaded = loading(second)
+    assert loaded == started
+
+
+async def test_a_component_that_hangs_fails_its_turn_and_the_next_gets_another(built: Built, gate) -> None:
+    hanging = stage(timeout=0.2, text="hang")
+    with pytest.raises(StageError, match="stt:counting-test: hung"):
+        await run(built, hanging, seconds=2)
+    assert built.stuck == 1
+
+    assert await run(built, hanging) == [Transcript("hang")]
+    assert len(made) == 2
+
+
+async def test_one_that_came_back_is_used_again(built: Built, gate: threading.Event) -> None:
+    hanging = stage(timeout=0.2, text="hang")
+    with pytest.raises(StageError):
+        await run(built, hanging, seconds=2)
+    gate.set()
+    async with asyncio.timeout(10):
+        while built.stuck:
+            await asyncio.sleep(0.01)
+    await run(built, hanging)
+    assert len(made) == 1
+
+
+async def test_the_longest_unused_component_makes_room(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(built_module, "KEPT", 2)
+    for text in ("a", "b", "c"):
+        await run(built, stage(text=text))
+    assert [each.closed for each in made] == [True, False, False]
+
+
+async def test_a_component_that_cannot_be_built_says_why(built: Built) -> None:
+    from openomni.errors import WrongUsage
+
+    with pytest.raises(WrongUsage, match="unknown parameter 'txt'; did you mean 'text'"):
+        await run(built, stage(txt="x"))

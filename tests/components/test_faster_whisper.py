@@ -1,0 +1,132 @@
+"""Whisper on a short window, and the guards that let it be trusted."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openomni.components.conformance import conformance
+from openomni.components.stt import faster_whisper
+from openomni.components.stt.faster_whisper import FasterWhisper, before_last_stamp, repeats
+from openomni.errors import OpenOmniError
+from openomni.events import Transcript
+from openomni.media import Audio
+
+STAMP = 50_000
+
+
+def words(transcript: Transcript) -> str:
+    return " ".join(re.findall(r"[\w']+", transcript.text.lower()))
+
+
+def stamp(seconds: float) -> int:
+    return STAMP + round(seconds * 50)
+
+
+class TestGuards:
+    def test_what_follows_an_end_stamp_near_the_end_of_the_speech_is_cut_off(self) -> None:
+        tokens = [stamp(0), 1, 2, stamp(2.9), stamp(2.9), 1, 2, stamp(6)]
+        assert before_last_stamp(tokens, STAMP, 3.0) == [stamp(0), 1, 2]
+
+    def test_a_stamp_between_two_sentences_is_no_end(self) -> None:
+        tokens = [stamp(0), 1, stamp(1.2), stamp(1.2), 2, stamp(3)]
+        assert before_last_stamp(tokens, STAMP, 3.0) == tokens[:-1]
+
+    def test_a_first_stamp_ends_nothing_however_short_the_speech(self) -> None:
+        assert before_last_stamp([stamp(0), 1, stamp(0.3)], STAMP, 0.3) == [stamp(0), 1]
+
+    def test_without_an_end_stamp_all_is_kept(self) -> None:
+        assert before_last_stamp([stamp(0), 1, 2, 3], STAMP, 3.0) == [stamp(0), 1, 2, 3]
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "17. 17. 17. 17.",
+            "Please try again. Please try again. Please try again. Please try",
+            "So I said, and so I said, and so I said, and so I said",
+            "A" * 200,
+        ],
+    )
+    def test_texts_that_run_in_a_circle(self, text: str) -> None:
+        assert repeats(text)
+
+    @pytest.mark.parametrize(
+        "text",
+        ["", "Hello.", "I had had it.", "No, no.", "Ask not what your country can do for you, ask what you can do"],
+    )
+    def test_texts_that_do_not(self, text: str) -> None:
+        assert not repeats(text)
+
+
+@pytest.fixture(scope="module")
+def whisper() -> FasterWhisper:
+    component = FasterWhisper()
+    component.warm_up()
+    return component
+
+
+@pytest.fixture(scope="module")
+def jfk(shared_data: Path) -> Audio:
+    return Audio.load(shared_data / "jfk.wav")
+
+
+@pytest.mark.models
+class TestTranscribing:
+    def test_conforms(self, whisper: FasterWhisper) -> None:
+        conformance("stt", lambda: whisper)
+
+    def test_a_real_voice(self, whisper: FasterWhisper, jfk: Audio) -> None:
+        transcript = whisper.transcribe(jfk)
+        assert words(transcript) == (
+            "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
+        )
+        assert transcript.final
+        assert transcript.language == "en"
+        assert transcript.diagnostics["fallback"] is False
+        assert transcript.diagnostics["window_s"] == pytest.approx(jfk.duration + 2, abs=0.01)
+
+    def test_a_short_utterance_gets_ten_seconds(self, whisper: FasterWhisper, jfk: Audio) -> None:
+        transcript = whisper.transcribe(jfk.cut(3.2, 4.6))
+        assert transcript.text.lower().startswith("ask not")
+        assert transcript.diagnostics["window_s"] == 10.0
+
+    def test_the_same_audio_gives_the_same_text(self, whisper: FasterWhisper, jfk: Audio) -> None:
+        piece = jfk.cut(0, 2.5)
+        assert whisper.transcribe(piece) == whisper.transcribe(piece)
+
+    def test_a_telephones_rate(self, whisper: FasterWhisper, jfk: Audio) -> None:
+        assert "ask not what your country can do for you" in words(whisper.transcribe(jfk.resample(8000)))
+
+    def test_nothing_and_silence_give_an_empty_text(self, whisper: FasterWhisper) -> None:
+        assert whisper.transcribe(Audio(np.zeros(0), 16_000)).text == ""
+        silence = whisper.transcribe(Audio.silence(2.0, 16_000))
+        assert silence.text == ""
+        assert silence.diagnostics["fallback"] is False
+
+    def test_a_text_that_never_ends_is_decoded_again_on_the_full_window(
+        self, whisper: FasterWhisper, jfk: Audio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole = whisper.transcribe(jfk.cut(0, 2.5)).text
+        caps = iter([5, 60])
+        monkeypatch.setattr(faster_whisper, "longest", lambda seconds: next(caps))
+        transcript = whisper.transcribe(jfk.cut(0, 2.5))
+        assert transcript.diagnostics["fallback"] is True
+        assert transcript.diagnostics["window_s"] == 30.0
+        assert transcript.text.split()[:5] == whole.split()[:5]
+
+    def test_longer_than_a_window(self, whisper: FasterWhisper, jfk: Audio) -> None:
+        transcript = whisper.transcribe(Audio.join([jfk, jfk, jfk]))
+        assert transcript.text.lower().count("ask not") == 3
+
+    def test_the_full_window_can_be_asked_for(self, jfk: Audio) -> None:
+        transcript = FasterWhisper(window="full").transcribe(jfk.cut(0, 2.5))
+        assert transcript.diagnostics["window_s"] == 30.0
+        assert transcript.diagnostics["fallback"] is False
+
+
+def test_a_folder_that_is_no_model_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OpenOmniError, match=r"holds no model\.bin"):
+        FasterWhisper(str(tmp_path))

@@ -1,0 +1,143 @@
+"""Every part a process of its own: the same turn, and one that outlives the agent that was at work on it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e import staging
+from e2e.conftest import Installation, installation
+from e2e.staging import EARS_AND_MOUTH, QUESTION
+from openomni.bus.server import binary
+from openomni.cli.processes import free_port
+from openomni.media import Audio
+
+
+def hire(made: Installation) -> None:
+    """One agent that hosts, hears and speaks, and two that think."""
+    made.agents({"ears": EARS_AND_MOUTH, "first": "llm:simulated", "second": "llm:simulated"})
+
+
+@pytest.fixture(scope="module")
+def spread(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Gateway, API and bus as processes below `openomni up`, with agents and a responder of their own."""
+    with installation(tmp_path_factory.mktemp("spread"), "--no-agent") as made:
+        hire(made)
+        respond(made)
+        yield made
+
+
+def respond(made: Installation) -> None:
+    """A responder into the folder `heard`, connected."""
+    ready = made.folder / "respond.ready"
+    made.start("respond", "respond", "--sink", "dir:heard", "--ready-file", str(ready))
+    made.wait_for(ready, "respond")
+
+
+def check_answered(made: Installation, turn: dict[str, Any]) -> None:
+    """Completed on the agents that offer the stages, timed at the client, and heard at the responder as well."""
+    assert (turn["status"], turn["transcript"]) == ("completed", "What is the capital of France?")
+    assert turn["reply_text"].strip() == "It is Paris."
+    stages = {stage["kind"]: stage for stage in turn["stages"]}
+    assert (stages["stt"]["agent"], stages["tts"]["agent"]) == ("ears", "ears")
+    assert stages["llm"]["agent"] in ("first", "second")
+    assert turn["heard_at"] == "client"
+    assert sum(part["end_s"] - part["start_s"] for part in turn["parts"]) == pytest.approx(turn["voice_to_voice_s"])
+    played = made.folder / "heard" / f"{turn['turn_id']}.wav"
+    for path in (made.folder / turn["reply_audio"], played):
+        staging.until(path.is_file, f"no reply at {path}: {made.logs()}")
+        assert Audio.load(path).duration == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_turn_goes_through_parts_that_each_are_a_process(spread: Installation) -> None:
+    spread.put_pipeline(staging.pipeline("apart"))
+    (turn,) = spread.listen(QUESTION, "--pipeline", "apart")
+    check_answered(spread, turn)
+
+
+def test_a_task_goes_to_another_agent_when_its_own_is_killed(spread: Installation) -> None:
+    spread.put_pipeline(staging.pipeline("slow", llm_s=3.0))
+    out = spread.folder / "out.json"
+    listener = spread.start(
+        "listen", "listen", "--source", f"file:{QUESTION}", "--pipeline", "slow", "--wait", "--json", str(out)
+    )
+    victim = staging.until(lambda: staging.busy(spread, "first", "second"), "no agent took the task")
+
+    spread.processes[victim].kill()
+
+    assert listener.wait(60) == 0, spread.logs()
+    (turn,) = json.loads(out.read_text())["turns"]
+    check_answered(spread, turn)
+    kept = spread.request("GET", f"/api/v1/turns/{turn['turn_id']}").json()
+    (task,) = spread.request("GET", f"/api/v1/tasks?kind=llm&turn={turn['turn_id']}").json()["items"]
+    (survivor,) = {"first", "second"} - {victim}
+    for record in (turn, kept, {"stages": [task]}):
+        (llm,) = (stage for stage in record["stages"] if stage["kind"] == "llm")
+        assert (llm["agent"], llm["status"]) == (survivor, "completed")
+        assert [(each["number"], each["agent"], each["status"]) for each in llm["attempts"]] == [
+            (1, victim, "failed"),
+            (2, survivor, "completed"),
+        ]
+        assert llm["attempts"][0]["reason"]
+    assert len(kept["stages"]) == 3
+
+
+@contextmanager
+def external_bus(made: Installation, data: Path) -> Iterator[str]:
+    """A `nats-server` that someone else runs, told whom to trust as the manual says; its address."""
+    trust = made.run("api", "--data-dir", str(data), "bus-config")
+    assert trust.returncode == 0, trust.stderr
+    port = free_port()
+    configuration = made.folder / "nats.conf"
+    configuration.write_text(
+        f'listen: 127.0.0.1:{port}\njetstream: {{ store_dir: "{made.folder / "nats"}" }}\n{trust.stdout}'
+    )
+    with (made.folder / "nats.log").open("wb") as log:
+        process = subprocess.Popen([str(binary()), "--config", str(configuration)], stdout=log, stderr=log)
+    try:
+        yield f"nats://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def apart(tmp_path: Path) -> Iterator[Installation]:
+    """A bus, an API and a gateway, each started by its own command."""
+    made, data, ready = Installation(tmp_path), tmp_path / "data", tmp_path / "api.ready"
+    with external_bus(made, data) as bus:
+        try:
+            made.start(
+                "api", "api", "--data-dir", str(data), "--port", "0", "--bus-url", bus, "--ready-file", str(ready)
+            )
+            made.wait_for(ready, "api")
+            api = json.loads(ready.read_text())
+            made.token, port = api["token"], free_port()
+            made.url = f"http://127.0.0.1:{port}"
+            made.start(
+                "gateway", "gateway", "--api", api["url"], "--bus", bus, "--port", str(port), "--data-dir", str(data)
+            )
+            staging.until(lambda: staging.healthy(made), "the gateway does not serve")
+            yield made
+        finally:
+            made.stop()
+
+
+def test_gateway_api_and_bus_started_by_hand_do_the_same(apart: Installation) -> None:
+    hire(apart)
+    apart.put_pipeline(staging.pipeline("by-hand"))
+    respond(apart)
+    (turn,) = apart.listen(QUESTION, "--pipeline", "by-hand")
+    check_answered(apart, turn)
+    staging.until(
+        lambda: (
+            [each["turn_id"] for each in apart.request("GET", "/api/v1/turns").json()["items"]] == [turn["turn_id"]]
+        ),
+        "the turn is not recorded",
+    )

@@ -1,0 +1,61 @@
+"""The responder's door: it hears its site, and what it played reaches the host."""
+
+from __future__ import annotations
+
+import struct
+import uuid
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from openomni.events import Played, ReplyEnd
+
+
+async def test_a_responder_hears_its_site_and_reports_what_it_played(world: Any) -> None:
+    host = await world.host()
+    world.api.allow("oo_0000aaaa_ward", site="ward-3")
+    speaker = await world.connect("/v1/respond", token="oo_0000aaaa_ward")
+    await speaker.hello(role="responder", audio="binary")
+    elsewhere = await world.connect("/v1/respond?site=ward-4")
+    await elsewhere.hello(role="responder", audio="binary")
+    listener = await world.connect(token="oo_0000aaaa_ward", OpenOmni_Version="0.1.0")
+    welcome = await listener.hello(audio="binary", output=False, recording_id="r")
+    hosted = await host.session()
+    turn_id = uuid.uuid4().hex
+    await hosted.answer(turn_id)
+    started = await speaker.until("openomni.reply.started")
+    assert (started["turn_id"], started["session_id"]) == (turn_id, welcome["session_id"])
+    sound = await speaker.next()
+    assert isinstance(sound, bytes)
+    assert struct.unpack_from("<16sIQ", sound) == (bytes.fromhex(turn_id), 22_050, 0)
+    assert (await speaker.until("openomni.reply.ended"))["status"] == "completed"
+    report = {"type": "openomni.playback", "turn_id": turn_id, "started": 1.0, "audible": None, "seconds": 0.1}
+    await speaker.send(report)
+    assert "openomni.clock" in (await speaker.until("error"))["error"]["message"]
+    await speaker.send({"type": "openomni.clock", "offset": 5.0, "uncertainty": 0.001})
+    await speaker.send(report)
+    assert await hosted.until(Played) == Played(turn_id, 6.0, None, 0.1, False, 0.001)
+    await hosted.emit(ReplyEnd(turn_id, "cancelled"))
+    assert (await speaker.until("openomni.reply.ended"))["status"] == "cancelled"
+    await elsewhere.send({"type": "openomni.ping", "sent": 0.0})
+    assert isinstance(pong := await elsewhere.next(), dict)
+    assert pong["type"] == "openomni.pong", "another site hears nothing"
+
+
+@pytest.mark.parametrize(
+    ("path", "first", "code"),
+    [
+        ("/v1/respond?site=ward-4", {"type": "openomni.hello", "role": "responder"}, 4403),
+        ("/v1/respond", {"type": "openomni.ping"}, 4400),
+        ("/v1/respond", {"type": "openomni.hello", "role": "singer"}, 4400),
+    ],
+)
+async def test_a_wrong_beginning_is_refused_with_a_line(world: Any, path: str, first: Any, code: int) -> None:
+    world.api.allow("oo_0000aaaa_ward", site="ward-3")
+    speaker = await world.connect(path, token="oo_0000aaaa_ward")
+    await speaker.send(first)
+    assert (await speaker.until("error"))["error"]["message"]
+    with pytest.raises(ConnectionClosed) as end:
+        await speaker.next()
+    assert end.value.rcvd.code == code

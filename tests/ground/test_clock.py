@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openomni import clock
+from openomni.clock import Offset, OffsetEstimator
+
+seconds = st.floats(0, 0.5)
+
+
+@given(
+    true=st.floats(-1e5, 1e5),
+    trips=st.lists(st.tuples(seconds, seconds, seconds), min_size=1, max_size=40),
+)
+def test_the_true_offset_lies_within_the_uncertainty(true: float, trips: list[tuple[float, float, float]]) -> None:
+    estimator = OffsetEstimator()
+    for number, (out, thinking, back) in enumerate(trips):
+        sent = number * 10.0
+        received = sent + out + thinking + back
+        estimator.add(sent, sent + out + true, sent + out + thinking + true, received)
+    offset = estimator.offset
+    assert offset is not None
+    assert abs(offset.seconds - true) <= offset.uncertainty + 1e-6
+
+
+def test_the_shortest_round_trip_is_believed() -> None:
+    estimator = OffsetEstimator()
+    estimator.add(0.0, 100.4, 100.4, 0.5)
+    estimator.add(1.0, 101.001, 101.001, 1.002)
+    assert estimator.offset == Offset(pytest.approx(100.0), pytest.approx(0.001))  # type: ignore[arg-type]
+
+
+def test_an_old_estimate_drifts_out() -> None:
+    estimator = OffsetEstimator(window=4)
+    estimator.add(0.0, 5.0, 5.0, 0.0)
+    for number in range(1, 6):
+        estimator.add(number, number + 7.01, number + 7.01, number + 0.02)
+    assert estimator.offset is not None
+    assert estimator.offset.seconds == pytest.approx(7.0)
+
+
+def test_there_is_no_offset_before_the_first_round_trip() -> None:
+    assert OffsetEstimator().offset is None
+
+
+def test_a_stamp_goes_over_and_comes_back() -> None:
+    offset = Offset(12.5, 0.001)
+    assert offset.to_local(offset.to_remote(3.0)) == 3.0
+
+
+def test_a_virtual_clock_stands_in_and_steps_back() -> None:
+    with clock.using(lambda: 42.0):
+        assert clock.now() == 42.0
+    assert clock.now() != 42.0

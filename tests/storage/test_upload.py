@@ -1,0 +1,142 @@
+"""Uploads go on until the server acknowledged every byte, whatever happens in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from starlette.responses import JSONResponse, Response
+
+from openomni.storage.api import Api
+from openomni.storage.spool import Recording, Spool, new_recording
+from openomni.storage.upload import PART_BYTES, Uploader
+from scripted_server import TOKEN, ScriptedServer, Stored
+
+SOUND = bytes(range(256)) * (3 * PART_BYTES // 256) + b"the end"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ScriptedServer]:
+    async with ScriptedServer() as running:
+        yield running
+
+
+@pytest.fixture
+async def api(server: ScriptedServer) -> AsyncIterator[Api]:
+    async with Api(server.url, TOKEN) as client:
+        yield client
+
+
+@pytest.fixture
+def spool(server: ScriptedServer, tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool", server.url, TOKEN)
+
+
+def capture(spool: Spool, data: bytes = SOUND, ended: bool = True) -> Recording:
+    recording = spool.record(new_recording("audio", "audio/wav", session_id="s"), ".wav")
+    recording.append(data)
+    if ended:
+        recording.end()
+    return recording
+
+
+async def test_an_acknowledged_recording_is_whole_there_and_forgotten_here(
+    server: ScriptedServer, api: Api, spool: Spool
+) -> None:
+    recording = capture(spool)
+    async with Uploader(api) as uploader:
+        refusal = await uploader.add(recording)
+    assert refusal is None
+    stored = server.recordings[recording.id]
+    assert stored.data == SOUND
+    assert stored.meta["session_id"] == "s"
+    assert list(spool.folder.iterdir()) == []
+
+
+async def test_a_growing_recording_is_uploaded_as_it_grows(server: ScriptedServer, api: Api, spool: Spool) -> None:
+    recording = capture(spool, b"first", ended=False)
+    async with Uploader(api) as uploader:
+        task = uploader.add(recording)
+        while not server.recordings or not server.recordings[recording.id].data:
+            await asyncio.sleep(0.01)
+        assert not task.done()
+        recording.append(b" second")
+        recording.end()
+        await task
+    assert server.recordings[recording.id].data == b"first second"
+
+
+async def test_a_break_in_the_middle_loses_and_repeats_nothing(server: ScriptedServer, api: Api, spool: Spool) -> None:
+    failed = set()
+
+    def every_part_fails_once(stored: Stored) -> Response | None:
+        if len(stored.data) in failed:
+            return None
+        failed.add(len(stored.data))
+        return JSONResponse({"error": "restarting"}, 503)
+
+    server.on_write = every_part_fails_once
+    recording = capture(spool)
+    async with Uploader(api) as uploader:
+        await uploader.add(recording)
+    assert server.recordings[recording.id].data == SOUND
+
+
+async def test_an_upload_goes_on_in_a_later_process_where_it_was(
+    server: ScriptedServer, api: Api, spool: Spool
+) -> None:
+    recording = capture(spool)
+    reached = asyncio.Event()
+
+    def stuck_after_one_part(stored: Stored) -> Response | None:
+        if not stored.data:
+            return None
+        reached.set()
+        return JSONResponse({"error": "not now"}, 503)
+
+    server.on_write = stuck_after_one_part
+    async with Uploader(api) as uploader:
+        uploader.add(recording)
+        await reached.wait()
+    assert len(server.recordings[recording.id].data) == PART_BYTES
+
+    server.on_write = lambda stored: None
+    (left,) = spool.waiting()
+    async with Uploader(api) as uploader:
+        uploader.add(left)
+        assert await uploader.drain()
+    assert server.recordings[recording.id].data == SOUND
+
+
+async def test_bytes_that_differ_at_the_server_are_sent_again(server: ScriptedServer, api: Api, spool: Spool) -> None:
+    recording = capture(spool)
+    await api.create(recording.ticket.meta)
+    server.recordings[recording.id].data += b"noise"
+    async with Uploader(api) as uploader:
+        assert await uploader.add(recording) is None
+    assert server.recordings[recording.id].data == SOUND
+
+
+async def test_a_refused_recording_stays_in_the_spool_and_says_why(server: ScriptedServer, spool: Spool) -> None:
+    recording = capture(spool)
+    async with Api(server.url, "oo_bad_token") as stranger, Uploader(stranger) as uploader:
+        refusal = await uploader.add(recording)
+        assert not await uploader.drain()
+    assert "does not accept the token" in str(refusal)
+    assert [left.id for left in spool.waiting()] == [recording.id]
+
+
+async def test_waiting_for_a_server_that_is_away_ends_when_patience_does(
+    server: ScriptedServer, api: Api, spool: Spool
+) -> None:
+    recording = capture(spool)
+    await server.stop()
+    async with Uploader(api) as uploader:
+        uploader.add(recording)
+        assert not await uploader.drain(patience_s=0.0)
+        assert uploader.recordings == [recording]
+        assert "cannot reach" in str(uploader.trouble)
+    assert len(spool.waiting()) == 1
+    await server.start()
