@@ -27,10 +27,14 @@ class Event(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields
 
 
 class Sound(Event, frozen=True, tag="sound"):
-    """A stretch of audio; `start` is its first sample's place in seconds on the stream that it belongs to."""
+    """A stretch of audio; `start` is its first sample's place in seconds on the stream that it belongs to.
+
+    `clause`: of a voice's sound, which of the texts that it was given (from 0) is spoken; -1 where nobody knows.
+    """
 
     audio: Audio
     start: float = 0.0
+    clause: int = -1
 
 
 class Picture(Event, frozen=True, tag="picture"):
@@ -61,18 +65,45 @@ class Transcript(Event, frozen=True, tag="transcript"):
     diagnostics: dict[str, float | str | bool] = {}
 
 
-class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One item of the conversation, as a language model reads it."""
+class Tool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A function that the client runs for the language model; `parameters` is a JSON Schema."""
 
-    role: Literal["system", "user", "assistant"]
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = {}
+
+
+class ToolCall(Event, frozen=True, tag="tool_call"):
+    """The language model wants a tool run; `arguments` is JSON text, as the model wrote it."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One item of the conversation, as a language model reads it.
+
+    An assistant's message may carry the `tool_calls` that it made; a `tool` message is the result of the call
+    `call_id`.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
     images: tuple[Frame, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    call_id: str = ""
 
 
-class Prompt(Event, frozen=True, tag="prompt"):
-    """What a language model answers: instructions, history and the newest utterance, oldest first."""
+class Prompt(Event, frozen=True, tag="prompt", omit_defaults=True):
+    """What a language model answers: instructions, history and the newest utterance, oldest first.
+
+    `tools` are those that it may call; `tool_choice` is `auto`, `none`, `required` or a tool's name.
+    """
 
     messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = "auto"
 
 
 class Text(Event, frozen=True, tag="text"):
@@ -132,7 +163,7 @@ class Usage(Event, frozen=True, tag="usage"):
         return Usage(**known, currency=other.currency if self.cost is None else self.currency)
 
 
-Value = Sound | Picture | Transcript | Prompt | Text | Emotion | Documents | Speaker | Usage
+Value = Sound | Picture | Transcript | Prompt | Text | Emotion | Documents | Speaker | Usage | ToolCall
 
 # ---- a live call to a stage on another agent -----------------------------------------------------------------
 
@@ -257,22 +288,71 @@ class Commit(Event, frozen=True, tag="commit"):
 
 
 class TextIn(Event, frozen=True, tag="text.in"):
-    """The person typed instead of spoke."""
+    """The person typed instead of spoke, and wants an answer."""
 
     text: str
+
+
+class ItemIn(Event, frozen=True, tag="item.in"):
+    """An item that the client puts into the conversation: typed text, images, an earlier reply, a tool's result. It is
+    answered when `Respond` comes, or with the next utterance. `item_id` names it for `ItemGone`."""
+
+    item_id: str
+    message: Message
+
+
+class ItemGone(Event, frozen=True, tag="item.gone"):
+    """The item, or what was said in the turn of that id (`user:TURN`, `reply:TURN`), leaves the conversation."""
+
+    item_id: str
+
+
+class Respond(Event, frozen=True, tag="respond"):
+    """Answer what is there now: the agent speaks first, or goes on after a tool's result.
+
+    What is given here holds for this response alone; None: as the session has it.
+    """
+
+    instructions: str | None = None
+    text_only: bool | None = None
+    tools: tuple[Tool, ...] | None = None
+    tool_choice: str | None = None
 
 
 class CancelResponse(Event, frozen=True, tag="response.cancel"):
     """Stop the reply that is under way."""
 
 
-class SessionChange(Event, frozen=True, tag="session.change"):
+class Truncate(Event, frozen=True, tag="truncate"):
+    """The client played only the first `seconds` of a turn's reply: what follows was not heard."""
+
+    turn_id: str
+    seconds: float
+
+
+class SessionChange(Event, frozen=True, tag="session.change", omit_defaults=True):
     """Settings that the client changed; None leaves one as it is."""
 
     instructions: str | None = None
     turn_detection: bool | None = None
     """False: only `Commit` ends an utterance."""
     interrupt_response: bool | None = None
+    create_response: bool | None = None
+    """False: an utterance that ended is not answered before `Respond`."""
+    text_only: bool | None = None
+    """Replies are written and not spoken."""
+    tools: tuple[Tool, ...] | None = None
+    tool_choice: str | None = None
+    voice: str | None = None
+    """For the voice's component, where it takes one."""
+    language: str | None = None
+    """For the recogniser, where it takes one."""
+    silence: float | None = None
+    """Seconds of silence that end an utterance."""
+    threshold: float | None = None
+    padding: float | None = None
+    semantic: bool | None = None
+    """Whether an unfinished sentence is waited for longer."""
 
 
 class Played(Event, frozen=True, tag="played"):
@@ -291,7 +371,21 @@ class SessionClose(Event, frozen=True, tag="session.close"):
     """The client left for good."""
 
 
-SessionInput = AudioIn | PictureIn | AudioEnd | Commit | TextIn | CancelResponse | SessionChange | Played | SessionClose
+SessionInput = (
+    AudioIn
+    | PictureIn
+    | AudioEnd
+    | Commit
+    | TextIn
+    | ItemIn
+    | ItemGone
+    | Respond
+    | CancelResponse
+    | Truncate
+    | SessionChange
+    | Played
+    | SessionClose
+)
 
 # ---- a live session: host to gateway -------------------------------------------------------------------------
 
@@ -331,6 +425,25 @@ class ReplySound(Event, frozen=True, tag="reply.sound"):
     pcm: bytes
 
 
+class ToolCalled(Event, frozen=True, tag="tool.called"):
+    """The reply asks the client to run a tool; its result comes back as an item."""
+
+    turn_id: str
+    call: ToolCall
+
+
+class ReplyPaused(Event, frozen=True, tag="reply.paused"):
+    """The person may be interrupting: fall silent at once, and keep what was not played yet."""
+
+    turn_id: str
+
+
+class ReplyResumed(Event, frozen=True, tag="reply.resumed"):
+    """They were not: go on where the reply fell silent."""
+
+    turn_id: str
+
+
 class ReplyEnd(Event, frozen=True, tag="reply.end"):
     """No more of this reply. A cancelled one (`interrupted`) must fall silent at once."""
 
@@ -352,7 +465,19 @@ class SessionEnded(Event, frozen=True, tag="session.ended"):
     reason: str = ""
 
 
-SessionOutput = SpeechStarted | SpeechStopped | Heard | ReplyText | ReplySound | ReplyEnd | TurnDone | SessionEnded
+SessionOutput = (
+    SpeechStarted
+    | SpeechStopped
+    | Heard
+    | ReplyText
+    | ReplySound
+    | ToolCalled
+    | ReplyPaused
+    | ReplyResumed
+    | ReplyEnd
+    | TurnDone
+    | SessionEnded
+)
 
 # ---- wire form -----------------------------------------------------------------------------------------------
 

@@ -153,8 +153,8 @@ def test_a_question_is_answered_and_every_millisecond_has_its_owner() -> None:
     seconds = {part.what: 0.0 for part in turn.parts}
     for part in turn.parts:
         seconds[part.what] += part.seconds
-    # 0.2 s of silence is waited for; windows of 32 ms and frames of 20 ms decide when it is seen
-    assert seconds["end_of_turn"] == pytest.approx(0.2, abs=0.052)
+    # The turn runs ahead after 0.1 s of silence; windows of 32 ms and frames of 20 ms decide when that is seen.
+    assert seconds["end_of_turn"] == pytest.approx(0.1, abs=0.052)
     assert seconds["model"] == pytest.approx(0.1 + 3 * 0.05 + 0.05)
     assert seconds["transfer"] == pytest.approx(0.03)
     assert turn.residue_s == pytest.approx(0, abs=1e-6)

@@ -16,7 +16,7 @@ from ..bus.fleet import Fleet, Presence
 from ..clock import Offset, OffsetEstimator
 from ..components.stage import StageError, StageTiming
 from ..errors import OpenOmniError
-from ..events import Message, StageAccepted, StageCall, StageDone, StageFailed, StageOutput, Transcript, Value
+from ..events import Message, Sound, StageAccepted, StageCall, StageDone, StageFailed, StageOutput, Transcript, Value
 from ..pipeline.channel import Flow
 from ..pipeline.spec import StageSpec
 from ..pipeline.task import AttemptTrace, TaskTrace
@@ -202,7 +202,7 @@ class _Call:
                                 attempt.transfer_out_s = max(arrived - there, 0.0)
                             self._used |= not (isinstance(answer.value, Transcript) and not answer.value.final)
                             self._consumed = max(self._consumed, first + answer.consumed if answer.consumed else 0)
-                            yield answer.value
+                            yield _numbered(answer.value, first)
                         case StageDone() if attempt is not None:
                             first_sent = sent if ready else inputs.sent or sent
                             _fill_remote(attempt, answer, self._clocks.offset(agent.agent_id), first_sent)
@@ -248,6 +248,13 @@ class _Inputs:
                 yield arrival.value
             number += 1
         await self._reading
+
+
+def _numbered(value: Value, first: int) -> Value:
+    """A voice that goes on for another counts its clauses from its own first one."""
+    if first and isinstance(value, Sound) and value.clause >= 0:
+        return Sound(value.audio, value.start, value.clause + first)
+    return value
 
 
 async def _copy(inputs: AsyncIterator[Value], given: Flow) -> None:

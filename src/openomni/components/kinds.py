@@ -108,6 +108,13 @@ KINDS: dict[str, Kind] = {
             "open() -> Detector, called with float32 samples of shape (window,) at 16 kHz, giving 0…1",
             stage=False,
         ),
+        Kind(
+            "turn",
+            "Whether the person has finished, at a pause",
+            "finished",
+            "finished(audio: Audio, text: str) -> float, the probability 0…1",
+            stage=False,
+        ),
     )
 }
 

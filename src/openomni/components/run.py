@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import clock
 from ..errors import OpenOmniError
-from ..events import Usage, Value
+from ..events import Sound, Usage, Value
 from ..media import Audio
 from . import adapt
 from .worker import END, Chunks, Worker
@@ -175,6 +175,8 @@ class Run:
         await self._outputs.put(last)
 
     async def _put(self, value: Value) -> None:
+        if isinstance(value, Sound) and self._callee.kind == "tts":
+            value = Sound(value.audio, value.start, len(self._timing.calls) - 1)
         if isinstance(value, Usage):
             self._timing.usage = adapt.add(self._timing.usage, value)
         elif self._timing.first_output is None:

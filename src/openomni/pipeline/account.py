@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from ..records import SegmentRecord, Status, TimePointRecord, TurnRecord
 from ..trace import Part, Span, partition, residue
+from .task import TaskTrace
 from .turn import Turn
 
 
@@ -61,6 +62,12 @@ class Account:
     ended: float | None = None
     close_sink: Callable[[], None] = lambda: None
     """Ends the keeping of the reply's sound."""
+    superseded: list[TaskTrace] = field(default_factory=list)
+    """What was begun at pauses after which the person spoke on."""
+    backchannels: list[tuple[int, int]] = field(default_factory=list)
+    """Where the person spoke during the reply without taking the word: samples."""
+    held_from: float | None = None
+    """The reply's sound was there, and waited because the person spoke again."""
 
     @property
     def audible(self) -> float | None:
@@ -106,8 +113,12 @@ class Account:
             heard_at=self.heard_at if self.live else "",
             residue_s=round(residue(parts), 6) if parts else None,
             interrupted=self.interrupted,
-            segments=[SegmentRecord("user", self.start, self.end)] if self.end > self.start else [],
-            stages=[task.record(self.speech_end) for task in turn.tasks],
+            segments=[
+                SegmentRecord("user", start, end)
+                for start, end in [(self.start, self.end), *self.backchannels]
+                if end > start
+            ],
+            stages=[task.record(self.speech_end) for task in (*self.superseded, *turn.tasks)],
             time_points=self._time_points(),
             parts=parts,
             started_at=self.began_at,
@@ -130,8 +141,15 @@ class Account:
         spans.append(
             Span("voice.arrival", "transfer", first - way, first, voice, f"{maker.task_id}.model" if maker else "")
         )
+        released_by = "voice.arrival"
+        if self.decided > first:
+            # The reply was ready and held back: what the person waited for is the decision that they had finished.
+            released_by = "end_of_turn"
+        if self.held_from is not None and emitted > self.held_from:
+            spans.append(Span("held", "queue", max(first, self.held_from), emitted, "host", released_by))
+            released_by = "held"
         begins = self.heard.started if self.heard is not None and self.heard.audible is not None else emitted
-        spans.append(Span("reply.transfer", "transfer", emitted, begins, "client", "voice.arrival"))
+        spans.append(Span("reply.transfer", "transfer", emitted, begins, "client", released_by))
         spans.append(Span("playback", "playback", begins, audible, "client", "reply.transfer"))
         if started is not None and started > self.decided:
             spans = [_released_by_host(span) for span in spans]

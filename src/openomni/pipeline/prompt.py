@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import WrongUsage
-from ..events import Documents, Emotion, Message, Prompt, Speaker
+from ..events import Documents, Emotion, Message, Prompt, Speaker, Tool
 from ..media import Frame
 from .spec import Framework
 
@@ -20,11 +20,15 @@ def make_prompt(
     documents: Documents | None = None,
     speaker: Speaker | None = None,
     frames: Sequence[Frame] = (),
+    tools: Sequence[Tool] = (),
+    tool_choice: str = "auto",
 ) -> Prompt:
-    """`instructions` of the session, where there are some, stand for those of the pipeline."""
+    """`instructions` of the session, where there are some, stand for those of the pipeline. Without a transcript the
+    history is what is answered."""
     messages = beginning(framework, history, instructions)
-    messages.append(Message("user", _newest(framework, transcript, emotion, documents, speaker), tuple(frames)))
-    return Prompt(tuple(messages))
+    if transcript.strip() or frames:
+        messages.append(Message("user", _newest(framework, transcript, emotion, documents, speaker), tuple(frames)))
+    return Prompt(tuple(messages), tuple(tools), tool_choice)
 
 
 def beginning(framework: Framework, history: Sequence[Message], instructions: str | None = None) -> list[Message]:

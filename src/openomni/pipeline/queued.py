@@ -43,6 +43,7 @@ async def run_queued(
             if sink is None:
                 sink, account.reply_recording = new_sink(), uuid.uuid4().hex
                 sink.begin(work.turn_id, account.reply_recording, event.rate)
+                turn.reply.first_emitted = clock.now()
             sink.write(event.pcm)
 
     history = msgspec.convert(work.history, list[Message])

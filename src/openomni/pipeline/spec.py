@@ -25,20 +25,36 @@ class PipelineError(WrongUsage):
 
 
 class TurnTaking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """When the person's turn begins and ends. Durations in seconds.
+    """When the person's turn begins and ends, and who has the word. Durations in seconds.
 
-    A turn begins after `min_speech` of windows that the detector gives at least `threshold`, and ends after
-    `end_of_turn_silence` below it; `padding` of sound before its beginning belongs to it. `max_utterance` ends a turn
-    that never pauses. `interruption`: whether speech stops a reply that is being heard.
+    A turn begins after `min_speech` of windows that the detector gives at least `threshold`; `padding` of sound before
+    its beginning belongs to it; `max_utterance` ends a turn that never pauses.
+
+    `end_of_turn` says how its end is found. `silence`: by `end_of_turn_silence` without speech. The name of a `turn`
+    component: that is asked at each pause whether the person has finished; from `turn_threshold` on the same silence is
+    enough, else it takes `unfinished_silence`.
+
+    After a pause of `speculate_after` the turn runs ahead, with its reply held back until the end of the turn is sure;
+    null never runs ahead.
+
+    `interruption`: whether speech stops a reply that is being heard. It falls silent at the first speech, and is over
+    when that lasts `interruption_speech` or holds words that are no `backchannels`; else it goes on where it was.
     """
 
     vad: str = "silero"
     threshold: float = 0.5
+    end_of_turn: str = "silence"
     end_of_turn_silence: float = 0.2
+    unfinished_silence: float = 0.75
+    turn_threshold: float = 0.5
+    speculate_after: float | None = 0.1
     min_speech: float = 0.096
     padding: float = 0.1
     max_utterance: float = 60.0
     interruption: Literal["stop", "ignore"] = "stop"
+    interruption_speech: float = 0.8
+    backchannels: tuple[str, ...] | None = None
+    """Words that show attention and take nobody's turn; null: those that the framework knows."""
 
 
 class Framework(msgspec.Struct, frozen=True, omit_defaults=True):

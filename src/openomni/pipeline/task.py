@@ -65,6 +65,8 @@ class TaskTrace:
     ready: float | None = None
     released_by: TaskTrace | None = None
     released_at: float | None = None
+    cleared: float | None = None
+    """It had what it needs before, and was allowed to begin then."""
     first_arrival: float | None = None
     """The first output was with the host."""
     ended: float | None = None
@@ -164,8 +166,10 @@ class TaskTrace:
         arrived = Span(
             f"{self.task_id}.arrival", "transfer", at - way, at, producer.stage.name, f"{producer.task_id}.model"
         )
-        whole = Span(f"{self.task_id}.whole", "aggregation", at, self.ready, self.stage.name, arrived.name)
-        return [arrived, whole]
+        if self.cleared is not None:
+            # Nothing is awaited of its input any more: somebody else still had the word.
+            return [arrived, Span(f"{self.task_id}.floor", "queue", at, self.ready, "host", arrived.name)]
+        return [arrived, Span(f"{self.task_id}.whole", "aggregation", at, self.ready, self.stage.name, arrived.name)]
 
     def record(self, origin: float) -> StageRecord:
         """As it is kept; seconds count from `origin`, the turn's last user speech sample."""

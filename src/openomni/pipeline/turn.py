@@ -29,6 +29,9 @@ from ..events import (
     Sound,
     Speaker,
     Text,
+    Tool,
+    ToolCall,
+    ToolCalled,
     Transcript,
     Usage,
     Value,
@@ -36,12 +39,16 @@ from ..events import (
 from ..media import Audio, Frame
 from .channel import Arrival, Flow
 from .clauses import ClauseCutter
+from .heard import SpokenClause
 from .prompt import beginning, make_prompt, spread
 from .spec import Pipeline, StageSpec
 from .task import TaskTrace
 
 PIECE_SECONDS = 0.5
 """Reply sound leaves in pieces of at most this length, far below the bus's message limit."""
+
+FLOOR_WAIT = 0.005
+"""Seconds from which on the wait for the word counts as one."""
 
 Emit = Callable[[SessionOutput], Awaitable[None]]
 
@@ -71,8 +78,16 @@ class Utterance:
     audio: Audio | None = None
     text: str | None = None
     frames: Sequence[Frame] = ()
+    images: Sequence[Frame] = ()
+    """Pictures that the client put into the message itself: they are always told, frames as the stage says."""
     history: Sequence[Message] = ()
     instructions: str | None = None
+    tools: Sequence[Tool] = ()
+    tool_choice: str = "auto"
+    text_only: bool = False
+    """The reply is written and not spoken."""
+    speaks_first: bool = False
+    """Nobody said anything: the agent begins, or goes on after a tool's result."""
 
 
 @dataclass(slots=True)
@@ -81,12 +96,15 @@ class Reply:
 
     transcript: str = ""
     text: str = ""
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    clauses: list[SpokenClause] = field(default_factory=list)
     rate: int = 0
     samples: int = 0
     first_sound: float | None = None
     voice: TaskTrace | None = None
     """The task that made the first sound."""
     first_emitted: float | None = None
+    """The first sound left; whoever lets it pass stamps it."""
     audible_offset: float | None = None
     """Seconds of reply sound before the first sample above −40 dBFS."""
 
@@ -102,6 +120,10 @@ class Turn:
     emit: Emit
     to_gateway: Callable[[float], float] = lambda stamp: stamp
     """Maps a stamp of this machine to the gateway's clock."""
+    clearance: Callable[[str | None], Awaitable[None]] | None = None
+    """Asked once with the transcript (None where no stage makes one) before anything answers; it returns when the
+    answer may begin, with the utterance's history filled in."""
+    revision: int = 0
     reply: Reply = field(default_factory=Reply)
     tasks: list[TaskTrace] = field(default_factory=list)
     started: float | None = None
@@ -114,7 +136,15 @@ class Turn:
             # A typed message is its own transcript: what would make one, or needs sound, is left out.
             if "transcript" in given and (kind.gives == ("transcript",) or "speech" in kind.takes):
                 continue
-            self.tasks.append(TaskTrace(stage))
+            if self.utterance.text_only and kind.gives == ("voice",) and "reply" in kind.takes:
+                continue
+            self.tasks.append(TaskTrace(stage, self.revision))
+        self._spoken: list[str] = []
+        self._cleared: asyncio.Future[None] | None = None
+        self.superseded = False
+        """Set before `run` is cancelled because the person spoke on."""
+        self.cleared: float | None = None
+        """When the answer was allowed to begin."""
 
     async def run(self) -> None:
         """Raises `TurnFailed` when a stage fails; CancelledError passes through, with every task settled."""
@@ -129,8 +159,10 @@ class Turn:
         except* OpenOmniError as failures:
             raise failures.exceptions[0] from None
         finally:
+            if self._cleared is not None:
+                self._cleared.cancel()
             for task in self.tasks:
-                task.finish("cancelled")
+                task.finish("superseded" if self.superseded else "cancelled")
 
     def let_go(self) -> None:
         """Forgets sound and pictures, once the turn is over: a session may last for hours."""
@@ -144,10 +176,11 @@ class Turn:
             frames.put(Picture(frame))
         if self.utterance.audio is not None:
             self._flows["speech"].put(Sound(self.utterance.audio))
-        if self.utterance.text is None:
+        text = "" if self.utterance.speaks_first else self.utterance.text
+        if text is None:
             return []
-        self._flows["transcript"].put(Transcript(self.utterance.text))
-        self.reply.transcript = self.utterance.text
+        self._flows["transcript"].put(Transcript(text))
+        self.reply.transcript = text
         return ["transcript"]
 
     async def _run_stage(self, task: TaskTrace) -> None:
@@ -157,7 +190,7 @@ class Turn:
         except _NothingSaid:
             task.finish("cancelled", "nothing was said")
         except asyncio.CancelledError:
-            task.finish("cancelled")
+            task.finish("superseded" if self.superseded else "cancelled")
             raise
         except Exception as error:
             reason = str(error) if isinstance(error, OpenOmniError) else f"{type(error).__name__}: {error}"
@@ -198,7 +231,11 @@ class Turn:
                 await self.emit(ReplyText(self.turn_id, value.text))
             case Sound():
                 arrival = self._flows["voice"].put(value, task)
+                self._note_clause(value)
                 await self._speak(value.audio, arrival)
+            case ToolCall():
+                self.reply.tool_calls.append(value)
+                await self.emit(ToolCalled(self.turn_id, value))
             case Emotion():
                 self._flows["emotion"].put(value, task)
             case Documents():
@@ -220,10 +257,18 @@ class Turn:
         size = round(PIECE_SECONDS * reply.rate)
         for start in range(0, len(audio.samples), size):
             piece = Audio(audio.samples[start : start + size], reply.rate)
-            sent = clock.now()
-            await self.emit(ReplySound(self.turn_id, reply.rate, reply.samples, self.to_gateway(sent), piece.pcm16()))
-            reply.first_emitted = reply.first_emitted or sent
+            sent = self.to_gateway(clock.now())
+            await self.emit(ReplySound(self.turn_id, reply.rate, reply.samples, sent, piece.pcm16()))
             reply.samples += len(piece.samples)
+
+    def _note_clause(self, sound: Sound) -> None:
+        """Which words the sound speaks: what is heard of a reply is known by it."""
+        clauses, reply = self.reply.clauses, self.reply
+        number = sound.clause if sound.clause >= 0 else max(len(self._spoken) - 1, 0)
+        while len(clauses) <= number:
+            text = self._spoken[len(clauses)] if len(clauses) < len(self._spoken) else ""
+            clauses.append(SpokenClause(text, reply.samples / reply.rate if reply.rate else 0.0))
+        clauses[number].pieces.append(sound.audio)
 
     # ---- what each kind of stage is given ----
 
@@ -275,7 +320,9 @@ class Turn:
             self.utterance.history,
             self.reply.transcript,
             instructions=self.utterance.instructions,
-            frames=spread(self.utterance.frames, framework.frames),
+            frames=(*self.utterance.images, *spread(self.utterance.frames, framework.frames)),
+            tools=self.utterance.tools,
+            tool_choice=self.utterance.tool_choice,
             **extras,  # type: ignore[arg-type]
         )
 
@@ -286,13 +333,16 @@ class Turn:
             assert isinstance(arrival.value, Text)
             for clause in cutter.feed(arrival.value.text):
                 self._release(task, arrival)
+                self._spoken.append(clause)
                 yield Text(clause)
         if (rest := cutter.rest()) is not None and arrival is not None:
             self._release(task, arrival)
+            self._spoken.append(rest)
             yield Text(rest)
 
     async def _conversation(self, task: TaskTrace) -> AsyncIterator[Value]:
         framework = task.stage.framework
+        await self._clear(None)
         told = beginning(framework, self.utterance.history, self.utterance.instructions)
         async for arrival in self._flows["speech"]:
             if task.ready is None:
@@ -304,9 +354,20 @@ class Turn:
 
     async def _said(self) -> Arrival:
         arrival = await self._flows["transcript"].last()
-        if arrival is None or not self.reply.transcript.strip():
+        await self._clear(self.reply.transcript)
+        nothing = not self.reply.transcript.strip() and not self.utterance.images
+        if arrival is None or (nothing and not self.utterance.speaks_first):
             raise _NothingSaid
         return arrival
+
+    async def _clear(self, transcript: str | None) -> None:
+        """Several stages may ask; the first one's question counts for all."""
+        if self.clearance is None:
+            return
+        if self._cleared is None:
+            self._cleared = asyncio.ensure_future(self.clearance(transcript))
+        await asyncio.shield(self._cleared)
+        self.cleared = self.cleared or clock.now()
 
     async def _before(self, task: TaskTrace, channel: Channel) -> Arrival | None:
         """The last value of a channel that a stage before this one makes; None when none does."""
@@ -317,12 +378,13 @@ class Turn:
                 return await self._flows[channel].last()
         return None
 
-    @staticmethod
-    def _release(task: TaskTrace, arrival: Arrival) -> None:
+    def _release(self, task: TaskTrace, arrival: Arrival) -> None:
         """The first input makes a task ready; what made that input is what released the task."""
         if task.ready is None:
             task.ready = clock.now()
             task.released_by, task.released_at = arrival.by, arrival.at
+            if self.cleared is not None and self.cleared - arrival.at > FLOOR_WAIT:
+                task.cleared = self.cleared
 
 
 def _gives(stage: StageSpec) -> tuple[Channel, ...]:

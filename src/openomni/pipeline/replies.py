@@ -1,0 +1,266 @@
+"""What is said to the person: which replies are under way or being heard, stopped or paused, and what was heard."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+
+from .. import clock
+from ..clock import Offset
+from ..events import Message, Played, ReplyEnd, ReplyPaused, ReplyResumed, SessionOutput
+from .account import Account, Heard
+from .conversation import Conversation, of_reply, of_user
+from .heard import words_heard
+from .revision import Revision
+
+FIRST_REPORT_SECONDS = 1.5
+"""How long a session that is over waits for a responder's first word about a reply."""
+PLAYBACK_SLACK_SECONDS = 3.0
+"""How much longer than its sound a reply may take to be played before nobody is thought to play it."""
+ALMOST_OVER_SECONDS = 0.6
+"""With less of a reply left to hear, a short word answers it rather than goes along with it."""
+
+
+@dataclass(slots=True, eq=False)
+class Answer:
+    """A turn whose end was decided, and the run that answers it."""
+
+    account: Account
+    revision: Revision
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    """Somebody wants an answer; where the client asks for each itself, it may be set late or never."""
+    over: bool = False
+    paused_at: float | None = None
+    paused_s: float = 0.0
+    reported_at: float | None = None
+
+    @property
+    def generated_s(self) -> float:
+        """Seconds of sound so far."""
+        reply = self.account.turn.reply
+        return reply.samples / reply.rate if reply.rate else 0.0
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds of the reply that were heard: as the responder says, or else as the clock does."""
+        account, emitted = self.account, self.account.turn.reply.first_emitted
+        if emitted is None:
+            return 0.0
+        heard = account.heard
+        if heard is not None and (heard.ended or (self.paused_at and (self.reported_at or 0.0) >= self.paused_at)):
+            return heard.seconds
+        until = self.paused_at or account.interrupted_at or clock.now()
+        estimate = until - (heard.started if heard is not None else emitted) - self.paused_s
+        return max(min(estimate, self.generated_s), heard.seconds if heard is not None else 0.0)
+
+    @property
+    def being_heard(self) -> bool:
+        account, emitted = self.account, self.account.turn.reply.first_emitted
+        if emitted is None or account.interrupted:
+            return False
+        if account.heard is not None:
+            return not account.heard.ended
+        return self.paused_at is not None or clock.now() < emitted + self.paused_s + self.generated_s
+
+    @property
+    def unfinished(self) -> bool:
+        return not self.over or self.being_heard
+
+
+class Replies:
+    """`publish` gives out a turn's newest record."""
+
+    def __init__(
+        self,
+        emit: Callable[[SessionOutput], Awaitable[None]],
+        publish: Callable[[Account], Awaitable[None]],
+        conversation: Conversation,
+        offset: Callable[[], Offset],
+    ) -> None:
+        self._emit, self._publish, self._conversation, self._offset = emit, publish, conversation, offset
+        self._answers: dict[str, Answer] = {}
+        self._reported = False
+        self._news = asyncio.Event()
+        self._freed = asyncio.Event()
+        self._added = asyncio.Event()
+        self.challenged = False
+        """The person speaks, and it is not known yet whether they take the word."""
+
+    def __iter__(self) -> Iterator[Answer]:
+        return iter(list(self._answers.values()))
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def add(self, answer: Answer) -> None:
+        for other in self:
+            if not other.unfinished:
+                other.account.turn.reply.clauses.clear()  # they hold its sound, and a session may last for hours
+        self._answers[answer.account.turn.turn_id] = answer
+        self._added.set()
+        self._added = asyncio.Event()
+
+    async def get(self, turn_id: str) -> Answer:
+        """Returns once the end of that turn was decided."""
+        while turn_id not in self._answers:
+            added = self._added
+            await added.wait()
+        return self._answers[turn_id]
+
+    @property
+    def active(self) -> list[Answer]:
+        """Those that are made or heard now."""
+        return [answer for answer in self if answer.unfinished and answer.asked.is_set()]
+
+    async def turn_of(self, turn_id: str) -> None:
+        """Returns when every answer before this turn's is made."""
+        while self._waits_for(turn_id):
+            freed = self._freed
+            await freed.wait()
+
+    def _waits_for(self, turn_id: str) -> bool:
+        for answer in self._answers.values():
+            if answer.account.turn.turn_id == turn_id:
+                return False
+            if not answer.over:
+                return True
+        return False
+
+    async def let_out(self, answer: Answer) -> None:
+        """It is this answer's turn; its sound goes out, unless the person speaks again."""
+        if self.challenged:
+            answer.account.held_from = clock.now()
+        else:
+            await answer.revision.gate.open()
+
+    def made(self, answer: Answer) -> None:
+        """Nothing more comes of it; what was heard of it is part of the conversation."""
+        turn = answer.account.turn
+        answer.over = True
+        if turn.reply.transcript.strip():
+            frames = tuple(turn.utterance.images)
+            self._conversation.put(of_user(turn.turn_id), Message("user", turn.reply.transcript, frames))
+        self._remember(answer)
+        self._freed.set()
+        self._freed = asyncio.Event()
+
+    def _remember(self, answer: Answer) -> None:
+        reply, account = answer.account.turn.reply, answer.account
+        text = reply.text.strip()
+        if account.interrupted:
+            text = words_heard(reply.clauses, answer.heard_s)
+            for task in account.turn.tasks:
+                if task.stage.kind in ("llm", "end_to_end") and task.output:
+                    task.output["heard"] = text
+        if text or reply.tool_calls:
+            message = Message("assistant", text, tool_calls=tuple(reply.tool_calls))
+            self._conversation.put(of_reply(account.turn.turn_id), message)
+        else:
+            self._conversation.remove(of_reply(account.turn.turn_id))
+
+    # ---- who has the word ----
+
+    @property
+    def almost_over(self) -> bool:
+        """Hardly anything is left to hear."""
+        return all(answer.over and answer.generated_s - answer.heard_s <= ALMOST_OVER_SECONDS for answer in self.active)
+
+    async def challenge(self) -> None:
+        """The person speaks: nobody is talked over until it is known what they want."""
+        self.challenged = True
+        now = clock.now()
+        for answer in self.active:
+            answer.revision.gate.close()
+            if answer.account.turn.reply.first_emitted is None:
+                answer.account.held_from = now
+            elif answer.paused_at is None:
+                answer.paused_at = now
+                await self._emit(ReplyPaused(answer.account.turn.turn_id))
+
+    async def dismiss(self, start: int, end: int) -> None:
+        """They did not want the word: what was said from sample `start` to `end` goes along with the reply."""
+        self.challenged = False
+        for answer in self.active:
+            answer.account.backchannels.append((start, end))
+            if answer.paused_at is not None:
+                answer.paused_s += clock.now() - answer.paused_at
+                answer.paused_at = None
+                await self._emit(ReplyResumed(answer.account.turn.turn_id))
+            await answer.revision.gate.open()
+
+    async def cut(self, reason: str) -> None:
+        """What is made or heard is over."""
+        self.challenged = False
+        for answer in self.active:
+            account = answer.account
+            account.interrupted, account.interrupted_at, account.reason = True, clock.now(), reason
+            if not answer.over:
+                answer.revision.gate.drop()
+                answer.revision.running.cancel()
+            else:
+                self._remember(answer)
+                await self._emit(ReplyEnd(account.turn.turn_id, "cancelled", reason))
+                await self._publish(account)
+
+    def truncate(self, turn_id: str, seconds: float) -> None:
+        """The client says what it played of a reply that it stopped itself."""
+        answer = self._answers.get(turn_id)
+        if answer is not None and answer.over:
+            text = words_heard(answer.account.turn.reply.clauses, seconds)
+            if text:
+                self._conversation.put(of_reply(turn_id), Message("assistant", text))
+            else:
+                self._conversation.remove(of_reply(turn_id))
+
+    # ---- playback ----
+
+    async def played(self, event: Played) -> None:
+        """The first responder that reports a turn is believed; another's reports on it are left aside."""
+        answer = self._answers.get(event.turn_id)
+        if answer is None:
+            return
+        account = answer.account
+        self._reported = True
+        offset = self._offset()
+        known = account.heard
+        started = offset.to_local(event.started)
+        audible = None if event.audible is None else offset.to_local(event.audible)
+        if known is None:
+            known = account.heard = Heard(started, audible, 0.0, False, event.uncertainty + offset.uncertainty)
+        newly_audible = known.audible is None and audible is not None
+        known.audible = known.audible if known.audible is not None else audible
+        known.seconds, known.ended = max(known.seconds, event.seconds), known.ended or event.ended
+        answer.reported_at = clock.now()
+        self._news.set()
+        if answer.over and account.interrupted and event.ended:
+            self._remember(answer)
+        if account.status != "started" and (newly_audible or event.ended):
+            await self._publish(account)
+
+    def nobody_listens(self) -> None:
+        """The client left: no report comes any more."""
+        self._news.set()
+
+    async def playback_over(self) -> None:
+        """Waits until the replies were heard, as far as anybody says that they are."""
+        while True:
+            wait = max((self._open_until(answer) for answer in self), default=0.0) - clock.now()
+            if wait <= 0:
+                return
+            self._news.clear()
+            try:
+                await asyncio.wait_for(self._news.wait(), wait)
+            except TimeoutError:
+                return
+
+    def _open_until(self, answer: Answer) -> float:
+        """Until when a report on this reply may still come; 0 when none is wanted any more."""
+        account, emitted = answer.account, answer.account.turn.reply.first_emitted
+        if emitted is None or account.interrupted or (account.heard is not None and account.heard.ended):
+            return 0.0
+        if not self._reported:
+            return emitted + FIRST_REPORT_SECONDS
+        began = account.heard.started if account.heard is not None else emitted
+        unheard = sum(other.generated_s for other in self if other.account.heard is None)
+        return began + answer.paused_s + max(answer.generated_s, unheard) + PLAYBACK_SLACK_SECONDS
