@@ -203,15 +203,21 @@ class Replies:
                 await self._emit(ReplyEnd(account.turn.turn_id, "cancelled", reason))
                 await self._publish(account)
 
-    def truncate(self, turn_id: str, seconds: float) -> None:
+    async def truncate(self, turn_id: str, seconds: float) -> None:
         """The client says what it played of a reply that it stopped itself."""
         answer = self._answers.get(turn_id)
-        if answer is not None and answer.over:
-            text = words_heard(answer.account.turn.reply.clauses, seconds)
-            if text:
-                self._conversation.put(of_reply(turn_id), Message("assistant", text))
-            else:
-                self._conversation.remove(of_reply(turn_id))
+        if answer is None or (emitted := answer.account.turn.reply.first_emitted) is None:
+            return
+        account = answer.account
+        if account.heard is None:
+            account.heard = Heard(emitted, None, 0.0, False, 0.0)
+        account.heard.seconds, account.heard.ended = seconds, True
+        if not account.interrupted:
+            account.interrupted, account.interrupted_at = True, clock.now()
+            account.reason = "the client stopped it"
+        if answer.over:
+            self._remember(answer)
+            await self._publish(account)
 
     # ---- playback ----
 

@@ -132,5 +132,7 @@ class Draft:
         """Gives up what ran ahead."""
         if self.revision is not None:
             self.revision.supersede()
+            for task in self.revision.turn.tasks:
+                task.supersede()
             self.superseded += self.revision.turn.tasks
             self.revision = None

@@ -167,7 +167,7 @@ class LiveSession:
                 case CancelResponse():
                     await self._replies.cut("the client cancelled it")
                 case Truncate():
-                    self._replies.truncate(event.turn_id, event.seconds)
+                    await self._replies.truncate(event.turn_id, event.seconds)
                 case SessionChange():
                     self._change(event)
                 case AudioEnd():

@@ -123,6 +123,12 @@ class TaskTrace:
         if self.attempts:
             self.attempts[-1].finish(status, reason)
 
+    def supersede(self) -> None:
+        """The person spoke on: whatever it gave is not wanted any more."""
+        self.finish("superseded")
+        if self.status == "completed":
+            self.status = "superseded"
+
     @property
     def last(self) -> AttemptTrace | None:
         """The attempt that counts."""

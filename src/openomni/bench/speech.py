@@ -1,0 +1,166 @@
+"""An utterance as the benchmarks use it: where its speech begins and ends is known, by one fixed offline VAD."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..components import registry
+from ..errors import OpenOmniError
+from ..events import AXIS_RATE
+from ..media import AUDIBLE, Audio, Samples
+
+SPEECH = 0.5
+"""Probability from which a window of the offline VAD is speech."""
+LOUDNESS = 10 ** (-26 / 20)
+"""Root mean square of the speech in every utterance, so that no voice is favoured."""
+PEAK = 0.9
+FADE_S = 0.008
+SLACK_S = 0.1
+"""How far from where the VAD sees speech its first and last samples are looked for."""
+EDGE_S = 0.04
+"""Sound kept before the first and after the last speech sample: soft beginnings and endings."""
+NEAR_S = 0.08
+"""How far from where a recogniser puts the end of a word the quietest instant is looked for."""
+STEP = AXIS_RATE // 100
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """`audio` at 16 kHz; `start` and `end` are the places of its first speech sample and of the one after the last."""
+
+    name: str
+    voice: str
+    audio: Audio
+    start: int
+    end: int
+    text: str = ""
+    real: bool = False
+    pauses: tuple[tuple[int, int], ...] = ()
+    """Silences that were put into it, as (start, end)."""
+
+    @property
+    def seconds(self) -> float:
+        """Of the speech."""
+        return (self.end - self.start) / AXIS_RATE
+
+
+def utterance(name: str, voice: str, audio: Audio, text: str = "", real: bool = False) -> Utterance:
+    """At 16 kHz, at the common loudness, without what lies before and after the speech. Raises OpenOmniError where
+    the VAD finds none."""
+    audio = audio.resample(AXIS_RATE)
+    windows = speech(audio)
+    if not windows:
+        raise OpenOmniError(f"no speech found in {name}; check the recording")
+    spoken = np.concatenate([audio.samples[first:last] for first, last in windows])
+    rms, peak = float(np.sqrt(np.mean(spoken**2))), float(np.abs(audio.samples).max())
+    gain = min(LOUDNESS / max(rms, 1e-6), PEAK / max(peak, 1e-6))
+    start, end = _audible(audio.samples * gain, windows[0][0], windows[-1][1])
+    edge = round(EDGE_S * AXIS_RATE)
+    first, last = max(start - edge, 0), min(end + edge, len(audio.samples))
+    kept = faded(audio.samples[first:last] * gain)
+    return Utterance(name, voice, Audio(kept, AXIS_RATE), start - first, end - first, text, real)
+
+
+@cache
+def _vad() -> Any:
+    return registry.build("vad", "silero")
+
+
+def speech(audio: Audio) -> list[tuple[int, int]]:
+    """Stretches of speech as (start, end) samples at 16 kHz: the fixed offline VAD of all figures, which is Silero in
+    windows of 32 ms over the clean utterance."""
+    detector = _vad().open()
+    size = detector.window
+    padded = np.concatenate([audio.samples, np.zeros(size - len(audio.samples) % size, np.float32)])
+    found: list[tuple[int, int]] = []
+    for start in range(0, len(padded), size):
+        if detector(padded[start : start + size]) < SPEECH:
+            continue
+        if found and found[-1][1] == start:
+            found[-1] = (found[-1][0], start + size)
+        else:
+            found.append((start, start + size))
+    return found
+
+
+def _audible(samples: Samples, start: int, end: int) -> tuple[int, int]:
+    """The VAD's bounds, to the sample: the first and last that are louder than −40 dBFS, as the reply's first one is.
+
+    A VAD goes on for a window or two after the last sound; counted from there, every answer would seem that much
+    faster.
+    """
+    first = max(start - round(SLACK_S * AXIS_RATE), 0)
+    loud = np.flatnonzero(np.abs(samples[first : end + round(SLACK_S * AXIS_RATE)]) > AUDIBLE)
+    return (first + int(loud[0]), first + int(loud[-1]) + 1) if len(loud) else (start, min(end, len(samples)))
+
+
+def longest_silence(audio: Audio) -> float:
+    """Seconds of the longest stretch between its first and last speech in which nobody speaks."""
+    windows = speech(audio)
+    return max((after[0] - before[1] for before, after in zip(windows, windows[1:], strict=False)), default=0) / AXIS_RATE
+
+
+def with_pauses(spoken: Utterance, pauses: Sequence[tuple[float, float]]) -> Utterance:
+    """The same with silences put in: `pauses` are (after how many seconds of `audio`, how long), in their order.
+
+    Each is cut at the quietest instant nearby and faded on both sides; the room's own noise fills it where it is
+    played.
+    """
+    samples = spoken.audio.samples
+    pieces: list[Samples] = []
+    made: list[tuple[int, int]] = []
+    position = shift = 0
+    for at, seconds in pauses:
+        cut = max(quietest(samples, round(at * AXIS_RATE)), position)
+        length = round(seconds * AXIS_RATE)
+        pieces += [faded(samples[position:cut]), np.zeros(length, np.float32)]
+        made.append((cut + shift, cut + shift + length))
+        position, shift = cut, shift + length
+    pieces.append(faded(samples[position:]))
+    audio = Audio(np.concatenate(pieces), AXIS_RATE)
+    return replace(spoken, name=f"{spoken.name}+pause", audio=audio, end=spoken.end + shift, pauses=tuple(made))
+
+
+def quietest(samples: Samples, at: int) -> int:
+    """The quietest hundredth of a second within `NEAR_S` of a sample."""
+    near = round(NEAR_S * AXIS_RATE)
+    first = max(at - near, 0)
+    stretch = samples[first : at + near]
+    whole = stretch[: len(stretch) // STEP * STEP].reshape(-1, STEP)
+    if not len(whole):
+        return min(at, len(samples))
+    return first + int(np.argmin(np.mean(whole**2, axis=1))) * STEP + STEP // 2
+
+
+def faded(samples: Samples) -> Samples:
+    """Fades in and out, so that a cut does not click."""
+    out = np.array(samples, np.float32)
+    length = min(round(FADE_S * AXIS_RATE), len(out) // 2)
+    if length:
+        ramp = np.linspace(0.0, 1.0, length, dtype=np.float32)
+        out[:length] *= ramp
+        out[-length:] *= ramp[::-1]
+    return out
+
+
+def cough(seed: int) -> Audio:
+    """Two bursts of shaped noise: loud at once, dying away, without a voice in them."""
+    random = np.random.default_rng(seed)
+    bursts: list[Samples] = []
+    for seconds in (0.16, 0.2):
+        count = round(seconds * AXIS_RATE)
+        noise = random.standard_normal(count).astype(np.float32)
+        # Wide-band, with most of it around 1 kHz: two resonances over what was white.
+        spectrum = np.fft.rfft(noise)
+        hertz = np.fft.rfftfreq(count, 1 / AXIS_RATE)
+        shape = np.exp(-(((hertz - 900) / 700) ** 2)) + 0.3 * np.exp(-(((hertz - 3000) / 1200) ** 2))
+        burst = np.fft.irfft(spectrum * shape, count)
+        envelope = np.minimum(np.arange(count) / (0.01 * AXIS_RATE), 1.0) * np.exp(-np.arange(count) / (0.06 * AXIS_RATE))
+        burst = burst * envelope
+        bursts += [(0.35 * burst / np.abs(burst).max()).astype(np.float32), np.zeros(AXIS_RATE // 10, np.float32)]
+    return Audio(np.concatenate(bursts[:-1]), AXIS_RATE)
