@@ -109,13 +109,13 @@ class TestTranscribing:
     def test_a_text_that_never_ends_is_decoded_again_on_the_full_window(
         self, whisper: FasterWhisper, jfk: Audio, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        whole = whisper.transcribe(jfk.cut(0, 2.5)).text
+        whole = FasterWhisper(window="full").transcribe(jfk.cut(0, 2.5)).text
         caps = iter([5, 60])
         monkeypatch.setattr(faster_whisper, "longest", lambda seconds: next(caps))
         transcript = whisper.transcribe(jfk.cut(0, 2.5))
         assert transcript.diagnostics["fallback"] is True
         assert transcript.diagnostics["window_s"] == 30.0
-        assert transcript.text.split()[:5] == whole.split()[:5]
+        assert transcript.text == whole
 
     def test_longer_than_a_window(self, whisper: FasterWhisper, jfk: Audio) -> None:
         transcript = whisper.transcribe(Audio.join([jfk, jfk, jfk]))

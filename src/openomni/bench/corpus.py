@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,7 @@ def build(questions: int, paused: int, seed: int, recordings: Path | None, told:
     made = _Synthetic(told)
     needed = questions + paused
     real = _real(needed // EVERY_REAL + 1, chance, recordings, notes)
-    spoken: list[Utterance] = []
-    for number in range(questions):
-        spoken.append(_take(real, number) or made.question(number))
+    spoken = [_take(real, number) or made.question(number) for number in range(questions)]
     with_pauses: list[Utterance] = []
     while len(with_pauses) < paused:
         number = questions + len(with_pauses)
@@ -141,7 +140,9 @@ def _real(count: int, chance: random.Random, recordings: Path | None, notes: lis
         pieces = _pieces(files, spread=place == len(folders) - 1)
         found += [piece for _, piece in zip(range(count - len(found)), pieces, strict=False)]
         if recordings and place == 0 and not found:
-            raise OpenOmniError(f"{recordings} holds no recording of one utterance of {SHORTEST_S:g} to {LONGEST_S:g} s")
+            raise OpenOmniError(
+                f"{recordings} holds no recording of one utterance of {SHORTEST_S:g} to {LONGEST_S:g} s"
+            )
     chance.shuffle(found)
     return found
 
@@ -192,7 +193,7 @@ def boundaries(words: Sequence[tuple[str, float, float]], start: float, end: flo
     """Where, in seconds, one word ends and the next begins within a sentence, not too near to where it all begins
     or ends. `words` are (text, start, end)."""
     found = []
-    for (text, _, ends), (_, begins, _) in zip(words, words[1:], strict=False):
+    for (text, _, ends), (_, begins, _) in pairwise(words):
         at = (ends + begins) / 2
         if not text.strip().endswith((".", "?", "!")) and start + FROM_AN_END_S <= at <= end - FROM_AN_END_S:
             found.append(at)

@@ -32,8 +32,11 @@ def debian_prompts() -> Path:
             (Path(temporary) / "unpacked").replace(folder)
         except (OSError, subprocess.CalledProcessError, ValueError) as error:
             said = (getattr(error, "stderr", b"") or b"").decode(errors="replace").strip().splitlines()
-            raise OpenOmniError(f"{PACKAGE} can't be fetched ({said[-1] if said else error}); give a folder of "
-                                "recordings with --recordings, or run this on Debian or Ubuntu with a network") from None  # fmt: skip
+            reason = said[-1] if said else str(error)
+            raise OpenOmniError(
+                f"{PACKAGE} can't be fetched ({reason}); on Debian or Ubuntu with a network it can, or give "
+                "recordings of your own"
+            ) from None
     return folder
 
 

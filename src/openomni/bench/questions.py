@@ -17,8 +17,8 @@ QUESTIONS = (
     "Which planet has the most moons?",
     "How do I get a red wine stain out of a white cotton shirt?",
     "Can dogs see colours?",
-    "I have a meeting in the city centre tomorrow morning at nine, and I wonder whether it would be quicker to take the "
-    "train or to drive there and look for a place to park.",
+    "I have a meeting in the city centre tomorrow morning at nine, and I wonder whether it would be quicker to take "
+    "the train or to drive there and look for a place to park.",
     "What is the boiling point of water on top of a high mountain?",
     "When did people first land on the moon?",
     "Tell me a short story about a fisherman and a talking cat.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,8 @@ def _audible(samples: Samples, start: int, end: int) -> tuple[int, int]:
 def longest_silence(audio: Audio) -> float:
     """Seconds of the longest stretch between its first and last speech in which nobody speaks."""
     windows = speech(audio)
-    return max((after[0] - before[1] for before, after in zip(windows, windows[1:], strict=False)), default=0) / AXIS_RATE
+    gaps = (after[0] - before[1] for before, after in pairwise(windows))
+    return max(gaps, default=0) / AXIS_RATE
 
 
 def with_pauses(spoken: Utterance, pauses: Sequence[tuple[float, float]]) -> Utterance:
@@ -160,7 +162,9 @@ def cough(seed: int) -> Audio:
         hertz = np.fft.rfftfreq(count, 1 / AXIS_RATE)
         shape = np.exp(-(((hertz - 900) / 700) ** 2)) + 0.3 * np.exp(-(((hertz - 3000) / 1200) ** 2))
         burst = np.fft.irfft(spectrum * shape, count)
-        envelope = np.minimum(np.arange(count) / (0.01 * AXIS_RATE), 1.0) * np.exp(-np.arange(count) / (0.06 * AXIS_RATE))
+        envelope = np.minimum(np.arange(count) / (0.01 * AXIS_RATE), 1.0) * np.exp(
+            -np.arange(count) / (0.06 * AXIS_RATE)
+        )
         burst = burst * envelope
         bursts += [(0.35 * burst / np.abs(burst).max()).astype(np.float32), np.zeros(AXIS_RATE // 10, np.float32)]
     return Audio(np.concatenate(bursts[:-1]), AXIS_RATE)

@@ -12,13 +12,12 @@ from typing import Annotated, Any
 import typer
 
 from ..client.listener.sources import check_has_sound
-from ..components import registry
-from ..errors import OpenOmniError, WrongUsage
+from ..errors import OpenOmniError
 from ..pipeline import spec
 from .output import check_json, write_json
-from .pipelines import find, local_schemas
+from .pipelines import find
 from .processes import Child, children, run
-from .stack import Stack, running
+from .stack import agent_for, check_and_pull, running
 
 app = typer.Typer(add_completion=False)
 TURN_SECONDS = 120.0
@@ -36,44 +35,19 @@ def demo(
     if question is not None:
         check_has_sound(question)
     chosen = find(pipeline)
-    problems = spec.check(chosen, local_schemas(chosen))
-    if problems:
-        raise WrongUsage(problems[0])
-    _say_what_is_missing(chosen)
-    _pull_models(chosen)
+    check_and_pull(chosen)
     with resources.as_file(resources.files(__package__) / "data" / "question.wav") as bundled:
-        result = run(_ask(chosen, _agent(chosen, pipeline), question or bundled, replies.absolute()))
+        result = run(_ask(chosen, agent_for(chosen, pipeline), question or bundled, replies.absolute()))
     write_json(json, result)
     failed = [turn for turn in result["turns"] if turn["status"] != "completed"]
     if failed or not result["turns"]:
         raise OpenOmniError(failed[0]["reason"] if failed else "no speech was found in the question; try another file")
 
 
-def _say_what_is_missing(pipeline: spec.Pipeline) -> None:
-    for kind, component in pipeline.needs:
-        information = registry.find(kind, component)
-        if information.missing:
-            raise OpenOmniError(f"{kind}:{component} can't run here: {information.mend}")
-
-
-def _pull_models(pipeline: spec.Pipeline) -> None:
-    """Before anything starts, so that a download is seen, and not taken for a slow turn."""
-    from .models import pull_for
-
-    pull_for(pipeline)
-
-
-def _agent(pipeline: spec.Pipeline, named: str) -> list[str]:
-    """Options of an agent that offers just what the pipeline needs, whatever that is, and is warm for it."""
-    offer = ",".join(["host", *(f"{kind}:{component}" for kind, component in pipeline.needs)])
-    known = named in spec.builtin() or named.endswith((".yaml", ".yml"))
-    return ["--offer", offer, *(["--warm", named] if known else [])]
-
-
 async def _ask(pipeline: spec.Pipeline, agent: list[str], question: Path, replies: Path) -> dict[str, Any]:
     _progress("starting gateway, API, bus and agent")
     async with running(agent) as stack:
-        await _know(stack, pipeline)
+        await stack.know(pipeline)
         ready, answer = stack.folder / "responder.ready", stack.folder / "turns.json"
         responder = stack.child(
             "responder", "respond", "--sink", f"dir:{stack.folder / 'played'}", "--ready-file", str(ready)
@@ -103,13 +77,6 @@ async def _ended(listener: Child) -> None:
         raise OpenOmniError(f"no answer within {TURN_SECONDS:.0f} s; see openomni doctor") from None
     if code != 0:
         raise OpenOmniError(listener.last_words(code))
-
-
-async def _know(stack: Stack, pipeline: spec.Pipeline) -> None:
-    """A pipeline from a file is made known to the server; a built-in one is."""
-    if pipeline.name in spec.builtin() and spec.builtin()[pipeline.name].hash == pipeline.hash:
-        return
-    await stack.put_pipeline(pipeline.normalised())
 
 
 def _show(result: dict[str, Any]) -> None:

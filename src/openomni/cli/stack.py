@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import OpenOmniError
+from ..components import registry
+from ..errors import OpenOmniError, WrongUsage
+from ..pipeline import spec
 from . import processes
 from .all_in_one import AllInOne, serving
 from .processes import Child, children, command
@@ -49,6 +51,12 @@ class Stack:
         if answer.is_error:
             raise OpenOmniError(f"the server does not take the pipeline {spec['name']}: {answer.text}")
 
+    async def know(self, pipeline: spec.Pipeline) -> None:
+        """A pipeline from a file is made known to the server; a built-in one is."""
+        if pipeline.name in spec.builtin() and spec.builtin()[pipeline.name].hash == pipeline.hash:
+            return
+        await self.put_pipeline(pipeline.normalised())
+
     @contextlib.asynccontextmanager
     async def agents(self, offers: dict[str, str]) -> AsyncIterator[None]:
         """More agent processes, by name; all ready when the block begins."""
@@ -80,3 +88,26 @@ async def running(agent: Sequence[str] | None = None) -> AsyncIterator[Stack]:
         folder = Path(name)
         async with serving(folder / "data", agent=agent) as server:
             yield Stack(server, folder)
+
+
+def check_and_pull(pipeline: spec.Pipeline) -> None:
+    """Before anything starts: raises OpenOmniError for what this machine can't run, and fetches the models, so that a
+    download is seen, and not taken for a slow turn."""
+    from .models import pull_for
+    from .pipelines import local_schemas
+
+    problems = spec.check(pipeline, local_schemas(pipeline))
+    if problems:
+        raise WrongUsage(problems[0])
+    for kind, component in pipeline.needs:
+        information = registry.find(kind, component)
+        if information.missing:
+            raise OpenOmniError(f"{kind}:{component} can't run here: {information.mend}")
+    pull_for(pipeline)
+
+
+def agent_for(pipeline: spec.Pipeline, named: str) -> list[str]:
+    """Options of an agent that offers just what the pipeline needs, whatever that is, and is warm for it."""
+    offer = ",".join(["host", *(f"{kind}:{component}" for kind, component in pipeline.needs)])
+    known = named in spec.builtin() or named.endswith((".yaml", ".yml"))
+    return ["--offer", offer, *(["--warm", named] if known else [])]

@@ -1,8 +1,47 @@
-"""How many threads a model gets when nothing else is said."""
+"""How models share one machine's cores: how many threads each gets, and who stands back for whom."""
 
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Precedence:
+    """Work that somebody waits for, for which other work in this process stands back.
+
+    Threads of two models that fight for the same cores are slower than one model after the other, by far: each of
+    them meets its fellows after every operation, and has to wait for the one that lost its core.
+    """
+
+    def __init__(self) -> None:
+        self._working = 0
+        self._over = threading.Condition()
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """While it works."""
+        with self._over:
+            self._working += 1
+        try:
+            yield
+        finally:
+            with self._over:
+                self._working -= 1
+                if not self._working:
+                    self._over.notify_all()
+
+    def give_way(self, longest: float) -> None:
+        """Called between two steps of other work: returns when nothing works that goes before it, or after `longest`
+        seconds."""
+        if self._working:
+            with self._over:
+                self._over.wait_for(lambda: not self._working, longest)
+
+
+VOICE = Precedence()
+"""A voice is a breath ahead of what is heard, a language model whole sentences: so the voice goes first."""
 
 
 def threads_for(wanted: int) -> int:

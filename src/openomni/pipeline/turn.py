@@ -38,7 +38,7 @@ from ..events import (
 )
 from ..media import Audio, Frame
 from .channel import Arrival, Flow
-from .clauses import ClauseCutter
+from .clauses import ClauseCutter, goes_on
 from .heard import SpokenClause
 from .prompt import beginning, make_prompt, spread
 from .spec import Pipeline, StageSpec
@@ -334,7 +334,7 @@ class Turn:
             for clause in cutter.feed(arrival.value.text):
                 self._release(task, arrival)
                 self._spoken.append(clause)
-                yield Text(clause)
+                yield Text(f"{clause}," if goes_on(clause) else clause)
         if (rest := cutter.rest()) is not None and arrival is not None:
             self._release(task, arrival)
             self._spoken.append(rest)

@@ -17,7 +17,7 @@ from msgspec import Meta
 from ... import models
 from ...errors import OpenOmniError
 from ...events import Message, Usage
-from ..cores import threads_for
+from .. import cores
 from ..registry import component
 
 BATCH = 128
@@ -26,6 +26,10 @@ ROOM = 4
 """When history is forgotten, a quarter of the context is freed at once: forgetting costs the warm prefix."""
 OTHER_PREFIXES_MIB = 256
 """Memory for the prefixes of other sessions that take turns in the slot."""
+
+
+STAND_BACK = 0.5
+"""Seconds that the model stands back for the voice, at most, before it writes on."""
 
 
 class ContextFullError(OpenOmniError):
@@ -44,7 +48,7 @@ class LlamaCpp:
         top_p: Share of the likelihood that is drawn from.
         seed: The same seed and messages give the same reply.
         context: Tokens that fit in: instructions, history and reply. The oldest history is forgotten when it is full.
-        threads: Threads on the CPU; 0 takes one per physical core to read the prompt, and one less to write the reply.
+        threads: Threads on the CPU; 0 takes one per physical core.
         gpu_layers: Layers that go to a GPU, where xllamacpp was built for one; -1 is all of them.
     """
 
@@ -186,6 +190,9 @@ class _Call:
             self.too_long = tokens
             return True
         self._events.put(event)
+        if not self.cancelled:
+            # Measured beside a voice on two cores, two threads that stand back for nobody write 3 tokens/s.
+            cores.VOICE.give_way(STAND_BACK)
         return self.cancelled
 
     def _read(self, event: dict[str, Any]) -> Iterator[str | Usage]:
@@ -223,10 +230,7 @@ def _serve(path: str, context: int, threads: int, gpu_layers: int) -> Any:
     parameters.n_batch = parameters.n_ubatch = BATCH
     parameters.n_gpu_layers = gpu_layers
     parameters.cache_ram_mib = OTHER_PREFIXES_MIB
-    parameters.cpuparams_batch.n_threads = threads_for(threads)
-    # Its threads meet after every operation, so one that has to wait for its core stops them all. While the reply is
-    # written the voice speaks already: measured beside it on two cores, one thread writes 22 tokens/s and two 3.
-    parameters.cpuparams.n_threads = threads or max(threads_for(0) - 1, 1)
+    parameters.cpuparams_batch.n_threads = parameters.cpuparams.n_threads = cores.threads_for(threads)
     parameters.verbosity = -1
     # It also listens on a port of the loopback interface, which nobody here needs: nobody knows the key.
     parameters.api_keys = [secrets.token_urlsafe(32)]

@@ -11,7 +11,7 @@ from msgspec import Meta
 from ... import models
 from ...errors import OpenOmniError
 from ...media import Audio
-from ..cores import threads_for
+from .. import cores
 from ..registry import component
 
 LEAD = 0.005
@@ -39,7 +39,7 @@ class Piper:
     ) -> None:
         from piper import SynthesisConfig
 
-        self._voice = _load(*_files(voice), threads_for(threads))
+        self._voice = _load(*_files(voice), cores.threads_for(threads))
         natural = self._voice.config.length_scale
         self._settings = SynthesisConfig(speaker_id=speaker, length_scale=natural / speed)
         speakers = max(self._voice.config.num_speakers, 1)
@@ -49,7 +49,12 @@ class Piper:
     def synthesize(self, text: str) -> Iterator[Audio]:
         """A piece of audio per sentence; silence before the first sound of the first one is left out."""
         first = True
-        for chunk in self._voice.synthesize(text, self._settings):
+        chunks = self._voice.synthesize(text, self._settings)
+        while True:
+            with cores.VOICE.taken():
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
             audio = Audio(chunk.audio_float_array, chunk.sample_rate)
             if first:
                 audio = _without_lead(audio)

@@ -1,0 +1,182 @@
+"""From calls that are over to numbers. Nothing here runs or waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..client.listener.sources import BLOCK_S
+from ..events import AXIS_RATE
+from .caller import Caller, Reply
+from .scenes import Played, Scene
+
+PARTS = ("end_of_turn", "model_stt", "model_llm", "model_tts", "queue", "transfer", "load", "aggregation", "playback",
+         "residue")  # fmt: skip
+"""What a turn's time is told apart into, in the order in which it mostly passes."""
+
+Turn = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Row:
+    """One utterance and what became of it. Seconds; None where it can't be said."""
+
+    what: str
+    name: str
+    voice: str
+    real: bool
+    seconds: float
+    turns: int
+    """User turns that the server made of it; one is right."""
+    cut: bool
+    """A turn was decided before its last speech sample."""
+    voice_to_voice_s: float | None
+    host_voice_to_voice_s: float | None
+    """As the turn's own record has it, with the end of speech as the pipeline's VAD found it."""
+    transcript: str = ""
+    reply_text: str = ""
+    turn_id: str = ""
+    interrupted_a_reply: bool = False
+    stop_s: float | None = None
+    """The reply that it interrupted fell silent so long after its first speech sample."""
+    backchannel: str = ""
+    backchannel_stopped: bool | None = None
+    """None: there was none, or the reply was over by itself."""
+    backchannel_pause_s: float | None = None
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+def row(caller: Caller, scene: Scene) -> Row:
+    """What became of one scene of a call that is over."""
+    said, utterance = scene.said, scene.step.utterance
+    turns = turns_of(caller.turns, said.span)
+    last = turns[-1] if turns else None
+    reply = caller.replies.get(last["turn_id"]) if last else None
+    answered = reply is not None and reply.audible is not None and reply.audible >= said.end
+    made = Row(
+        what=scene.step.what,
+        name=utterance.name,
+        voice=utterance.voice,
+        real=utterance.real,
+        seconds=round(utterance.seconds, 3),
+        turns=len(turns),
+        cut=any(decided(turn) < said.span[1] / AXIS_RATE for turn in turns),
+        voice_to_voice_s=round(reply.audible - said.end, 4) if answered and reply and reply.audible else None,
+        host_voice_to_voice_s=last["voice_to_voice_s"] if last else None,
+        interrupted_a_reply=scene.sounding is not None,
+        stop_s=stop_seconds(scene.sounding, said.start),
+        parts=parts(last) if last else {},
+    )
+    if last:
+        made.transcript, made.reply_text, made.turn_id = last["transcript"], last["reply_text"], last["turn_id"]
+    if scene.murmur is not None and scene.murmured_in is not None:
+        made.backchannel = scene.murmur.utterance.name
+        made.backchannel_stopped = stopped_by_murmur(scene.murmured_in, scene.murmur.start, scene.watched_until)
+        pauses = [end - begun for begun, end in scene.murmured_in.pauses if end and begun >= scene.murmur.start]
+        made.backchannel_pause_s = round(sum(pauses), 4) if made.backchannel_stopped is False else None
+    return made
+
+
+def turns_of(turns: Iterable[Turn], span: tuple[int, int]) -> list[Turn]:
+    """The user turns that were made of a stretch of the session's axis, in their order."""
+    found = [turn for turn in turns if turn["segments"] and turn["status"] != "superseded" and _overlap(turn, span)]
+    return sorted(found, key=lambda turn: int(turn["segments"][0]["start"]))
+
+
+def _overlap(turn: Turn, span: tuple[int, int]) -> bool:
+    segment = turn["segments"][0]
+    return bool(segment["start"] < span[1] and span[0] < segment["end"])
+
+
+def decided(turn: Turn) -> float:
+    """When the end of the turn was decided, in seconds of the session's axis."""
+    after = next((point["at_s"] for point in turn["time_points"] if point["name"] == "end_of_turn"), 0.0)
+    return float(turn["segments"][0]["end"] / AXIS_RATE + after)
+
+
+def stop_seconds(interrupted: Reply | None, start: float) -> float | None:
+    """From the first speech sample at `start` to silence; None when the reply said all before it was stopped."""
+    if interrupted is None:
+        return None
+    silent = interrupted.silenced(start)
+    return round(silent - start, 4) if silent is not None else None
+
+
+def stopped_by_murmur(reply: Reply, start: float, watched_until: float) -> bool | None:
+    """Whether a backchannel at `start` ended the reply; None when it was over by itself before it could be told.
+
+    A reply that paused and did not go on while the caller listened counts as ended.
+    """
+    if reply.pauses and reply.pauses[-1][0] >= start and reply.pauses[-1][1] is None:
+        return True
+    if reply.over is None or reply.over > watched_until:
+        return False
+    if reply.cut and reply.over >= start:
+        return True
+    heard_on = any(begun >= start and end is not None for begun, end in reply.pauses)
+    # It was over at its own last word: with the murmur still to be judged, nothing was shown.
+    return False if heard_on or reply.over > start + 1.0 else None
+
+
+def parts(turn: Turn) -> dict[str, float]:
+    """Seconds of a turn's critical path by owner, models by their kind."""
+    found: dict[str, float] = {}
+    for part in turn["parts"]:
+        what = part["what"]
+        name = f"model_{part['stage'].partition(':')[0]}" if what == "model" else what
+        found[name] = found.get(name, 0.0) + part["end_s"] - part["start_s"]
+    return {name: round(seconds, 6) for name, seconds in found.items()}
+
+
+def wasted(turns: Iterable[Turn]) -> float:
+    """Seconds that models worked on revisions which were superseded."""
+    stages = [stage for turn in turns for stage in turn["stages"]]
+    return sum(float(stage["model_s"] or 0.0) for stage in stages if stage["status"] == "superseded")
+
+
+def summary(calls: Sequence[Played], rows: Sequence[Row]) -> dict[str, float]:
+    """The figures of some calls. What was not tried is not among them."""
+    turns = [turn for call in calls for turn in call.caller.turns]
+    plain = [each for each in rows if each.what == "question"]
+    paused = [each for each in rows if each.what == "paused"]
+    waits = [each.voice_to_voice_s for each in plain if each.voice_to_voice_s is not None]
+    shares = [turn["residue_s"] / turn["voice_to_voice_s"] for turn in turns
+              if turn["residue_s"] is not None and (turn["voice_to_voice_s"] or 0) > 0]  # fmt: skip
+    stops = [each.stop_s for each in rows if each.stop_s is not None]
+    murmurs = [each for each in rows if each.backchannel_stopped is not None]
+    pauses = [each.backchannel_pause_s for each in murmurs if each.backchannel_pause_s]
+    figures: dict[str, float | None] = {
+        "voice_to_voice_p50_s": percentile(waits, 50),
+        "voice_to_voice_p95_s": percentile(waits, 95),
+        "questions": len(plain),
+        "answered": len(waits),
+        "false_cut_rate": _share([each.cut for each in paused]),
+        "paused_utterances": len(paused),
+        "plain_cut_rate": _share([each.cut for each in plain]),
+        "interruption_stop_p50_s": percentile(stops, 50),
+        "interruption_stop_p95_s": percentile(stops, 95),
+        "interruptions": len(stops),
+        "backchannel_stop_rate": _share([bool(each.backchannel_stopped) for each in murmurs]),
+        "backchannel_pause_p50_s": percentile(pauses, 50),
+        "backchannels": len(murmurs),
+        "residue_p95_share": percentile(shares, 95),
+        "wasted_model_s_per_turn": wasted(turns) / len(turns) if turns else None,
+        "frames_lost": round(sum(call.caller.lost_seconds for call in calls) / BLOCK_S),
+        "microphone_late_p99_s": percentile([late for call in calls for late in call.caller.room.late], 99),
+    }
+    for name in PARTS:
+        seconds = [each.parts.get(name, 0.0) for each in plain if each.parts]
+        if any(seconds):
+            figures[f"part_{name}_p50_s"] = percentile(seconds, 50)
+    return {name: round(value, 6) for name, value in figures.items() if value is not None}
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    return float(np.percentile(values, share)) if len(values) else None
+
+
+def _share(of: Sequence[bool]) -> float | None:
+    return sum(of) / len(of) if of else None
