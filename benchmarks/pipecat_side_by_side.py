@@ -30,7 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ def main() -> None:
     parser.add_argument("--paused", type=int, default=12, help="utterances with pauses of 0.3 to 0.7 s inside")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--recordings", type=Path, help="a folder with more real utterances, one a file")
+    parser.add_argument("--logs", type=Path, help="a folder for Pipecat's log and its language model's")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--serve-llm", nargs=2, metavar=("MODEL", "PORT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -78,7 +79,7 @@ def main() -> None:
         check_and_pull(pipeline)
         asked = corpus.build(options.questions + 1, options.paused, options.seed, options.recordings, progress)
         corpus.let_go()
-        sides = run(measure(pipeline, python, asked))
+        sides = run(measure(pipeline, python, asked, options.logs))
     except OpenOmniError as error:
         sys.exit(f"pipecat_side_by_side: {error}")
     found = compare(sides)
@@ -88,7 +89,7 @@ def main() -> None:
         print(f"note: {note}")
     if options.json:
         settings = {"pipecat": PIPECAT, "questions": options.questions, "paused": options.paused, "seed": options.seed}
-        utterances = {side.name: [vars(row) for row in side.rows] for side in sides}
+        utterances = {side.name: [asdict(row) for row in side.rows] for side in sides}
         report = {"figures": found, "machine": machine.describe(), "settings": settings, "utterances": utterances}
         options.json.write_text(json.dumps(report, indent=2))
 
@@ -258,7 +259,7 @@ class Side:
             self.rows.append(Row(said.utterance.name, what, round(said.utterance.seconds, 3), wait, cut))
 
 
-async def measure(pipeline: spec.Pipeline, python: Path, asked: Corpus) -> list[Side]:
+async def measure(pipeline: spec.Pipeline, python: Path, asked: Corpus, logs: Path | None) -> list[Side]:
     ours, theirs = Side("openomni", Caller(1)), Side("pipecat", PipecatCaller(1))
     assert isinstance(theirs.caller, PipecatCaller)
     with tempfile.TemporaryDirectory(prefix="pipecat-") as temporary:

@@ -3,7 +3,7 @@
     python benchmarks/whisper_window.py [FOLDER] [--model tiny.en] [--json FILE]
 
 FOLDER holds recordings of one utterance each, in any form that FFmpeg reads. Without it, the prompts of Debian's
-package `asterisk-core-sounds-en-g722` (CC-BY-SA) are downloaded with apt-get into a temporary folder.
+package `asterisk-core-sounds-en-g722` (CC-BY-SA) are downloaded with apt-get, once, into the user's cache.
 
 Three ways are run in turn on each utterance, so that whatever else the machine does falls on all of them alike:
 faster-whisper's own full window, the component's short window with its guards, and a short window (one second beyond
@@ -17,27 +17,14 @@ import argparse
 import json
 import platform
 import statistics
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from openomni.bench.prompts import debian_prompts
 from openomni.components.stt.faster_whisper import FasterWhisper, repeats
 from openomni.media import Audio, MediaError
-
-PACKAGE = "asterisk-core-sounds-en-g722"
-
-
-@contextmanager
-def debian_prompts() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["apt-get", "download", PACKAGE], cwd=folder, check=True, capture_output=True)
-        (package,) = Path(folder).glob("*.deb")
-        subprocess.run(["dpkg", "-x", package.name, "unpacked"], cwd=folder, check=True)
-        yield Path(folder) / "unpacked"
 
 
 def utterances(folder: Path, shortest: float, longest: float) -> Iterator[tuple[str, Audio]]:
@@ -121,8 +108,7 @@ def main() -> None:
     if options.folder:
         spoken = list(utterances(options.folder, options.shortest, options.longest))
     else:
-        with debian_prompts() as folder:
-            spoken = list(utterances(folder, options.shortest, options.longest))
+        spoken = list(utterances(debian_prompts(), options.shortest, options.longest))
     if not spoken:
         parser.error("the folder holds no recording of a fitting length")
     spoken = spoken[:: max(len(spoken) // options.count, 1)][: options.count]

@@ -60,6 +60,8 @@ class Up:
                 command = child.cmdline()
             except psutil.NoSuchProcess:
                 continue  # it just ended
+            if not command:
+                continue  # it ended, and nobody has asked for its exit code yet
             found["nats" if "nats-server" in command[0] else command[command.index("openomni.cli.main") + 1]] = child
         return found
 

@@ -34,6 +34,23 @@ async def test_a_download_goes_on_where_it_broke_off(server: ScriptedServer, tmp
     assert not (tmp_path / "r1.wav.part").exists()
 
 
+async def test_a_server_that_restarts_is_waited_for_and_a_person_is_told(server: ScriptedServer) -> None:
+    said: list[str] = []
+    async with Api(server.url, TOKEN) as api:
+        api.patience_s, api.notice = 30.0, said.append
+        answers = iter([Unreachable("it answers 502"), Unreachable("it answers 502")])
+        whole = api._asked
+
+        async def asked(*arguments: object, **parts: object) -> object:
+            if (error := next(answers, None)) is not None:
+                raise error
+            return await whole(*arguments, **parts)  # type: ignore[arg-type]
+
+        api._asked = asked  # type: ignore[method-assign,assignment]
+        assert (await api.get("/recordings/r1"))["received"] == len(b"a spoken reply")
+    assert [line.partition(";")[0] for line in said] == ["it answers 502", f"{server.url} is back"]
+
+
 async def test_a_bad_token_is_one_line_with_the_mend(server: ScriptedServer) -> None:
     async with Api(server.url, "oo_00000000_wrong") as api:
         with pytest.raises(Refused, match=r"does not accept the token .*OPENOMNI_TOKEN"):

@@ -16,6 +16,8 @@ from ..components import registry
 from ..components.registry import ComponentInfo, Key
 from ..components.stage import TIMEOUT, LocalStage, StageError, StageTiming
 from ..events import Message, Value
+from ..media import Audio
+from ..pipeline.session import Judge
 from ..pipeline.spec import StageSpec
 from ..pipeline.turn_taking import Detector
 
@@ -48,6 +50,7 @@ class Built:
         self._on_change = on_change
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._detectors: dict[str, Any] = {}
+        self._judges: dict[str, Any] = {}
 
     def __contains__(self, key: object) -> bool:
         return key in self._known
@@ -100,6 +103,20 @@ class Built:
             self._detectors[name] = component
         detector: Detector = self._detectors[name].open()
         return detector
+
+    async def judge(self, name: str) -> Judge:
+        """Says at a pause whether the person has finished. Raises `OpenOmniError`."""
+        if name not in self._judges:
+            component = await asyncio.to_thread(registry.build, "turn", name, {})
+            if hasattr(component, "warm_up"):
+                await asyncio.to_thread(component.warm_up)
+            self._judges[name] = component
+        finished = self._judges[name].finished
+
+        async def judge(audio: Audio, text: str) -> float:
+            return float(await asyncio.to_thread(finished, audio, text))
+
+        return judge
 
     async def close(self) -> None:
         """Ends all; calls that never return are left behind."""

@@ -80,6 +80,8 @@ class Hosting:
                 f"no agent offers {', '.join(missing)}; start one: openomni agent --offer {','.join(missing)}"
             )
         detector = await self._built.detector(pipeline.turn_taking.vad)
+        named = pipeline.turn_taking.judge
+        judge = await self._built.judge(named) if named else None
         self._load(pipeline)
         earlier = await self._earlier(opened.session_id) if opened.settings.get("resumed") else NOTHING_EARLIER
         async with host_end(self._bus, opened) as link:
@@ -96,6 +98,7 @@ class Hosting:
                 lambda: self._replies.of(opened.session_id),
                 lambda: self._clock_sync.offset or Offset(),
                 earlier,
+                judge,
             )
             answer.set_result(SessionOpened(self._agent_id))
             log.info("session %s opened: pipeline %s", opened.session_id, pipeline.name)

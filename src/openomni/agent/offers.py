@@ -33,7 +33,7 @@ class Offer:
 
     def covers(self, pipeline: Pipeline) -> bool:
         """Whether every stage of the pipeline, and its turn-taking, can be had from this offer alone."""
-        return {*pipeline.needs, ("vad", pipeline.turn_taking.vad)} <= self.components.keys()
+        return {*pipeline.needs, *pipeline.turn_taking.needs} <= self.components.keys()
 
 
 def resolve(terms: str) -> Offer:
@@ -50,7 +50,7 @@ def resolve(terms: str) -> Offer:
     for term in wanted:
         found |= _components(term)
     if host:
-        found |= _usable("vad")
+        found |= _usable("vad") | _usable("turn")
     return Offer(host, dict(sorted(found.items())))
 
 

@@ -66,6 +66,8 @@ class Room:
         self._stopped = False
         self.late: list[float] = []
         """Seconds that each block went out later than a real microphone would have given it."""
+        self.sent: list[bytes] = []
+        """Each block, as PCM16."""
 
     def check(self) -> None:
         pass
@@ -104,6 +106,7 @@ class Room:
             samples[: len(piece)] += piece
         self._saying = [each for each in self._saying if each[0] + len(each[1]) > self._position + BLOCK]
         pcm: bytes = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2").tobytes()
+        self.sent.append(pcm)
         return pcm
 
 
@@ -149,9 +152,9 @@ class Ear(VirtualSpeaker):
         reply = self.replies.get(chunk.turn_id)
         if reply is None:
             reply = self.replies[chunk.turn_id] = Reply(chunk.turn_id, clock.now())
-        if reply.over is None:
+        if reply.over is None:  # what was still on its way when it was cut is not played
             reply.length += chunk.seconds
-        super().play(chunk)
+            super().play(chunk)
 
     def end(self, turn_id: str, status: str) -> None:
         reply, now = self.replies.get(turn_id), clock.now()
@@ -216,7 +219,7 @@ class Caller:
                     yield
                     self.room.stop()
             except BaseExceptionGroup as several:
-                raise _first(several) from None
+                raise first_cause(several) from None
             finally:
                 self.turns = listener.turns
                 self.lost_seconds = listener.undelivered.seconds
@@ -259,7 +262,8 @@ class Caller:
         return [reply for reply in self.replies.values() if reply.over is None]
 
 
-def _first(error: BaseException) -> BaseException:
+def first_cause(error: BaseException) -> BaseException:
+    """The one line for a person, out of a group of errors."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -211,6 +211,12 @@ def _words(spoken: Utterance) -> list[tuple[str, float, float]]:
     return [(str(text), float(start), float(end)) for text, start, end in json.loads(file.read_text())]
 
 
+def transcribe(audio: Audio) -> str:
+    """By the same recogniser that found the words."""
+    segments, _ = _recogniser().transcribe(audio.resample(AXIS_RATE).samples, language="en", beam_size=1)
+    return "".join(segment.text for segment in segments).strip()
+
+
 _model: list[Any] = []
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ..client.listener.sources import BLOCK_S
 from ..events import AXIS_RATE
 from .caller import Caller, Reply
 from .scenes import Played, Scene
@@ -164,7 +163,6 @@ def summary(calls: Sequence[Played], rows: Sequence[Row]) -> dict[str, float]:
         "backchannels": len(murmurs),
         "residue_p95_share": percentile(shares, 95),
         "wasted_model_s_per_turn": wasted(turns) / len(turns) if turns else None,
-        "frames_lost": round(sum(call.caller.lost_seconds for call in calls) / BLOCK_S),
         "microphone_late_p99_s": percentile([late for call in calls for late in call.caller.room.late], 99),
     }
     for name in PARTS:

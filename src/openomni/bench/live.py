@@ -8,11 +8,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import figures
-from .caller import Caller
+import httpx
+
+from . import figures, kept
+from .caller import Caller, first_cause
 from .corpus import Corpus
 from .figures import Row
 from .scenes import Played, Scene, Step, plain, play, script
+from .speech import Utterance
 
 Told = Callable[[str], None]
 
@@ -40,53 +43,87 @@ async def measure(
 
     `folder` takes the replies. Raises OpenOmniError when a session breaks.
     """
-    first = await _calls(server, token, pipeline, [script(corpus, seed)], seed, folder, told)
-    rows = [figures.row(call.caller, scene) for call in first for scene in call.scenes]
-    found = figures.summary(first, rows)
-    found |= {"sessions": sessions, "added_p95_s": 0.0}
-    calls = first
+    door = _Door(server, token, pipeline, told)
+    (alone,) = await door.calls([script(corpus, seed)], seed, folder / "alone")
+    rows = _rows([alone])
+    found = figures.summary([alone], rows) | {"sessions": sessions, "added_p95_s": 0.0}
+    calls = [alone]
     if sessions > 1:
-        share = -(-len(corpus.questions) // sessions)
-        scripts = [plain(_dealt(corpus, number, share)) for number in range(sessions)]
-        calls = await _calls(server, token, pipeline, scripts, seed + 1, folder, told)
-        beside = [figures.row(call.caller, scene) for call in calls for scene in call.scenes]
-        many = figures.summary(calls, beside)
-        for row in beside:
+        scripts = [plain(questions) for questions in _dealt(corpus, sessions)]
+        beside = await door.calls(scripts, seed + 1, folder / "beside")
+        calls += beside
+        rows_beside = _rows(beside)
+        found |= _beside(found, figures.summary(beside, rows_beside))
+        for row in rows_beside:
             row.what = "question_beside_others"
-        rows += beside
-        found["frames_lost"] += many["frames_lost"]
-        for name in ("voice_to_voice_p50_s", "voice_to_voice_p95_s"):
-            if name in many:
-                found[f"sessions_{name}"] = many[name]
-        if "voice_to_voice_p95_s" in found and "voice_to_voice_p95_s" in many:
-            found["added_p95_s"] = round(many["voice_to_voice_p95_s"] - found["voice_to_voice_p95_s"], 6)
-    return Measured(found, rows, [*corpus.notes, *(note for call in calls for note in call.caller.notices)])
+        rows += rows_beside
+    told("comparing what was kept with what was said and played")
+    lost = await _frames_lost(server, token, calls)
+    found["frames_lost"] = sum(each or 0 for each in lost)
+    off = await asyncio.to_thread(kept.words_off, alone.caller, folder / "alone" / "0")
+    if off:
+        found["history_words_off"] = round(sum(off) / len(off), 3)
+        found["history_exact_rate"] = round(sum(each == 0 for each in off) / len(off), 3)
+    notes = ["a recording was not complete in time; its frames are not counted"] if None in lost else []
+    return Measured(found, rows, [*notes, *corpus.notes, *(note for call in calls for note in call.caller.notices)])
 
 
-def _dealt(corpus: Corpus, number: int, share: int) -> list[Any]:
-    """What one of several callers asks: each begins elsewhere."""
-    start = number * share
-    return [corpus.questions[(start + each) % len(corpus.questions)] for each in range(share)]
+def _rows(calls: Sequence[Played]) -> list[Row]:
+    return [figures.row(call.caller, scene) for call in calls for scene in call.scenes]
 
 
-async def _calls(
-    server: str, token: str, pipeline: str, scripts: Sequence[Sequence[Step]], seed: int, folder: Path, told: Told
-) -> list[Played]:
-    calls = [Played(Caller(seed + number)) for number in range(len(scripts))]
-    total, over = sum(len(steps) for steps in scripts), 0
+def _beside(alone: dict[str, float], others: dict[str, float]) -> dict[str, float]:
+    """What a caller waits while others talk, and how much that adds."""
+    names = ("voice_to_voice_p50_s", "voice_to_voice_p95_s")
+    found = {f"sessions_{name}": others[name] for name in names if name in others}
+    if all(names[1] in each for each in (alone, others)):
+        found["added_p95_s"] = round(others[names[1]] - alone[names[1]], 6)
+    return found
 
-    def done(scene: Scene) -> None:
-        nonlocal over
-        over += 1
-        told(f"{over} of {total} utterances")
 
-    async def one(number: int) -> None:
-        await asyncio.sleep(number * STAGGER_S)
-        call = calls[number]
-        async with call.caller.call(server, token, pipeline, folder / f"replies-{number}"):
-            call.scenes = await play(call.caller, scripts[number], seed + number, done)
+def _dealt(corpus: Corpus, sessions: int) -> list[list[Utterance]]:
+    """The questions as several callers ask them: a share each, and each begins elsewhere."""
+    questions = corpus.questions
+    share = -(-len(questions) // sessions)
+    return [[questions[(number * share + each) % len(questions)] for each in range(share)]
+            for number in range(sessions)]  # fmt: skip
 
-    async with asyncio.TaskGroup() as group:
-        for number in range(len(scripts)):
-            group.create_task(one(number))
-    return calls
+
+async def _frames_lost(server: str, token: str, calls: Sequence[Played]) -> list[int | None]:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=server, headers=headers, timeout=60, trust_env=False) as client:
+        return [await kept.frames_lost(client, call.caller) for call in calls]
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """Where calls go."""
+
+    server: str
+    token: str
+    pipeline: str
+    told: Told
+
+    async def calls(self, scripts: Sequence[Sequence[Step]], seed: int, folder: Path) -> list[Played]:
+        """One caller for each script, all at once; over when the last one is. Replies go to `folder/NUMBER`."""
+        calls = [Played(Caller(seed + number)) for number in range(len(scripts))]
+        total, over = sum(len(steps) for steps in scripts), 0
+
+        def done(scene: Scene) -> None:
+            nonlocal over
+            over += 1
+            self.told(f"{over} of {total} utterances")
+
+        async def one(number: int) -> None:
+            await asyncio.sleep(number * STAGGER_S)
+            caller = calls[number].caller
+            async with caller.call(self.server, self.token, self.pipeline, folder / str(number)):
+                calls[number].scenes = await play(caller, scripts[number], seed + number, done)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(len(scripts)):
+                    group.create_task(one(number))
+        except BaseExceptionGroup as several:
+            raise first_cause(several) from None
+        return calls

@@ -11,6 +11,7 @@ import platformdirs
 from ..errors import OpenOmniError
 
 PACKAGE = "asterisk-core-sounds-en-g722"
+DOWNLOAD_S = 120
 
 
 def cache_folder() -> Path:
@@ -30,7 +31,7 @@ def debian_prompts() -> Path:
             (package,) = Path(temporary).glob("*.deb")
             _run(["dpkg", "-x", package.name, "unpacked"], temporary)
             (Path(temporary) / "unpacked").replace(folder)
-        except (OSError, subprocess.CalledProcessError, ValueError) as error:
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
             said = (getattr(error, "stderr", b"") or b"").decode(errors="replace").strip().splitlines()
             reason = said[-1] if said else str(error)
             raise OpenOmniError(
@@ -41,4 +42,4 @@ def debian_prompts() -> Path:
 
 
 def _run(argv: list[str], folder: str) -> None:
-    subprocess.run(argv, cwd=folder, check=True, capture_output=True)
+    subprocess.run(argv, cwd=folder, check=True, capture_output=True, timeout=DOWNLOAD_S)

@@ -11,6 +11,8 @@ COMPONENTS = {
     "tts:openai": "openomni.components.tts.openai:OpenAISpeech",
     "vad:silero": "openomni.components.vad.silero:Silero",
     "vad:energy": "openomni.components.vad.energy:Energy",
+    "turn:smart-turn": "openomni.components.turn.smart_turn:SmartTurn",
+    "turn:words": "openomni.components.turn.words:Words",
     "stt:simulated": "openomni.components.simulated:SimulatedTranscriber",
     "emotion:simulated": "openomni.components.simulated:SimulatedEmotion",
     "retrieval:simulated": "openomni.components.simulated:SimulatedRetrieval",

@@ -102,7 +102,8 @@ def _run(
         report(each)
 
     async def trial() -> None:
-        promises = _Detector(built) if kind_of(kind).name == "vad" else _Stage(kind, built, timeout)
+        serves_turns = {"vad": _Detector, "turn": _Judge}.get(kind_of(kind).name)
+        promises = serves_turns(built) if serves_turns else _Stage(kind, built, timeout)
         for promise, kept in promises.listed():
             try:
                 each = Check(promise, await kept())
@@ -188,18 +189,14 @@ class _Stage:
             raise StageError(self.stage.label, reason) from None
 
 
-class _Detector:
-    """The promises of a voice activity detector."""
+class _Serving:
+    """What a component that serves turn-taking promises."""
 
     def __init__(self, built: Any) -> None:
         self.built = built
 
     def listed(self) -> list[Promise]:
-        return [
-            ("warms up", self.warms_up),
-            ("gives 0…1", self.tells),
-            ("keeps streams apart", self.apart),
-        ]
+        return [("warms up", self.warms_up)]
 
     async def warms_up(self) -> str:
         if hasattr(self.built, "warm_up"):
@@ -207,6 +204,32 @@ class _Detector:
             if inspect.isawaitable(result):
                 await result
         return ""
+
+
+class _Judge(_Serving):
+    """The promises of what says whether the person has finished."""
+
+    def listed(self) -> list[Promise]:
+        return [*super().listed(), ("gives 0…1", self.tells), ("takes any length", self.takes_any)]
+
+    async def tells(self) -> str:
+        return self._asked(_voice(2.0), "what is the time?")
+
+    async def takes_any(self) -> str:
+        sounds = (_voice(0.0), _voice(0.1), _voice(40.0))
+        return next((fault for sound in sounds for text in ("", "and") if (fault := self._asked(sound, text))), "")
+
+    def _asked(self, audio: Audio, text: str) -> str:
+        probability = self.built.finished(audio, text)
+        fine = isinstance(probability, float | np.floating) and 0 <= probability <= 1
+        return "" if fine else f"gave {probability!r}; expected a number in 0…1"
+
+
+class _Detector(_Serving):
+    """The promises of a voice activity detector."""
+
+    def listed(self) -> list[Promise]:
+        return [*super().listed(), ("gives 0…1", self.tells), ("keeps streams apart", self.apart)]
 
     async def tells(self) -> str:
         detector = self.built.open()

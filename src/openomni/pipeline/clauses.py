@@ -26,8 +26,8 @@ _ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|No)\.$")
 # Where a speaker may take breath: the words that begin a new phrase.
 _JOINTS = {
     "after", "although", "and", "as", "at", "because", "before", "but", "by", "during", "for", "from", "if", "in",
-    "into", "like", "of", "on", "or", "over", "since", "so", "than", "that", "through", "to", "under", "until", "when", "where",
-    "which", "while", "who", "with", "without",
+    "into", "like", "of", "on", "or", "over", "since", "so", "than", "that", "through", "to", "under", "until", "when",
+    "where", "which", "while", "who", "with", "without",
 }  # fmt: skip
 _FEWEST = 4
 """Words that stand before such a cut at least, so that it does not sound like a stammer."""

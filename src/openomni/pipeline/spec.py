@@ -45,8 +45,8 @@ class TurnTaking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     threshold: float = 0.5
     end_of_turn: str = "silence"
     end_of_turn_silence: float = 0.2
-    unfinished_silence: float = 0.75
-    turn_threshold: float = 0.5
+    unfinished_silence: float = 0.7
+    turn_threshold: float = 0.85
     speculate_after: float | None = 0.1
     min_speech: float = 0.096
     padding: float = 0.1
@@ -55,6 +55,16 @@ class TurnTaking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     interruption_speech: float = 0.8
     backchannels: tuple[str, ...] | None = None
     """Words that show attention and take nobody's turn; null: those that the framework knows."""
+
+    @property
+    def judge(self) -> str:
+        """The `turn` component that is asked at pauses; empty where silence alone counts."""
+        return "" if self.end_of_turn == "silence" else self.end_of_turn
+
+    @property
+    def needs(self) -> list[tuple[str, str]]:
+        """(kind, component) of what the host needs beside the stages."""
+        return [("vad", self.vad), *([("turn", self.judge)] if self.judge else [])]
 
 
 class Framework(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -199,11 +209,12 @@ def check(
         ]
         made.update(dict.fromkeys(kind.gives, f"stage {number}"))
         problems += _component_problems(stage, schemas, place)
-    if ("vad", pipeline.turn_taking.vad) not in schemas and schemas:
-        valid = [name for kind_name, name in schemas if kind_name == "vad"]
-        if valid:
-            hint = nearest(pipeline.turn_taking.vad, valid)
-            problems.append(f"{pipeline.where}: turn_taking: unknown vad {pipeline.turn_taking.vad!r}; {hint}")
+    for kind_name, name in pipeline.turn_taking.needs:
+        valid = [each for kind, each in schemas if kind == kind_name]
+        if valid and name not in valid:
+            what = "vad" if kind_name == "vad" else "end_of_turn"
+            hint = nearest(name, valid if kind_name == "vad" else ["silence", *valid])
+            problems.append(f"{pipeline.where}: turn_taking: unknown {what} {name!r}; {hint}")
     return problems
 
 

@@ -5,20 +5,22 @@ Used where a machine has no disk in common with the server: by listeners, respon
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self
+from typing import Any, BinaryIO, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from .. import __version__
+from .. import __version__, clock
 from ..errors import OpenOmniError, WrongUsage
 from .http import FAILURES, Answer, Http
 
 Schemes = Literal["http", "ws"]
+T = TypeVar("T")
 
 
 class Unreachable(OpenOmniError):
@@ -69,13 +71,43 @@ class Api:
     def __init__(self, server: str, token: str) -> None:
         self.server = address(server)
         self.token = token
+        self.patience_s = 0.0
+        """How long `get`, `post` and `download` try again while the server is away: a restart is no reason to give
+        up what it was asked before. Uploads have a patience of their own."""
+        self.notice: Callable[[str], None] = lambda line: None
+        """Told when it begins to wait, and when the server is back."""
         self._http = Http(self.server, headers(token))
 
     async def get(self, path: str, **query: Any) -> Any:
-        return self._json(await self._send("GET", path, query=query))
+        return await self._patiently(lambda: self._asked("GET", path, query=query))
 
     async def post(self, path: str, body: Any) -> Any:
-        return self._json(await self._send("POST", path, body=body))
+        """Every POST of this API may come twice."""
+        return await self._patiently(lambda: self._asked("POST", path, body=body))
+
+    async def _asked(self, method: str, path: str, **parts: Any) -> Any:
+        return self._json(await self._send(method, path, **parts))
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        deadline: float | None = None
+        for wait in delays(most=2.0):
+            try:
+                answer = await call()
+            except NoRoom:
+                raise
+            except Unreachable as error:
+                if deadline is None:
+                    deadline = clock.now() + self.patience_s
+                    if self.patience_s:
+                        self.notice(f"{error}; waiting up to {self.patience_s:.0f} s for it to come back")
+                if clock.now() + wait > deadline:
+                    raise
+            else:
+                if deadline is not None:
+                    self.notice(f"{self.server} is back")
+                return answer
+            await asyncio.sleep(wait)
+        raise AssertionError("delays never end")
 
     async def create(self, meta: RecordingMeta) -> None:
         """Announces a recording; a second time changes nothing."""
@@ -114,7 +146,7 @@ class Api:
         with part.open("ab") as out:
             for tries_left in (2, 1, 0):
                 try:
-                    await self._fetch(recording_id, out)
+                    await self._patiently(lambda: self._fetch(recording_id, out))
                     break
                 except Unreachable:
                     if not tries_left:

@@ -24,6 +24,8 @@ from .sources import FileSource, NoSpeech, Source, keep_file
 
 UPLOAD_PATIENCE_S = 10.0
 """How long the end of a capture waits for a server that is away before it leaves the rest in the spool."""
+AWAY_PATIENCE_S = 60.0
+"""How long a server that was there before may be away while its answers are waited for."""
 AGENT_POLL_S = 1.0
 DEFAULT_REPLIES = Path("openomni-replies")
 
@@ -69,6 +71,7 @@ async def listen(request: Request, told: Told) -> Outcome:
         ReplyFolder(request.replies).make()
     async with Api(request.server, request.token) as api:
         await check_pipeline(api, request, told)
+        api.patience_s, api.notice = AWAY_PATIENCE_S, told.notice
         spool = Spool(request.spool, api.server, request.token)
         async with Uploader(api) as uploader:
             for recording in spool.waiting():

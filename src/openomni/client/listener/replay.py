@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ... import clock
 from ...errors import OpenOmniError
 from ...events import AXIS_RATE
 from ...media import AUDIBLE, AudioReader
-from ...storage.api import Api, NoRoom, Refused, Unreachable, delays
+from ...storage.api import Api, NoRoom, Refused, delays
 from ...storage.spool import Recording
 from ...storage.upload import Uploader
 from ..replies import ReplyFolder
@@ -82,13 +81,13 @@ class Replay:
         cursor: str | None = ""
         while cursor is not None:
             query = {"session": self.session_id} | ({"cursor": cursor} if cursor else {})
-            page = await _patiently(self.api, "/turns", query)
+            page = await self.api.get("/turns", **query)
             turns += page["items"]
             cursor = page.get("next") or None
         return turns
 
     async def _session_over(self) -> bool:
-        session = await _patiently(self.api, f"/sessions/{self.session_id}", {})
+        session = await self.api.get(f"/sessions/{self.session_id}")
         return session.get("status") in _SESSION_OVER
 
     async def _with_reply(self, turn: Turn, replies: Path, told: Told) -> Turn:
@@ -107,7 +106,7 @@ class Replay:
         deadline = clock.now() + REPLY_PATIENCE_S
         for wait in delays(0.1, 1.0):
             try:
-                if (await _patiently(self.api, f"/recordings/{recording_id}", {}))["status"] == "complete":
+                if (await self.api.get(f"/recordings/{recording_id}"))["status"] == "complete":
                     return True
             except Refused as refused:
                 if refused.status != 404:
@@ -120,17 +119,6 @@ class Replay:
 
 def _index(turn: Turn) -> int:
     return int(turn.get("index", 0))
-
-
-async def _patiently(api: Api, path: str, query: dict[str, str]) -> Any:
-    """The queue outlives a restart of the API, so waiting for it does, too."""
-    waits = delays()
-    for _ in range(8):
-        try:
-            return await api.get(path, **query)
-        except Unreachable:
-            await asyncio.sleep(next(waits))
-    return await api.get(path, **query)
 
 
 def pieces(path: Path, points: Sequence[float]) -> list[tuple[float, float]]:

@@ -1,0 +1,1 @@
+"""Whether the person has finished, judged at a pause."""

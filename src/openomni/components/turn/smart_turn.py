@@ -1,0 +1,76 @@
+"""Smart Turn: an open model that hears, in the last seconds of an utterance, whether the speaker has finished."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from msgspec import Meta
+
+from ... import models
+from ...events import AXIS_RATE
+from ...media import Audio, Samples
+from ..registry import component
+from .words import finished_by_words
+
+SECONDS = 8
+"""Of the end of the utterance; a shorter one has silence before it."""
+WINDOW, HOP = 400, 160
+"""Samples of one frame of the spectrogram, and between two."""
+FLOOR = 1e-10
+
+
+@component("turn", "smart-turn", install="openomni[local]", requires=("onnxruntime", "faster_whisper"))
+class SmartTurn:
+    """Smart Turn v3 by Daily (BSD-2-Clause): intonation, pace and what is said, in 23 languages.
+
+    Args:
+        model: A name of the catalogue (`openomni models list`) or the path of an `.onnx`.
+        words: Whether the transcript has a say, too: a sentence that ends in "and the" is not over, however it sounds.
+        threads: Threads on the CPU; one, because the language model already runs beside it.
+    """
+
+    def __init__(
+        self, model: str = "smart-turn-v3.2", words: bool = True, threads: Annotated[int, Meta(ge=1)] = 1
+    ) -> None:
+        import onnxruntime
+        from faster_whisper.feature_extractor import FeatureExtractor
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        path = models.locate(model, "smart-turn")
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._filters = FeatureExtractor(feature_size=80).mel_filters.astype(np.float32)
+        self._hann = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
+        self._words = words
+
+    def finished(self, audio: Audio, text: str) -> float:
+        """The probability, 0…1, that nothing follows. `audio`: the utterance so far, the pause included."""
+        heard: Any = self._session.run(None, {"input_features": self._features(audio.resample(AXIS_RATE).samples)})
+        probability = float(np.asarray(heard[0]).reshape(-1)[0])
+        if not self._words or not text.strip():
+            return probability
+        return combined(probability, finished_by_words(text))
+
+    def warm_up(self) -> None:
+        self.finished(Audio.silence(1.0, AXIS_RATE), "")
+
+    def _features(self, samples: Samples) -> Any:
+        """Log-mel features as Whisper takes them, of sound with mean 0 and variance 1: shape (1, 80, 800)."""
+        length = SECONDS * AXIS_RATE
+        sound = np.zeros(length, np.float32)
+        if len(samples):
+            sound[-min(len(samples), length) :] = samples[-length:]
+        sound = (sound - sound.mean()) / np.sqrt(sound.var() + 1e-7)
+        padded = np.pad(sound, WINDOW // 2, mode="reflect")
+        frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][:-1]
+        power = np.abs(np.fft.rfft(frames * self._hann, axis=-1)) ** 2
+        mel = np.log10(np.maximum(self._filters @ power.T, FLOOR))
+        return ((np.maximum(mel, mel.max() - 8.0) + 4.0) / 4.0).astype(np.float32)[None]
+
+
+def combined(heard: float, read: float) -> float:
+    """Both have to believe it: whoever doubts is right more often."""
+    return min(heard, read)
