@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--top-p", type=float, required=True)
     parser.add_argument("--max-tokens", type=int, required=True)
     logger.remove()
-    logger.add(sys.stderr, level="DEBUG")
+    logger.add(sys.stderr, level="INFO")
     asyncio.run(serve(parser.parse_args()))
 
 

@@ -267,7 +267,7 @@ async def measure(pipeline: spec.Pipeline, python: Path, asked: Corpus, logs: Pa
         progress("starting both")
         async with (
             running(agent_for(pipeline, pipeline.name)) as stack,
-            pipecat(pipeline, python, folder) as (port, log),
+            pipecat(pipeline, python, logs or folder) as (port, log),
         ):
             await stack.server.warm()
             calling = ours.caller.call(stack.url, stack.token, pipeline.name, folder / "replies")

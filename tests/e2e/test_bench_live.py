@@ -48,3 +48,5 @@ def test_callers_ask_over_the_real_path_and_each_question_has_its_row(tmp_path: 
 def test_a_pipeline_that_there_is_not_and_a_folder_without_recordings_are_refused(tmp_path: Path) -> None:
     refused(bench(tmp_path, "--pipeline", "lokal"), 2, "lokal")
     refused(bench(tmp_path, "--json", "nowhere/out.json"), 1, "nowhere")
+    (tmp_path / "empty").mkdir()
+    refused(bench(tmp_path, "--recordings", "empty"), 1, "empty holds no recording of one utterance")

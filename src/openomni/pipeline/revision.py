@@ -77,13 +77,15 @@ class Revision:
         """It is known that the utterance ended: what was heard is final."""
         self.transcript: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """The final transcript; cancelled when there will be none."""
+        self.answering = asyncio.Event()
+        """The first piece of an answer is there, or there will be none."""
         self._tell = tell
         self._heard: Heard | None = None
         turn.emit = self._emit
 
     def begin(self) -> asyncio.Task[None]:
         self.running = asyncio.create_task(self.turn.run(), name=f"turn {self.turn.turn_id}:{self.turn.revision}")
-        self.running.add_done_callback(lambda _: self.transcript.cancel())
+        self.running.add_done_callback(self._over)
         return self.running
 
     def supersede(self) -> None:
@@ -97,8 +99,13 @@ class Revision:
         if self._heard is not None:
             await self._tell(self._heard)
 
+    def _over(self, _: asyncio.Task[None]) -> None:
+        self.transcript.cancel()
+        self.answering.set()
+
     async def _emit(self, event: SessionOutput) -> None:
         if not isinstance(event, Heard):
+            self.answering.set()
             await self.gate.emit(event)
             return
         if event.final and not self.transcript.done():

@@ -8,6 +8,7 @@ speaks on. Nothing here waits for a record to be written.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -63,6 +64,9 @@ TAIL_SECONDS = 0.2
 """Sound after the last speech sample that still belongs to the utterance: a soft ending."""
 JUDGED_SECONDS = 8.0
 """How much of an utterance is looked at to say whether the person has finished."""
+
+JUDGING_SECONDS = 0.08
+"""How long before the silence of a finished sentence is full it is asked about, at the latest."""
 
 Judge = Callable[[Audio, str], Awaitable[float]]
 """The probability that the person has finished, from the sound so far (16 kHz) and its transcript."""
@@ -290,8 +294,17 @@ class LiveSession:
             if self._draft is not draft or draft.revision is not revision:
                 raise
             text = ""
+        # Until the silence is full the answer is not wanted. Reading the prompt takes all cores, writing the reply one:
+        # on few cores it is asked when that begins.
+        silence = clock.now() - self._captured(revision.end)
+        wait = self._taking.end_of_turn_silence - JUDGING_SECONDS - silence
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(wait, 0)):
+                await revision.answering.wait()
         begin = max(draft.start, revision.end - round(JUDGED_SECONDS * AXIS_RATE))
         heard = self._tape.sound(begin, revision.end + round(TAIL_SECONDS * AXIS_RATE))
+        if self._draft is not draft or draft.revision is not revision:
+            return  # they spoke on meanwhile
         finished = await self._judge(heard, text) >= self._taking.turn_threshold
         if finished and self._draft is draft and draft.revision is revision:
             self._finder.patience = self._taking.end_of_turn_silence

@@ -48,7 +48,7 @@ class LlamaCpp:
         top_p: Share of the likelihood that is drawn from.
         seed: The same seed and messages give the same reply.
         context: Tokens that fit in: instructions, history and reply. The oldest history is forgotten when it is full.
-        threads: Threads on the CPU; 0 takes one per physical core.
+        threads: Threads on the CPU; 0 takes one per physical core to read the prompt, and one less to write the reply.
         gpu_layers: Layers that go to a GPU, where xllamacpp was built for one; -1 is all of them.
     """
 
@@ -191,7 +191,6 @@ class _Call:
             return True
         self._events.put(event)
         if not self.cancelled:
-            # Measured beside a voice on two cores, two threads that stand back for nobody write 3 tokens/s.
             cores.VOICE.give_way(STAND_BACK)
         return self.cancelled
 
@@ -230,7 +229,10 @@ def _serve(path: str, context: int, threads: int, gpu_layers: int) -> Any:
     parameters.n_batch = parameters.n_ubatch = BATCH
     parameters.n_gpu_layers = gpu_layers
     parameters.cache_ram_mib = OTHER_PREFIXES_MIB
-    parameters.cpuparams_batch.n_threads = parameters.cpuparams.n_threads = cores.threads_for(threads)
+    parameters.cpuparams_batch.n_threads = cores.threads_for(threads)
+    # Its threads meet after every operation, so one that has to wait for its core stops them all. Measured on two cores
+    # with something else at work: one thread writes 60 tokens/s, two write 3 to 100, and nobody knows when.
+    parameters.cpuparams.n_threads = threads or max(cores.threads_for(0) - 1, 1)
     parameters.verbosity = -1
     # It also listens on a port of the loopback interface, which nobody here needs: nobody knows the key.
     parameters.api_keys = [secrets.token_urlsafe(32)]

@@ -27,7 +27,7 @@ class SmartTurn:
     Args:
         model: A name of the catalogue (`openomni models list`) or the path of an `.onnx`.
         words: Whether the transcript has a say, too: a sentence that ends in "and the" is not over, however it sounds.
-        threads: Threads on the CPU; one, because the language model already runs beside it.
+        threads: Threads on the CPU; more than one gains little, and takes the core that the reply is written on.
     """
 
     def __init__(
