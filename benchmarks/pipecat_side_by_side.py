@@ -53,7 +53,7 @@ REPLY_RATE = 24_000
 GAP_S = 1.0
 """Without an end that is told, a reply of Pipecat's is over when nothing came for so long after its last sound."""
 ANSWER_S = 15.0
-LISTENS_S = 6.0
+LISTENS_S = 4.0
 """How much of a reply is heard before the other one is asked."""
 THINKS_S = 0.5
 CONTEXT = 8192
@@ -149,6 +149,8 @@ async def pipecat(pipeline: spec.Pipeline, python: Path, folder: Path) -> AsyncI
         "--instructions", pipeline_instructions(pipeline), "--max-tokens", str(llm.get("max_tokens", 96)),
         "--temperature", str(llm.get("temperature", 0.2)), "--top-p", str(llm.get("top_p", 0.9)),
     ], folder / "pipecat.log", {"OMP_WAIT_POLICY": "PASSIVE"})  # fmt: skip
+    for child in (server, bot):
+        child.log.unlink(missing_ok=True)  # what an earlier run told is not this one's
     async with children(server, bot):
         deadline = clock.now() + START_S
         while not (await asyncio.to_thread(answers, f"{base}/health") and turns_of(bot.log, "ready")):

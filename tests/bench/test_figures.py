@@ -97,6 +97,7 @@ def test_what_was_being_heard_at_a_stamp() -> None:
         (Reply("r", 0.0, audible=0.1, over=14.0, cut=True), False),  # by the next question
         (Reply("r", 0.0, audible=0.1), False),
         (Reply("r", 0.0, audible=0.1, pauses=[(10.2, None)]), True),  # it never went on
+        (Reply("r", 0.0, audible=0.1, over=14.0, cut=True, pauses=[(13.2, None)]), False),  # by the next question
         (Reply("r", 0.0, audible=0.1, over=11.5, pauses=[(10.2, 10.6)]), False),
         (Reply("r", 0.0, audible=0.1, over=10.3), None),  # it had said all
     ],

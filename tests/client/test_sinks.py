@@ -115,3 +115,54 @@ def test_the_folder_gets_a_wav_of_each_turn(tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "replies" / f"{A}.wav")) as sound:
         assert sound.getframerate() == RATE
         assert sound.getnframes() == 1.5 * RATE
+
+
+def test_a_pause_keeps_what_was_not_played_and_a_resume_goes_on_there() -> None:
+    at: list[float] = []
+
+    async def scene(speaker: VirtualSpeaker) -> None:
+        speaker.play(chunk(A, 1.0))
+        await asyncio.sleep(0.5)
+        speaker.pause(A)
+        assert not speaker.sounding(0.6)
+        speaker.play(chunk(A, 1.0, offset=1.0))
+        speaker.end(A, "completed")
+        await asyncio.sleep(1.0)
+        speaker.resume(A)
+        assert speaker.sounding(2.9)
+        await asyncio.sleep(1.49)
+        assert speaker.sounding(clock.now())
+        at.append(clock.now())
+
+    reports = played(scene)
+    assert [(report.seconds, report.ended) for report in reports] == [
+        (pytest.approx(0.0), False), (pytest.approx(0.5), False), (pytest.approx(2.0), True),
+    ]  # fmt: skip
+    assert at == [pytest.approx(2.99)]
+
+
+def test_what_is_cut_while_it_is_paused_was_heard_up_to_the_pause() -> None:
+    async def scene(speaker: VirtualSpeaker) -> None:
+        speaker.play(chunk(A, 3.0))
+        await asyncio.sleep(0.7)
+        speaker.pause(A)
+        await asyncio.sleep(0.4)
+        speaker.end(A, "cancelled")
+        speaker.resume(A)
+
+    last = played(scene)[-1]
+    assert (last.seconds, last.ended) == (pytest.approx(0.7), True)
+
+
+def test_a_reply_that_is_paused_before_it_is_audible_is_heard_later() -> None:
+    async def scene(speaker: VirtualSpeaker) -> None:
+        speaker.play(chunk(A, 1.0, silence=0.3))
+        speaker.end(A, "completed")
+        await asyncio.sleep(0.1)
+        speaker.pause(A)
+        await asyncio.sleep(2.0)
+        speaker.resume(A)
+
+    reports = played(scene)
+    assert [report.audible for report in reports] == [None, pytest.approx(2.3), pytest.approx(2.3)]
+    assert reports[-1].ended

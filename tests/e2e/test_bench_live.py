@@ -45,6 +45,15 @@ def test_callers_ask_over_the_real_path_and_each_question_has_its_row(tmp_path: 
     assert "voice to voice, p50" in done.stdout
 
 
+@pytest.mark.models
+def test_a_pipeline_that_answers_nothing_is_told_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "mute.yaml").write_text(yaml.safe_dump(pipeline("mute", llm={"fail": "raise"})))
+    done = bench(tmp_path, "--pipeline", "mute.yaml", "--turns", "1", "--paused", "0")
+    assert done.returncode == 1
+    assert "openomni: no question was answered: " in done.stderr.splitlines()[-1]
+    assert "simulated failure" in done.stderr.splitlines()[-1]
+
+
 def test_a_pipeline_that_there_is_not_and_a_folder_without_recordings_are_refused(tmp_path: Path) -> None:
     refused(bench(tmp_path, "--pipeline", "lokal"), 2, "lokal")
     refused(bench(tmp_path, "--json", "nowhere/out.json"), 1, "nowhere")

@@ -7,10 +7,12 @@ import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from .. import models
 from ..components import registry
 from ..errors import OpenOmniError
 from ..events import AXIS_RATE
@@ -34,6 +36,7 @@ slowest."""
 EVERY_REAL = 3
 """Each third utterance is a real person's."""
 SHORTEST_S, LONGEST_S = 1.0, 12.0
+SHORT_S = 2.0
 UNBROKEN_S = 0.3
 """A plain question has no longer silence inside."""
 PAUSES_S = (0.3, 0.7)
@@ -137,7 +140,7 @@ def _real(count: int, chance: random.Random, recordings: Path | None, notes: lis
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         chance.shuffle(files)
         # A person's own recordings come first, all of them that are wanted.
-        pieces = _pieces(files, spread=place == len(folders) - 1)
+        pieces = _pieces(files, own=folder is recordings)
         found += [piece for _, piece in zip(range(count - len(found)), pieces, strict=False)]
         if recordings and place == 0 and not found:
             raise OpenOmniError(
@@ -147,22 +150,24 @@ def _real(count: int, chance: random.Random, recordings: Path | None, notes: lis
     return found
 
 
-def _pieces(files: Sequence[Path], spread: bool) -> Iterator[Utterance]:
-    """Utterances without a long silence inside. `spread`: not only short ones, of which there are most."""
+def _pieces(files: Sequence[Path], own: bool) -> Iterator[Utterance]:
+    """Utterances of a fitting length. Of those that are not a person's own choice, none has a long silence inside, and
+    most of the shortest, of which there are many, are left out."""
     short = 0
     for path in files:
         try:
             audio = Audio.load(path, AXIS_RATE)
-            if not SHORTEST_S <= audio.duration <= LONGEST_S + 1:
+            if not SHORTEST_S <= audio.duration <= 2 * LONGEST_S:
                 continue
             piece = speech.utterance(path.stem, path.parent.name, audio, real=True)
         except (MediaError, OpenOmniError):
             continue
-        if not SHORTEST_S <= piece.seconds <= LONGEST_S or speech.longest_silence(piece.audio) > UNBROKEN_S:
+        if not SHORTEST_S <= piece.seconds <= LONGEST_S:
             continue
-        short += piece.seconds < 2.0
-        if spread and piece.seconds < 2.0 and short % 3:
-            continue
+        if not own:
+            short += piece.seconds < SHORT_S
+            if (piece.seconds < SHORT_S and short % 3) or speech.longest_silence(piece.audio) > UNBROKEN_S:
+                continue
         yield piece
 
 
@@ -217,22 +222,16 @@ def transcribe(audio: Audio) -> str:
     return "".join(segment.text for segment in segments).strip()
 
 
-_model: list[Any] = []
-
-
+@cache
 def _recogniser() -> Any:
-    if not _model:
-        from faster_whisper import WhisperModel
+    from faster_whisper import WhisperModel
 
-        from .. import models
-
-        _model.append(WhisperModel(str(models.locate(RECOGNISER, "faster-whisper")), compute_type="int8"))
-    return _model[0]
+    return WhisperModel(str(models.locate(RECOGNISER, "faster-whisper")), compute_type="int8")
 
 
 def let_go() -> None:
     """The models that made the corpus leave memory before anything is measured."""
-    _model.clear()
+    _recogniser.cache_clear()
 
 
 # ---- the cache ----

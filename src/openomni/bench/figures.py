@@ -16,6 +16,9 @@ PARTS = ("end_of_turn", "model_stt", "model_llm", "model_tts", "queue", "transfe
          "residue")  # fmt: skip
 """What a turn's time is told apart into, in the order in which it mostly passes."""
 
+JUDGED_S = 1.0
+"""A reply that went on for so long after a backchannel was not stopped by it."""
+
 Turn = dict[str, Any]
 
 
@@ -38,6 +41,10 @@ class Row:
     transcript: str = ""
     reply_text: str = ""
     turn_id: str = ""
+    played_text: str = ""
+    """As a recogniser hears what was played of a reply that was cut."""
+    history_words_off: int | None = None
+    """How many words more or fewer the record has than were played."""
     interrupted_a_reply: bool = False
     stop_s: float | None = None
     """The reply that it interrupted fell silent so long after its first speech sample."""
@@ -74,8 +81,9 @@ def row(caller: Caller, scene: Scene) -> Row:
     if scene.murmur is not None and scene.murmured_in is not None:
         made.backchannel = scene.murmur.utterance.name
         made.backchannel_stopped = stopped_by_murmur(scene.murmured_in, scene.murmur.start, scene.watched_until)
-        pauses = [end - begun for begun, end in scene.murmured_in.pauses if end and begun >= scene.murmur.start]
-        made.backchannel_pause_s = round(sum(pauses), 4) if made.backchannel_stopped is False else None
+        if made.backchannel_stopped is False:
+            pauses = paused_by_murmur(scene.murmured_in, scene.murmur.start, scene.watched_until)
+            made.backchannel_pause_s = round(sum(end - begun for begun, end in pauses if end is not None), 4)
     return made
 
 
@@ -109,15 +117,20 @@ def stopped_by_murmur(reply: Reply, start: float, watched_until: float) -> bool 
 
     A reply that paused and did not go on while the caller listened counts as ended.
     """
-    if reply.pauses and reply.pauses[-1][0] >= start and reply.pauses[-1][1] is None:
+    pauses = paused_by_murmur(reply, start, watched_until)
+    if any(end is None for _, end in pauses):
         return True
     if reply.over is None or reply.over > watched_until:
         return False
     if reply.cut and reply.over >= start:
         return True
-    heard_on = any(begun >= start and end is not None for begun, end in reply.pauses)
     # It was over at its own last word: with the murmur still to be judged, nothing was shown.
-    return False if heard_on or reply.over > start + 1.0 else None
+    return False if pauses or reply.over > start + JUDGED_S else None
+
+
+def paused_by_murmur(reply: Reply, start: float, watched_until: float) -> list[tuple[float, float | None]]:
+    """The pauses that began while the caller said nothing but the murmur."""
+    return [pause for pause in reply.pauses if start <= pause[0] < watched_until]
 
 
 def parts(turn: Turn) -> dict[str, float]:

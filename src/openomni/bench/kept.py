@@ -58,22 +58,20 @@ async def _complete(client: httpx.AsyncClient, recording: str) -> bool:
 # ---- the history ----
 
 
-def words_off(caller: Caller, folder: Path, most: int = 30) -> list[int]:
-    """For each reply that was cut while it was heard: how many words more or fewer the turn's record holds than were
-    played, as a recogniser hears them. `folder` has the replies' sound. Takes a while; nothing is measured then."""
-    found = []
-    for turn in caller.turns:
-        reply = caller.replies.get(turn["turn_id"])
-        if reply is None or not reply.cut or reply.audible is None or reply.played < SHORTEST_S:
+def played_words(caller: Caller, folder: Path, most: int = 30) -> dict[str, str]:
+    """What a recogniser hears of each reply, by its turn, that was cut while it was heard: of as much as was played.
+
+    `folder` has the replies' sound. Takes a while; nothing is measured then.
+    """
+    found: dict[str, str] = {}
+    for reply in caller.replies.values():
+        if not reply.cut or reply.audible is None or reply.played < SHORTEST_S or len(found) == most:
             continue
         try:
-            sound = Audio.load(folder / f"{turn['turn_id']}.wav").cut(0.0, reply.played)
+            sound = Audio.load(folder / f"{reply.turn_id}.wav").cut(0.0, reply.played)
         except MediaError:
             continue
-        if (off := tail_difference(turn["reply_text"], corpus.transcribe(sound))) is not None:
-            found.append(off)
-        if len(found) == most:
-            break
+        found[reply.turn_id] = corpus.transcribe(sound)
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from ..errors import OpenOmniError
 from . import figures, kept
 from .caller import Caller, first_cause
 from .corpus import Corpus
@@ -41,12 +42,15 @@ async def measure(
 ) -> Measured:
     """All scenes on one session; with more `sessions`, then its questions again, spread over that many at once.
 
-    `folder` takes the replies. Raises OpenOmniError when a session breaks.
+    `folder` takes the replies. Raises OpenOmniError when a session breaks, or nothing is answered.
     """
     door = _Door(server, token, pipeline, told)
     (alone,) = await door.calls([script(corpus, seed)], seed, folder / "alone")
     rows = _rows([alone])
     found = figures.summary([alone], rows) | {"sessions": sessions, "added_p95_s": 0.0}
+    if not found["answered"]:
+        reasons = (turn["reason"] for turn in alone.caller.turns if turn["reason"])
+        raise OpenOmniError(f"no question was answered: {next(reasons, 'no turn was found in them')}")
     calls = [alone]
     if sessions > 1:
         scripts = [plain(questions) for questions in _dealt(corpus, sessions)]
@@ -60,12 +64,22 @@ async def measure(
     told("comparing what was kept with what was said and played")
     lost = await _frames_lost(server, token, calls)
     found["frames_lost"] = sum(each or 0 for each in lost)
-    off = await asyncio.to_thread(kept.words_off, alone.caller, folder / "alone" / "0")
-    if off:
-        found["history_words_off"] = round(sum(off) / len(off), 3)
-        found["history_exact_rate"] = round(sum(each == 0 for each in off) / len(off), 3)
+    found |= _history(await asyncio.to_thread(kept.played_words, alone.caller, folder / "alone" / "0"), rows)
     notes = ["a recording was not complete in time; its frames are not counted"] if None in lost else []
     return Measured(found, rows, [*notes, *corpus.notes, *(note for call in calls for note in call.caller.notices)])
+
+
+def _history(played: dict[str, str], rows: Sequence[Row]) -> dict[str, float]:
+    """Whether what was kept of the replies that were cut is what was played; fills it into their rows."""
+    for row in rows:
+        if row.turn_id in played:
+            row.played_text = played[row.turn_id]
+            row.history_words_off = kept.tail_difference(row.reply_text, row.played_text)
+    off = [row.history_words_off for row in rows if row.history_words_off is not None]
+    if not off:
+        return {}
+    exact = sum(each == 0 for each in off) / len(off)
+    return {"history_words_off": round(sum(off) / len(off), 3), "history_exact_rate": round(exact, 3)}
 
 
 def _rows(calls: Sequence[Played]) -> list[Row]:

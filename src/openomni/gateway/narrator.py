@@ -18,6 +18,8 @@ from ..events import (
     AXIS_RATE,
     Heard,
     ReplyEnd,
+    ReplyPaused,
+    ReplyResumed,
     ReplySound,
     ReplyText,
     SessionOutput,
@@ -120,6 +122,10 @@ class Narrator:
                 yield from self._speech_stopped(output)
             case Heard():
                 yield from self._heard(output)
+            case ReplyPaused() if self.opted_in:
+                yield self.event("openomni.reply.paused", turn_id=output.turn_id)
+            case ReplyResumed() if self.opted_in:
+                yield self.event("openomni.reply.resumed", turn_id=output.turn_id)
             case ReplyEnd():
                 yield from self._reply_end(output)
             case TurnDone():

@@ -12,7 +12,7 @@ from .. import clock, events
 from ..bus import subjects
 from ..bus.sessions import site_outputs
 from ..clock import Offset
-from ..events import ReplyEnd, ReplySound
+from ..events import ReplyEnd, ReplyPaused, ReplyResumed, ReplySound
 from . import door, protocol
 from .access import Access
 from .hello import read_hello, welcome
@@ -78,6 +78,10 @@ class Hearing:
                     await self._say(pack_reply(output.turn_id, output.rate, output.offset, output.pcm))
                 case ReplyEnd() if output.turn_id in self._spoken:
                     await self._tell("openomni.reply.ended", output.turn_id, status=output.status)
+                case ReplyPaused() if output.turn_id in self._spoken:
+                    await self._tell("openomni.reply.paused", output.turn_id)
+                case ReplyResumed() if output.turn_id in self._spoken:
+                    await self._tell("openomni.reply.resumed", output.turn_id)
 
     def _remember(self, turn_id: str, token: str) -> None:
         self._spoken[turn_id] = token

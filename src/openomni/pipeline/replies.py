@@ -19,7 +19,7 @@ FIRST_REPORT_SECONDS = 1.5
 PLAYBACK_SLACK_SECONDS = 3.0
 """How much longer than its sound a reply may take to be played before nobody is thought to play it."""
 ALMOST_OVER_SECONDS = 0.6
-"""With less of a reply left to hear, a short word answers it rather than goes along with it."""
+"""With less of a question left to hear, a short word answers it rather than goes along with it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -162,9 +162,13 @@ class Replies:
     # ---- who has the word ----
 
     @property
-    def almost_over(self) -> bool:
-        """Hardly anything is left to hear."""
-        return all(answer.over and answer.generated_s - answer.heard_s <= ALMOST_OVER_SECONDS for answer in self.active)
+    def asking(self) -> bool:
+        """What is left to hear of the newest reply is the end of a question: a short word answers it."""
+        active = self.active
+        if not active or not all(answer.over for answer in active):
+            return False
+        left = max(answer.generated_s - answer.heard_s for answer in active)
+        return left <= ALMOST_OVER_SECONDS and active[-1].account.turn.reply.text.rstrip().endswith(("?", "？"))
 
     async def challenge(self) -> None:
         """The person speaks: nobody is talked over until it is known what they want."""
@@ -178,11 +182,12 @@ class Replies:
                 answer.paused_at = now
                 await self._emit(ReplyPaused(answer.account.turn.turn_id))
 
-    async def dismiss(self, start: int, end: int) -> None:
-        """They did not want the word: what was said from sample `start` to `end` goes along with the reply."""
+    async def dismiss(self, said: tuple[int, int] | None = None) -> None:
+        """They did not want the word: the reply goes on. `said`: the samples of what goes along with it."""
         self.challenged = False
         for answer in self.active:
-            answer.account.backchannels.append((start, end))
+            if said is not None:
+                answer.account.backchannels.append(said)
             if answer.paused_at is not None:
                 answer.paused_s += clock.now() - answer.paused_at
                 answer.paused_at = None

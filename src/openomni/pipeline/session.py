@@ -386,10 +386,15 @@ class LiveSession:
     async def _clear(self, draft: Draft, turn: Turn, text: str | None) -> None:
         """Returns when the turn may answer; never, when it is not to."""
         if draft.challenges and text is not None:
-            if is_backchannel(text, self._taking.backchannels) and not (text.strip() and self._replies.almost_over):
-                await self._dismiss(draft, turn)
+            if not is_backchannel(text, self._taking.backchannels):
+                await self._take_word(draft)
+            elif text.strip() and self._replies.asking:
+                draft.challenges = False
+                await self._replies.dismiss()
+                await self._announce(draft)
+            else:
+                await self._dismiss(draft)
                 await asyncio.get_running_loop().create_future()
-            await self._take_word(draft)
             if draft.ended is not None:
                 await self._decide(draft)
         await self._replies.turn_of(turn.turn_id)
@@ -397,11 +402,11 @@ class LiveSession:
             await (await self._replies.get(turn.turn_id)).asked.wait()
         turn.utterance.history = self._conversation.messages
 
-    async def _dismiss(self, draft: Draft, turn: Turn) -> None:
+    async def _dismiss(self, draft: Draft) -> None:
         """A cough, or a word that shows attention: the reply goes on."""
         draft.challenges, draft.dismissed = False, True
         end = draft.revision.end if draft.revision is not None else draft.start
-        await self._replies.dismiss(draft.start, end)
+        await self._replies.dismiss((draft.start, end))
         if draft.ended is not None:
             draft.supersede()
 

@@ -45,7 +45,7 @@ class TurnTaking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     threshold: float = 0.5
     end_of_turn: str = "silence"
     end_of_turn_silence: float = 0.2
-    unfinished_silence: float = 0.7
+    unfinished_silence: float = 0.8
     turn_threshold: float = 0.85
     speculate_after: float | None = 0.1
     min_speech: float = 0.096

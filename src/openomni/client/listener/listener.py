@@ -183,6 +183,10 @@ class Listener:
                 self._end_reply(response_id.removeprefix("resp_"), status)
             case {"type": "openomni.reply.ended", "turn_id": str(turn_id)}:
                 self._end_reply(turn_id, str(message.get("status", "completed")))
+            case {"type": "openomni.reply.paused", "turn_id": str(turn_id)}:
+                self._sink.pause(turn_id)
+            case {"type": "openomni.reply.resumed", "turn_id": str(turn_id)}:
+                self._sink.resume(turn_id)
             case {"type": "openomni.turn.done", "turn": dict(turn)}:
                 self._note(turn)
             case {"type": "openomni.session.ended"}:

@@ -75,6 +75,10 @@ class Responder:
                 asyncio.get_running_loop().call_later(STALE_S, self._end_stale, dict(self._unended))
             case {"type": "openomni.reply.ended", "turn_id": str(turn_id)}:
                 self._end(turn_id, str(message.get("status", "completed")))
+            case {"type": "openomni.reply.paused", "turn_id": str(turn_id)}:
+                self._sink.pause(turn_id)
+            case {"type": "openomni.reply.resumed", "turn_id": str(turn_id)}:
+                self._sink.resume(turn_id)
             case {"type": "error"}:
                 self._notice(error_line(message))
 

@@ -13,6 +13,8 @@ from ..replies import ReplyFolder
 from ..wire import Playback, ReplyChunk
 
 Report = Callable[[Playback], None]
+TICK_S = 0.002
+"""A timer may fire this much early."""
 
 
 class Sink(Protocol):
@@ -24,6 +26,14 @@ class Sink(Protocol):
 
     def end(self, turn_id: str, status: str) -> None:
         """No more of it comes. A reply that was not `completed` falls silent at once."""
+        ...
+
+    def pause(self, turn_id: str) -> None:
+        """Falls silent at once and keeps what was not played: the person may be interrupting."""
+        ...
+
+    def resume(self, turn_id: str) -> None:
+        """Goes on where it fell silent."""
         ...
 
     def sounding(self, at: float, tail: float = 0.0) -> bool:
@@ -42,6 +52,10 @@ class _Reply:
     """When the sound that has come so far will have been played."""
     seconds: float = 0.0
     audible: float | None = None
+    told: bool = False
+    """It was reported that it is audible."""
+    complete: bool = False
+    paused: float | None = None
     reports: list[asyncio.TimerHandle] = field(default_factory=list)
 
 
@@ -59,22 +73,53 @@ class VirtualSpeaker:
         if reply is None:
             start = max(now, *(other.until for other in self._replies.values()), now)
             reply = self._replies[chunk.turn_id] = _Reply(start, start)
-        begin = max(now, reply.until)
+        begin = reply.until if reply.paused is not None else max(now, reply.until)
         reply.until = begin + chunk.seconds
         reply.seconds += chunk.seconds
-        self._note_busy(begin, reply.until)
-        if reply.audible is None and (first := chunk.audio.first_audible()) is not None:
+        first = chunk.audio.first_audible() if reply.audible is None else None
+        if first is not None:
             reply.audible = begin + first
-            self._at(reply, reply.audible, chunk.turn_id, ended=False)
+        if reply.paused is None:
+            self._note_busy(begin, reply.until)
+            if first is not None:
+                self._report_audible(chunk.turn_id, reply)
 
     def end(self, turn_id: str, status: str) -> None:
         reply = self._replies.get(turn_id)
         if reply is None:
             return
         if status == "completed":
-            self._at(reply, reply.until, turn_id, ended=True)
+            reply.complete = True
+            if reply.paused is None:
+                self._at(reply, reply.until, turn_id, ended=True)
         else:
             self._cut(turn_id, reply)
+
+    def pause(self, turn_id: str) -> None:
+        reply = self._replies.get(turn_id)
+        if reply is None or reply.paused is not None:
+            return
+        reply.paused = clock.now()
+        for report in reply.reports:
+            report.cancel()
+        self._silent_from(reply.paused)
+        if reply.started <= reply.paused:
+            self._tell(turn_id, reply, ended=False)
+
+    def resume(self, turn_id: str) -> None:
+        reply = self._replies.get(turn_id)
+        if reply is None or reply.paused is None:
+            return
+        now = clock.now()
+        late = now - max(reply.paused, reply.started) if reply.started < now else 0.0
+        if reply.audible is not None and not reply.told:
+            reply.audible += late
+        reply.until += late
+        reply.paused = None
+        self._note_busy(now, reply.until)
+        self._report_audible(turn_id, reply)
+        if reply.complete:
+            self._at(reply, reply.until, turn_id, ended=True)
 
     def sounding(self, at: float, tail: float = 0.0) -> bool:
         return any(start <= at < end + tail for start, end in self._busy)
@@ -87,14 +132,28 @@ class VirtualSpeaker:
         now = clock.now()
         for report in reply.reports:
             report.cancel()
-        reply.seconds = max(reply.seconds - max(reply.until - max(now, reply.started), 0.0), 0.0)
-        reply.until = min(reply.until, now)
-        if reply.audible is not None and reply.audible > now:
+        reply.seconds = self._played(reply)
+        silent = now if reply.paused is None else reply.paused
+        reply.until = min(reply.until, silent)
+        if reply.audible is not None and reply.audible > silent:
             reply.audible = None
-        self._busy = [(start, min(end, now)) for start, end in self._busy if start < now]
+        self._silent_from(now)
         self._replies.pop(turn_id, None)
         if reply.started <= now:
             self._tell(turn_id, reply, ended=True)
+
+    @staticmethod
+    def _played(reply: _Reply) -> float:
+        """Seconds of it that came out so far."""
+        now = clock.now() if reply.paused is None else reply.paused
+        return max(reply.seconds - max(reply.until - max(now, reply.started), 0.0), 0.0)
+
+    def _silent_from(self, now: float) -> None:
+        self._busy = [(start, min(end, now)) for start, end in self._busy if start < now]
+
+    def _report_audible(self, turn_id: str, reply: _Reply) -> None:
+        if reply.audible is not None and not reply.told:
+            self._at(reply, reply.audible, turn_id, ended=False)
 
     def _note_busy(self, start: float, end: float) -> None:
         if self._busy and start <= self._busy[-1][1]:
@@ -110,9 +169,11 @@ class VirtualSpeaker:
     def _tell(self, turn_id: str, reply: _Reply, ended: bool) -> None:
         if ended:
             self._replies.pop(turn_id, None)
-        played = reply.seconds - max(reply.until - clock.now(), 0.0)
-        seconds = reply.seconds if ended else max(played, 0.0)
-        self._report(Playback(turn_id, reply.started, reply.audible, seconds, ended))
+        now = clock.now()
+        audible = reply.audible if reply.audible is not None and reply.audible <= now + TICK_S else None
+        reply.told |= audible is not None
+        seconds = reply.seconds if ended else self._played(reply)
+        self._report(Playback(turn_id, reply.started, audible, seconds, ended))
 
 
 class Folder(VirtualSpeaker):

@@ -34,6 +34,7 @@ class _Reply:
     last: float = 0.0
     played: int = 0
     complete: bool = False
+    paused: bool = False
 
 
 class Speaker:
@@ -84,9 +85,24 @@ class Speaker:
             self._replies.remove(reply)
         self._tell(reply, ended=True)
 
+    def pause(self, turn_id: str) -> None:
+        with self._lock:
+            reply = self._find(turn_id)
+            if reply is None or reply.paused:
+                return
+            reply.paused = True
+        self._tell(reply, ended=False)
+
+    def resume(self, turn_id: str) -> None:
+        with self._lock:
+            reply = self._find(turn_id)
+            if reply is not None:
+                reply.paused = False
+
     def sounding(self, at: float, tail: float = 0.0) -> bool:
         with self._lock:
-            playing = bool(self._replies) and self._replies[0].started is not None
+            first = self._replies[0] if self._replies else None
+            playing = first is not None and first.started is not None and not first.paused
             return playing or at < self._quiet_from + tail
 
     async def close(self) -> None:
@@ -115,6 +131,8 @@ class Speaker:
         with self._lock:
             while self._replies and filled < count:
                 reply = self._replies[0]
+                if reply.paused:
+                    break
                 if reply.started is None and not reply.complete and reply.held < JITTER_S * self.rate:
                     break
                 filled += self._take(reply, buffer[filled:], leaves + filled / self.rate)
