@@ -138,7 +138,8 @@ def test_the_summary_counts_each_thing_over_what_it_was_tried_on() -> None:
         ("The capital of Italy", "The capital of Italy is", 1),
         ("The capital of Italy is room", "The capital of Italy is Rome.", 0),  # misheard, not missing
         ("The capital of Italy", "zzz", None),
-        ("", "The capital", None),
+        ("", "The capital", 2),
+        ("The capital", "", None),
     ],
 )
 def test_how_many_words_the_history_is_off(written: str, heard: str, words: int | None) -> None:

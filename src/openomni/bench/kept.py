@@ -80,7 +80,7 @@ def tail_difference(written: str, heard: str) -> int | None:
     different to say. A word that was only heard wrongly makes no difference."""
     texts = _WORD.findall(written.lower()), _WORD.findall(heard.lower())
     if not all(texts):
-        return None
+        return len(texts[1]) or None  # words were heard of which none is written; or nothing was understood
     blocks = [each for each in SequenceMatcher(None, *texts, autojunk=False).get_matching_blocks() if each.size]
     if sum(each.size for each in blocks) < SAME * min(map(len, texts)):
         return None

@@ -18,6 +18,7 @@ from ..events import (
     Sound,
     Speaker,
     Text,
+    ToolCall,
     Transcript,
     Usage,
     Value,
@@ -66,6 +67,7 @@ def arguments(kind: str, values: Sequence[Value]) -> tuple[Any, ...]:
     text = next((value.text for value in reversed(values) if isinstance(value, Transcript)), "")
     prompt = next((value for value in reversed(values) if isinstance(value, Prompt)), None)
     messages = prompt.messages if prompt else ()
+    tools, choice = (prompt.tools, prompt.tool_choice) if prompt else ((), "auto")
     if kind == "llm" and not messages:
         raise WrongValue("was given no message to answer")
     return {
@@ -73,7 +75,7 @@ def arguments(kind: str, values: Sequence[Value]) -> tuple[Any, ...]:
         "speaker": (audio,),
         "emotion": (audio, text, frames),
         "retrieval": (text,),
-        "llm": (messages,),
+        "llm": (messages, tools, choice),
         "end_to_end": (audio, messages, frames),
     }[kind]
 
@@ -141,6 +143,8 @@ class Outputs:
         return [item]
 
     def _llm(self, item: Any, streamed: bool) -> list[Value]:
+        if isinstance(item, ToolCall):
+            return [item]
         if isinstance(item, str):
             item = Text(item)
         if not isinstance(item, Text):

@@ -77,7 +77,8 @@ KINDS: dict[str, Kind] = {
             "llm",
             "Writes the reply",
             "generate",
-            "generate(messages: Sequence[Message]) -> str | Iterator[str]",
+            "generate(messages: Sequence[Message], tools: Sequence[Tool], tool_choice: str)"
+            " -> str | Iterator[str | ToolCall]",
             takes=("transcript",),
             may_take=("emotion", "documents", "speaker", "frames"),
             gives=("reply",),

@@ -12,21 +12,28 @@ from ..events import (
     AudioIn,
     CancelResponse,
     Commit,
+    ItemGone,
+    ItemIn,
     PictureIn,
     Played,
+    Respond,
     SessionInput,
-    TextIn,
+    Truncate,
 )
 from . import protocol
+from .items import read_item
 from .narrator import Narrator
 from .protocol import Json, ProtocolError
-from .settings import SessionSettings
+from .settings import SessionSettings, read_choice, read_tools, text_alone
 from .sound import BYTES_A_SECOND, Microphone, Pace
 
-MAX_TYPED = 64 << 10
-"""Characters of one typed message."""
-MAX_PENDING = 64
-"""Typed and committed items that may wait for `response.create`."""
+MAX_ITEMS = 2000
+"""Items that a client may put into one session's conversation."""
+
+RESPONSE_FIELDS = {
+    "instructions", "output_modalities", "tools", "tool_choice", "metadata", "conversation",
+}  # fmt: skip
+"""What `response.create` may say for one response."""
 
 ToHost = Callable[[SessionInput], Awaitable[None]]
 Say = Callable[[str], Awaitable[None]]
@@ -42,11 +49,11 @@ class Inbox:
     ) -> None:
         self._settings, self._narrator = settings, narrator
         self._to_host, self._say = to_host, say
-        self._opted_in = opted_in
+        self._opted_in = settings.opted_in = opted_in
         self._offset: Offset | None = None
         self._microphone = Microphone()
         self._pace = Pace()
-        self._pending: list[SessionInput] = []
+        self._items = 0
         self._received = 0.0
         self._streams = False
         """Binary frames are with the host at once: a commit ends the utterance there, and asks for the answer."""
@@ -92,6 +99,8 @@ class Inbox:
     async def _update(self, message: Json) -> None:
         was_held = self._holds
         change = self._settings.update(message.get("session"))
+        self._narrator.answers_itself = self._settings.answers_itself
+        self._narrator.text_only = self._settings.text_only
         await self._to_host(change)
         if was_held and not self._holds:
             for sound in self._microphone.release():
@@ -114,9 +123,11 @@ class Inbox:
             return
         if self._microphone.held_seconds == 0:
             raise ProtocolError("input_audio_buffer_commit_empty", "the buffer is empty; append audio first")
-        self._add_pending(*self._microphone.release(), Commit())
         for event in self._narrator.committed(protocol.new_id("item")):
             await self._say(event)
+        for sound in self._microphone.release():
+            await self._hear(sound)
+        await self._to_host(Commit())
 
     async def _clear(self, message: Json) -> None:
         if not self._holds:
@@ -130,55 +141,83 @@ class Inbox:
     # ---- items and responses ----
 
     async def _create_item(self, message: Json) -> None:
-        item = message.get("item")
-        if not isinstance(item, dict) or item.get("type") != "message" or item.get("role") != "user":
-            raise ProtocolError("unsupported_value", "`item` takes a message of the role `user`", "item")
-        content = item.get("content")
-        parts = content if isinstance(content, list) else []
-        if not parts or not all(isinstance(part, dict) and part.get("type") == "input_text" for part in parts):
-            raise ProtocolError(
-                "unsupported_value", "`item.content` takes input_text; sound goes to input_audio_buffer.append",
-                "item.content",
-            )  # fmt: skip
-        text = "\n".join(protocol.text(part, "text") for part in parts)
-        if not text.strip() or len(text) > MAX_TYPED:
-            raise ProtocolError("invalid_value", f"the text takes 1 to {MAX_TYPED} characters", "item.content")
-        self._add_pending(TextIn(text))
-        item_id = item["id"] if isinstance(item.get("id"), str) else protocol.new_id("item")
-        for event in self._narrator.user_item(item_id, [{"type": "input_text", "text": text}]):
+        given = message.get("item")
+        said = read_item(given)
+        assert isinstance(given, dict)
+        after = message.get("previous_item_id")
+        if after is not None and after != self._narrator.last_item:
+            raise ProtocolError("unsupported_value", "items go to the end; leave it out", "previous_item_id")
+        if self._items >= MAX_ITEMS:
+            raise ProtocolError("buffer_full", f"a session takes {MAX_ITEMS} items; begin another")
+        self._items += 1
+        item_id = given["id"] if isinstance(given.get("id"), str) else protocol.new_id("item")
+        await self._to_host(ItemIn(item_id, said))
+        for event in self._narrator.user_item({**given, "id": item_id, "object": "realtime.item",
+                                               "status": "completed"}, typed=said.role == "user"):  # fmt: skip
             await self._say(event)
 
-    def _add_pending(self, *inputs: SessionInput) -> None:
-        if sum(isinstance(event, Commit | TextIn) for event in self._pending) >= MAX_PENDING:
-            raise ProtocolError("buffer_full", f"{MAX_PENDING} items wait for an answer; send response.create")
-        self._pending += inputs
+    async def _delete_item(self, message: Json) -> None:
+        item_id = self._known_item(message)
+        await self._to_host(ItemGone(self._narrator.name_at_host(item_id)))
+        await self._say(self._narrator.forget(item_id))
+
+    async def _retrieve_item(self, message: Json) -> None:
+        await self._say(self._narrator.retrieved(self._known_item(message)))
+
+    async def _truncate(self, message: Json) -> None:
+        item_id = self._known_item(message)
+        turn_id = self._narrator.turn_of_reply(item_id)
+        if turn_id is None:
+            raise ProtocolError("invalid_value", "`item_id` is no spoken reply", "item_id")
+        end_ms = protocol.number(message, "audio_end_ms")
+        if end_ms < 0:
+            raise ProtocolError("invalid_value", "`audio_end_ms` takes 0 or more", "audio_end_ms")
+        await self._to_host(Truncate(turn_id, end_ms / 1000))
+        await self._say(self._narrator.event("conversation.item.truncated", item_id=item_id, content_index=0,
+                                             audio_end_ms=int(end_ms)))  # fmt: skip
+
+    def _known_item(self, message: Json) -> str:
+        item_id = protocol.text(message, "item_id")
+        if not self._narrator.knows(item_id):
+            raise ProtocolError("item_not_found", f"there is no item {item_id[:80]!r} in this session", "item_id")
+        return item_id
 
     async def _create_response(self, message: Json) -> None:
         options = message.get("response") or {}
-        for field in set(options) - {"output_modalities", "modalities", "metadata", "conversation"}:
+        if not isinstance(options, dict):
+            raise ProtocolError("invalid_value", "`response` takes an object", "response")
+        for field in set(options) - RESPONSE_FIELDS:
             if options[field] not in (None, [], {}):
                 raise ProtocolError(
                     "unsupported_value", f"`response.{field}` can't be set for one response; use session.update",
                     f"response.{field}",
                 )  # fmt: skip
-        if options.get("output_modalities") not in (None, ["audio"]):
-            raise ProtocolError("unsupported_value", 'replies are ["audio"]', "response.output_modalities")
-        if self._narrator.active:
+        if options.get("conversation") not in (None, "auto"):
+            raise ProtocolError("unsupported_value", "responses join the conversation", "response.conversation")
+        instructions = options.get("instructions")
+        if instructions is not None and not isinstance(instructions, str):
+            raise ProtocolError("invalid_value", "`response.instructions` takes text", "response.instructions")
+        modalities, tools, choice = options.get("output_modalities"), options.get("tools"), options.get("tool_choice")
+        respond = Respond(
+            instructions,
+            None if modalities is None else text_alone(modalities, "response.output_modalities"),
+            None if tools is None else read_tools(tools, "response.tools"),
+            None if choice is None else read_choice(choice, "response.tool_choice"),
+        )
+        if self._narrator.busy:
             raise ProtocolError(
                 "conversation_already_has_active_response", "a reply is under way; wait for it, or response.cancel"
             )
-        if not self._pending:
-            raise ProtocolError("nothing_to_answer", "nothing new was said; commit audio or create an item first")
-        pending, self._pending = self._pending, []
-        for event in _one_utterance(pending):
-            await (self._hear(event) if isinstance(event, AudioIn) else self._to_host(event))
+        self._narrator.ask(text_only=bool(respond.text_only))
+        await self._to_host(respond)
 
     async def _cancel(self, message: Json) -> None:
         turn = self._narrator.active
         wanted = message.get("response_id")
-        if turn is None or (wanted is not None and wanted != turn.response_id):
+        if not self._narrator.busy or (wanted is not None and (turn is None or wanted != turn.response_id)):
             raise ProtocolError("response_cancel_not_active", "no reply is under way that could be cancelled")
-        self._narrator.cancel(turn)
+        if turn is not None:
+            self._narrator.cancel(turn)
         await self._to_host(CancelResponse())
 
     async def _unsupported(self, message: Json) -> None:
@@ -224,18 +263,6 @@ def played(message: Json, offset: Offset | None) -> Played:
     )
 
 
-def _one_utterance(pending: list[SessionInput]) -> list[SessionInput]:
-    """Committed items that follow one another become one utterance; typed ones one message."""
-    last_commit = max((index for index, event in enumerate(pending) if isinstance(event, Commit)), default=-1)
-    texts = [event.text for event in pending if isinstance(event, TextIn)]
-    spoken = [
-        event
-        for index, event in enumerate(pending)
-        if isinstance(event, AudioIn) or (isinstance(event, Commit) and index == last_commit)
-    ]
-    return [*spoken, *([TextIn("\n".join(texts))] if texts else [])]
-
-
 def _unknown(kind: str) -> ProtocolError:
     known = [name for name in HANDLERS if not name.startswith("openomni.")]
     return ProtocolError("unknown_event", f"unknown event type {kind[:80]!r}; {nearest(kind[:80], known)}", "type")
@@ -247,9 +274,9 @@ HANDLERS: dict[str, Handler] = {
     "input_audio_buffer.clear": Inbox._clear,
     "session.update": Inbox._update,
     "conversation.item.create": Inbox._create_item,
-    "conversation.item.delete": Inbox._unsupported,
-    "conversation.item.retrieve": Inbox._unsupported,
-    "conversation.item.truncate": Inbox._unsupported,
+    "conversation.item.delete": Inbox._delete_item,
+    "conversation.item.retrieve": Inbox._retrieve_item,
+    "conversation.item.truncate": Inbox._truncate,
     "output_audio_buffer.clear": Inbox._unsupported,
     "response.create": Inbox._create_response,
     "response.cancel": Inbox._cancel,

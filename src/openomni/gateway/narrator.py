@@ -6,8 +6,9 @@ A turn has three names on the wire, all made from its id: the user's item, the r
 from __future__ import annotations
 
 from base64 import b64encode
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +26,7 @@ from ..events import (
     SessionOutput,
     SpeechStarted,
     SpeechStopped,
+    ToolCalled,
     TurnDone,
 )
 from .protocol import SDK_RATE, Json, encode, error, pack_reply
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 AudioForm = Literal["base64", "binary", "none"]
 """How a client wants reply audio: base64 at 24 kHz in events, binary frames at the voice's own rate, or not at all."""
 
+KEPT_ITEMS = 4000
 KEPT_TURNS = 64
 """Turns that are remembered; older ones that never ended are forgotten."""
 
@@ -56,12 +59,17 @@ class Turn:
     resampler: soxr.ResampleStream | None = None
     over: bool = False
     """The turn was recorded: nothing is awaited of it."""
+    asked: bool = False
+    """Somebody wants an answer."""
+    text_only: bool = False
+    calls: list[Json] = field(default_factory=list)
+    """The tools that the reply asks for, as items."""
 
     @property
     def awaited(self) -> bool:
         """Whether more of its reply is to come."""
         decided = bool(self.end or self.response)
-        return decided and self.response != "done" and not (self.over or self.cancelled)
+        return decided and self.asked and self.response != "done" and not (self.over or self.cancelled)
 
     @property
     def response_id(self) -> str:
@@ -86,9 +94,18 @@ class Narrator:
         self.session_id = session_id
         self.audio = audio
         self.opted_in = opted_in
+        self.answers_itself = True
+        """An utterance that ended is answered, without anybody asking for it."""
+        self.text_only = False
         self._turns: dict[str, Turn] = {}
-        self._announced: list[str] = []
-        self._last_item: str | None = None
+        self._committed: deque[str] = deque()
+        """Utterances that the client ended, whose turns have not begun."""
+        self._typed: str | None = None
+        self._expected = False
+        """An answer was asked for, and its turn has not begun."""
+        self._expected_text = False
+        self._items: dict[str, Json] = {}
+        self.last_item: str | None = None
         self._numbers = count(1)
 
     @property
@@ -99,16 +116,60 @@ class Narrator:
     def event(self, kind: str, **fields: Any) -> str:
         return encode({"type": kind, "event_id": f"event_{self.session_id[:12]}_{next(self._numbers)}", **fields})
 
-    def user_item(self, item_id: str, content: list[Json]) -> Iterator[str]:
-        """An item that the client made itself; the next turn that begins answers it."""
-        self._announced.append(item_id)
-        yield from self._item(item_id, "user", content, done=True)
+    @property
+    def busy(self) -> bool:
+        """An answer is under way, or asked for."""
+        return self._expected or self.active is not None
+
+    def ask(self, text_only: bool = False) -> None:
+        """The client wants an answer: to the utterance that waits for one, or to what it typed, or to nothing."""
+        waiting = [turn for turn in self._turns.values() if turn.end and not turn.asked and not turn.over]
+        if waiting:
+            waiting[-1].asked, waiting[-1].text_only = True, text_only or self.text_only
+        else:
+            self._expected, self._expected_text = True, text_only
+
+    def user_item(self, item: Json, typed: bool) -> Iterator[str]:
+        """An item that the client made itself. `typed`: the next answer is to it."""
+        if typed:
+            self._typed = item["id"]
+        yield from self._item(item, done=True)
 
     def committed(self, item_id: str) -> Iterator[str]:
         """The client ended its utterance; the next turn that begins is its."""
-        self._announced.append(item_id)
-        yield self.event("input_audio_buffer.committed", item_id=item_id, previous_item_id=self._last_item)
-        yield from self._item(item_id, "user", [{"type": "input_audio", "transcript": None}])
+        self._committed.append(item_id)
+        yield self.event("input_audio_buffer.committed", item_id=item_id, previous_item_id=self.last_item)
+        yield from self._item(_item(item_id, "user", [{"type": "input_audio", "transcript": None}], "completed"))
+
+    # ---- items ----
+
+    def knows(self, item_id: str) -> bool:
+        return item_id in self._items
+
+    def retrieved(self, item_id: str) -> str:
+        return self.event("conversation.item.retrieved", item=self._items[item_id])
+
+    def forget(self, item_id: str) -> str:
+        del self._items[item_id]
+        if self.last_item == item_id:
+            self.last_item = next(reversed(self._items), None)
+        return self.event("conversation.item.deleted", item_id=item_id)
+
+    def turn_of_reply(self, item_id: str) -> str | None:
+        """The turn that an assistant's item is the reply of."""
+        turn = self._turns.get(item_id.removeprefix("msg_"))
+        return turn.turn_id if turn is not None and item_id == turn.reply_item_id else None
+
+    def name_at_host(self, item_id: str) -> str:
+        """The host knows what was said in a turn by that turn."""
+        for turn in self._turns.values():
+            if item_id == turn.reply_item_id:
+                return f"reply:{turn.turn_id}"
+            if item_id == turn.item_id:
+                return f"user:{turn.turn_id}"
+        return item_id
+
+    # ---- what the host says ----
 
     def tell(self, output: SessionOutput) -> Iterator[str | bytes]:
         match output:
@@ -116,6 +177,8 @@ class Narrator:
                 yield from self._sound(output)
             case ReplyText():
                 yield from self._text(output)
+            case ToolCalled():
+                yield from self._tool_called(output)
             case SpeechStarted():
                 yield from self._speech_started(output)
             case SpeechStopped():
@@ -140,21 +203,31 @@ class Narrator:
     def _turn(self, turn_id: str) -> Turn:
         turn = self._turns.get(turn_id)
         if turn is None:
-            announced = bool(self._announced)
-            item_id = self._announced[-1] if announced else f"item_{turn_id}"
-            self._announced.clear()
-            turn = self._turns[turn_id] = Turn(turn_id, item_id, user_item=announced)
+            made: str | None = None
+            if self._expected:
+                made, self._typed = self._typed, None
+            elif self._committed:
+                made = self._committed.popleft()
+            turn = self._turns[turn_id] = Turn(turn_id, made or f"item_{turn_id}", user_item=made is not None)
+            turn.text_only = self.text_only
+            if self._expected:
+                self._expected, turn.asked = False, True
+                turn.text_only = turn.text_only or self._expected_text
             while len(self._turns) > KEPT_TURNS:
                 del self._turns[next(iter(self._turns))]
         return turn
 
-    def _item(self, item_id: str, role: str, content: list[Json], done: bool = False) -> Iterator[str]:
-        status = "completed" if done or role == "user" else "in_progress"
-        item = _item(item_id, role, content, status)
-        yield self.event("conversation.item.added", previous_item_id=self._last_item, item=item)
+    def _item(self, item: Json, done: bool = False) -> Iterator[str]:
+        yield self.event("conversation.item.added", previous_item_id=self.last_item, item=item)
         if done:
-            yield self.event("conversation.item.done", previous_item_id=self._last_item, item=item)
-        self._last_item = item_id
+            yield self.event("conversation.item.done", previous_item_id=self.last_item, item=item)
+        self._keep(item)
+        self.last_item = item["id"]
+
+    def _keep(self, item: Json) -> None:
+        self._items[item["id"]] = item
+        while len(self._items) > KEPT_ITEMS:
+            del self._items[next(iter(self._items))]
 
     def _speech_started(self, output: SpeechStarted) -> Iterator[str]:
         turn = self._turn(output.turn_id)
@@ -166,12 +239,14 @@ class Narrator:
     def _speech_stopped(self, output: SpeechStopped) -> Iterator[str]:
         turn = self._turn(output.turn_id)
         turn.end = max(output.position, 1)
+        turn.asked = turn.asked or self.answers_itself
         if not turn.user_item:
             turn.user_item = True
             end = _ms(output.position)
             yield self.event("input_audio_buffer.speech_stopped", audio_end_ms=end, item_id=turn.item_id)
-            yield self.event("input_audio_buffer.committed", item_id=turn.item_id, previous_item_id=self._last_item)
-            yield from self._item(turn.item_id, "user", [{"type": "input_audio", "transcript": None}])
+            yield self.event("input_audio_buffer.committed", item_id=turn.item_id, previous_item_id=self.last_item)
+            part = {"type": "input_audio", "transcript": None}
+            yield from self._item(_item(turn.item_id, "user", [part], "completed"))
 
     def _heard(self, output: Heard) -> Iterator[str]:
         turn = self._turn(output.turn_id)
@@ -187,11 +262,12 @@ class Narrator:
                 f"{kind}.completed", item_id=turn.item_id, content_index=0, transcript=output.text, usage=usage
             )
             item = _item(turn.item_id, "user", [{"type": "input_audio", "transcript": output.text}], "completed")
+            self._keep(item)
             yield self.event("conversation.item.done", previous_item_id=None, item=item)
 
     def _created(self, turn: Turn) -> Iterator[str]:
         if not turn.response:
-            turn.response = "created"
+            turn.response, turn.asked = "created", True
             yield self.event("response.created", response=self._response(turn, "in_progress", []))
 
     def _speaking(self, turn: Turn) -> Iterator[str]:
@@ -200,8 +276,8 @@ class Narrator:
             turn.response = "speaking"
             item = _item(turn.reply_item_id, "assistant", [], "in_progress")
             yield self.event("response.output_item.added", response_id=turn.response_id, output_index=0, item=item)
-            yield from self._item(turn.reply_item_id, "assistant", [])
-            part = {"type": "audio", "transcript": ""}
+            yield from self._item(item)
+            part = {"type": "text", "text": ""} if turn.text_only else {"type": "audio", "transcript": ""}
             yield self.event("response.content_part.added", **turn.place, part=part)
 
     def _text(self, output: ReplyText) -> Iterator[str]:
@@ -210,7 +286,31 @@ class Narrator:
             return
         yield from self._speaking(turn)
         turn.text += output.text
-        yield self.event("response.output_audio_transcript.delta", **turn.place, delta=output.text)
+        kind = "response.output_text.delta" if turn.text_only else "response.output_audio_transcript.delta"
+        yield self.event(kind, **turn.place, delta=output.text)
+
+    def _tool_called(self, output: ToolCalled) -> Iterator[str]:
+        turn, call = self._turn(output.turn_id), output.call
+        if turn.response == "done" or turn.cancelled:
+            return
+        yield from self._created(turn)
+        item: Json = {
+            "id": f"fc_{call.call_id}", "object": "realtime.item", "type": "function_call", "status": "in_progress",
+            "call_id": call.call_id, "name": call.name, "arguments": "",
+        }  # fmt: skip
+        index = len(turn.calls) + (turn.response == "speaking")
+        of = {"response_id": turn.response_id, "output_index": index}
+        yield self.event("response.output_item.added", **of, item=item)
+        before = self.last_item
+        yield from self._item(item)
+        place = {**of, "item_id": item["id"], "call_id": call.call_id}
+        yield self.event("response.function_call_arguments.delta", **place, delta=call.arguments)
+        yield self.event("response.function_call_arguments.done", **place, name=call.name, arguments=call.arguments)
+        item = {**item, "status": "completed", "arguments": call.arguments}
+        turn.calls.append(item)
+        self._keep(item)
+        yield self.event("response.output_item.done", **of, item=item)
+        yield self.event("conversation.item.done", previous_item_id=before, item=item)
 
     def _sound(self, output: ReplySound) -> Iterator[str | bytes]:
         turn = self._turn(output.turn_id)
@@ -238,15 +338,16 @@ class Narrator:
             # Also behind the end of the response: speech may cut a reply that was all sent and is still being heard.
             yield self.event("openomni.reply.ended", turn_id=output.turn_id, status=output.status)
         turn = self._turn(output.turn_id)
-        if turn.response == "done":
+        if turn.response == "done" or (not turn.asked and not turn.response and output.status == "completed"):
             return
         yield from self._created(turn)
-        items = []
+        items: list[Json] = []
         if turn.response == "speaking":
             if turn.resampler is not None and output.status == "completed":
                 yield from self._audio(turn, turn.resampler.resample_chunk(np.empty(0, np.int16), last=True).tobytes())
             items = [_item(turn.reply_item_id, "assistant", [_spoken(turn)], _item_status(output))]
             yield from self._finished(turn, items[0])
+        items += turn.calls
         turn.response = "done"
         turn.resampler = None
         details = _details(output, turn.cancelled)
@@ -255,12 +356,17 @@ class Narrator:
             yield encode(error("reply_failed", output.reason or "the reply failed", kind="server_error"))
 
     def _finished(self, turn: Turn, item: Json) -> Iterator[str]:
-        if self.audio == "base64":
-            yield self.event("response.output_audio.done", **turn.place)
-        yield self.event("response.output_audio_transcript.done", **turn.place, transcript=turn.text)
-        part = {"type": "audio", "transcript": turn.text}
+        if turn.text_only:
+            yield self.event("response.output_text.done", **turn.place, text=turn.text)
+            part: Json = {"type": "text", "text": turn.text}
+        else:
+            if self.audio == "base64":
+                yield self.event("response.output_audio.done", **turn.place)
+            yield self.event("response.output_audio_transcript.done", **turn.place, transcript=turn.text)
+            part = {"type": "audio", "transcript": turn.text}
         yield self.event("response.content_part.done", **turn.place, part=part)
         yield self.event("response.output_item.done", response_id=turn.response_id, output_index=0, item=item)
+        self._keep(item)
         yield self.event("conversation.item.done", previous_item_id=turn.item_id, item=item)
 
     def _response(self, turn: Turn, status: str, items: list[Json], details: Json | None = None) -> Json:
@@ -271,7 +377,7 @@ class Narrator:
             "status": status,
             "status_details": details,
             "output": items,
-            "output_modalities": ["audio"],
+            "output_modalities": ["text"] if turn.text_only else ["audio"],
             "usage": None,
         }
 
@@ -290,6 +396,8 @@ def _item(item_id: str, role: str, content: list[Json], status: str) -> Json:
 
 
 def _spoken(turn: Turn) -> Json:
+    if turn.text_only:
+        return {"type": "output_text", "text": turn.text}
     return {"type": "output_audio", "transcript": turn.text}
 
 

@@ -4,24 +4,48 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from ..errors import nearest
-from ..events import SessionChange
+from ..events import SessionChange, Tool
 from .protocol import SDK_RATE, Json, ProtocolError
 
 _PCM = {"type": "audio/pcm", "rate": SDK_RATE}
-_TURN_DETECTION = ("create_response", "interrupt_response")
+_DETECTIONS = ("server_vad", "semantic_vad")
+_CHOICES = ("auto", "none", "required")
+_MILLISECONDS = {"silence_duration_ms": "silence", "prefix_padding_ms": "padding"}
+MAX_MS = 10_000
+MAX_TOOLS = 128
+MAX_SCHEMA = 64 << 10
+"""Bytes of all tools of a session."""
 
 
 class SessionSettings:
-    """The settings of one session. What belongs to the pipeline (its voice, its models, the times of its turn
-    detection) is not set here: an update may name it, and the session object leaves it out."""
+    """The settings of one session. What belongs to the pipeline alone (its voice, its models) is not set here: an
+    update may name it, and the session object leaves it out."""
 
-    def __init__(self, session_id: str, pipeline: str) -> None:
+    def __init__(self, session_id: str, pipeline: str, opted_in: bool = False) -> None:
         self.session_id = session_id
         self.pipeline = pipeline
+        self.opted_in = opted_in
+        """A client of ours: its commit asks for the answer, too."""
         self.instructions: str | None = None
-        self.server_vad = True
-        self.interrupt_response: bool | None = None
+        self.detection: Json | None = {"type": "server_vad"}
+        """As the client gave it; None: it says itself where an utterance ends."""
+        self.text_only = False
+        self.tools: list[Json] = []
+        self.tool_choice: Any = "auto"
+
+    @property
+    def server_vad(self) -> bool:
+        return self.detection is not None
+
+    @property
+    def answers_itself(self) -> bool:
+        """Whether an utterance that ended is answered without `response.create`."""
+        if self.detection is None:
+            return self.opted_in
+        return self.detection.get("create_response") is not False
 
     def update(self, session: object) -> SessionChange:
         """Takes a `session.update`, all of it or, raising `ProtocolError`, nothing; gives what the host must know."""
@@ -32,69 +56,118 @@ class SessionSettings:
             session.get("model", self.pipeline) == self.pipeline,
             "session.model", f"this session runs {self.pipeline!r}; connect again with ?model= for another pipeline",
         )  # fmt: skip
-        modalities = session.get("output_modalities", ["audio"])
-        _check(modalities == ["audio"], "session.output_modalities", 'replies are ["audio"], with their transcript')
-        _check(not session.get("tools"), "session.tools", "tools are not supported")
+        text_only = self.text_only
+        if "output_modalities" in session:
+            text_only = text_alone(session["output_modalities"], "session.output_modalities")
+        tools = self.tools
+        if "tools" in session:
+            tools = session["tools"] or []
+            read_tools(tools, "session.tools")
+        choice = session.get("tool_choice", self.tool_choice) or "auto"
+        read_choice(choice, "session.tool_choice")
         instructions = session.get("instructions", self.instructions)
         _check(instructions is None or isinstance(instructions, str), "session.instructions", "takes text")
         audio = _object(session.get("audio"), "session.audio")
         _check_format(_object(audio.get("output"), "session.audio.output"), "session.audio.output.format")
         heard = _object(audio.get("input"), "session.audio.input")
         _check_format(heard, "session.audio.input.format")
-        server_vad, interrupt = self.server_vad, self.interrupt_response
+        detection = self.detection
         if "turn_detection" in heard:
-            server_vad, interrupt = _turn_detection(heard["turn_detection"], interrupt)
-        self.instructions, self.server_vad, self.interrupt_response = instructions, server_vad, interrupt
+            detection = _detection(heard["turn_detection"])
+        self.instructions, self.detection, self.text_only = instructions, detection, text_only
+        self.tools, self.tool_choice = tools, choice
         return self.change
 
     @property
     def change(self) -> SessionChange:
         """The settings as the host reads them."""
-        return SessionChange(self.instructions, self.server_vad, self.interrupt_response)
-
-    @property
-    def changed(self) -> bool:
-        """Whether anything differs from what the pipeline says."""
-        return self.change != SessionChange(None, True, None)
+        detection = self.detection or {}
+        semantic = {"server_vad": False, "semantic_vad": True}.get(str(detection.get("type"))) if detection else None
+        if semantic is False and "silence_duration_ms" not in detection:
+            semantic = None  # nothing is said of when an utterance ends: the pipeline knows
+        times = {name: detection[ms] / 1000 for ms, name in _MILLISECONDS.items() if detection.get(ms) is not None}
+        return SessionChange(
+            instructions=self.instructions,
+            turn_detection=self.server_vad,
+            interrupt_response=detection.get("interrupt_response"),
+            create_response=self.answers_itself,
+            text_only=self.text_only,
+            tools=read_tools(self.tools, "session.tools"),
+            tool_choice=read_choice(self.tool_choice, "session.tool_choice"),
+            threshold=detection.get("threshold"),
+            semantic=semantic,
+            **times,
+        )
 
     def session(self) -> Json:
         """The session object of `session.created` and `session.updated`."""
-        interrupt = self.interrupt_response is not False
-        detection = {"type": "server_vad", "create_response": True, "interrupt_response": interrupt}
+        detection = None
+        if self.detection is not None:
+            detection = {"create_response": True, "interrupt_response": True} | {
+                name: value for name, value in self.detection.items() if value is not None
+            }
         return {
             "type": "realtime",
             "object": "realtime.session",
             "id": f"sess_{self.session_id}",
             "model": self.pipeline,
-            "output_modalities": ["audio"],
+            "output_modalities": ["text"] if self.text_only else ["audio"],
             "instructions": self.instructions or "",
             "audio": {
-                "input": {"format": _PCM, "turn_detection": detection if self.server_vad else None},
+                "input": {"format": _PCM, "turn_detection": detection},
                 "output": {"format": _PCM},
             },
-            "tools": [],
-            "tool_choice": "auto",
+            "tools": self.tools,
+            "tool_choice": self.tool_choice,
         }
 
 
-def _turn_detection(value: object, interrupt: bool | None) -> tuple[bool, bool | None]:
-    """(server_vad, interrupt_response)."""
+def text_alone(modalities: object, where: str) -> bool:
+    """Whether replies are written and not spoken."""
+    _check(modalities in (["audio"], ["text"]), where, 'takes ["audio"], which brings its transcript, or ["text"]')
+    return modalities == ["text"]
+
+
+def read_tools(tools: object, where: str) -> tuple[Tool, ...]:
+    """Raises `ProtocolError` for what is no list of functions."""
+    if not isinstance(tools, list) or len(tools) > MAX_TOOLS or len(msgspec.json.encode(tools)) > MAX_SCHEMA:
+        raise ProtocolError("invalid_value", f"`{where}` takes a list of at most {MAX_TOOLS} functions", where)
+    found = []
+    for tool in tools:
+        given = _object(tool, where)
+        name, schema = given.get("name"), given.get("parameters")
+        right = given.get("type", "function") == "function" and isinstance(name, str) and name
+        _check(bool(right), where, "takes functions, each with a name; this server runs no tools of its own")
+        _check(schema is None or isinstance(schema, dict), where, f"the parameters of {name!r} take a JSON Schema")
+        found.append(Tool(str(name), str(given.get("description") or ""), schema or {}))
+    return tuple(found)
+
+
+def read_choice(choice: object, where: str) -> str:
+    if isinstance(choice, str) and choice in _CHOICES:
+        return choice
+    if isinstance(choice, dict) and choice.get("type") == "function" and isinstance(choice.get("name"), str):
+        return str(choice["name"])
+    raise ProtocolError("unsupported_value", f"`{where}` takes {', '.join(_CHOICES)} or a function's name", where)
+
+
+def _detection(value: object) -> Json | None:
     where = "session.audio.input.turn_detection"
     if value is None:
-        return False, interrupt
+        return None
     detection = _object(value, where)
-    kind = detection.get("type", "server_vad")
-    _check(
-        kind == "server_vad", f"{where}.type", f"{kind!r} is not known; {nearest(str(kind), ['server_vad'])} (or null)"
-    )
-    for field in _TURN_DETECTION:
+    kind = str(detection.get("type", "server_vad"))
+    _check(kind in _DETECTIONS, f"{where}.type", f"{kind!r} is not known; {nearest(kind, _DETECTIONS)} (or null)")
+    for field in ("create_response", "interrupt_response"):
         _check(detection.get(field) in (None, True, False), f"{where}.{field}", "takes true or false")
-    _check(
-        detection.get("create_response") is not False,
-        f"{where}.create_response", "with server_vad a reply follows each utterance; set turn_detection to null, "
-        "then input_audio_buffer.commit and response.create decide",
-    )  # fmt: skip
-    return True, detection.get("interrupt_response", interrupt)
+    for field in _MILLISECONDS:
+        number = detection.get(field)
+        fine = number is None or (isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= MAX_MS)
+        _check(fine, f"{where}.{field}", f"takes 0 to {MAX_MS} milliseconds")
+    threshold = detection.get("threshold")
+    fine = threshold is None or (isinstance(threshold, int | float) and 0 < threshold <= 1)
+    _check(fine, f"{where}.threshold", "takes a number above 0, up to 1")
+    return {**detection, "type": kind}
 
 
 def _check_format(side: Json, where: str) -> None:

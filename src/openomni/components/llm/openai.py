@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 import msgspec
 
-from ...events import Message, Usage
+from ...events import Message, Tool, ToolCall, Usage
 from ..registry import component
 from ..remote import ENVIRONMENT, Remote
 
@@ -50,21 +51,30 @@ class OpenAIChat:
         self._prices = (input_price, output_price)
         self._currency = currency
 
-    async def generate(self, messages: Sequence[Message]) -> AsyncIterator[str | Usage]:
+    async def generate(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), tool_choice: str = "auto"
+    ) -> AsyncIterator[str | ToolCall | Usage]:
+        """The reply as it is written; tools that it calls come whole, at its end."""
+        calls: dict[int, ToolCall] = {}
         async with self._remote.asking() as client:
             stream = await client.chat.completions.create(
                 model=self._remote.model,
                 messages=[_wire(message) for message in messages],
                 stream=True,
                 stream_options={"include_usage": True},
+                **_offered(tools, tool_choice),
                 **self._options,
             )
             async with stream:
                 async for chunk in stream:
                     if chunk.choices and chunk.choices[0].delta.content:
                         yield chunk.choices[0].delta.content
+                    for piece in (chunk.choices[0].delta.tool_calls or ()) if chunk.choices else ():
+                        calls[piece.index] = _grown(calls.get(piece.index), piece)
                     if chunk.usage is not None:
                         yield self._usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+        for _, call in sorted(calls.items()):
+            yield call
 
     async def close(self) -> None:
         await self._remote.close()
@@ -77,7 +87,39 @@ class OpenAIChat:
         return Usage(input_tokens=given, output_tokens=written, cost=cost, currency=self._currency)
 
 
+def _offered(tools: Sequence[Tool], choice: str) -> dict[str, Any]:
+    """Servers that know no tools are not told of any."""
+    if not tools:
+        return {}
+    named = choice not in ("auto", "none", "required")
+    return {
+        "tools": [
+            {"type": "function", "function": {"name": each.name, "description": each.description,
+                                              "parameters": each.parameters}}
+            for each in tools
+        ],
+        "tool_choice": {"type": "function", "function": {"name": choice}} if named else choice,
+    }  # fmt: skip
+
+
+def _grown(call: ToolCall | None, piece: Any) -> ToolCall:
+    """A call with the next piece of it: its name comes first, its arguments bit by bit."""
+    said = piece.function
+    arguments = (said.arguments if said else None) or ""
+    if call is None:
+        return ToolCall(piece.id or uuid.uuid4().hex, (said.name if said else None) or "", arguments)
+    return ToolCall(call.call_id, call.name or (said.name if said else None) or "", call.arguments + arguments)
+
+
 def _wire(message: Message) -> Any:
+    if message.role == "tool":
+        return {"role": "tool", "content": message.content, "tool_call_id": message.call_id}
+    if message.tool_calls:
+        calls = [
+            {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+        return {"role": message.role, "content": message.content or None, "tool_calls": calls}
     if not message.images:
         return {"role": message.role, "content": message.content}
     parts: list[dict[str, Any]] = [{"type": "text", "text": message.content}]
