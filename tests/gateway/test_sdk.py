@@ -8,13 +8,30 @@ import uuid
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 from openai import AsyncOpenAI, BaseModel
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
 from websockets.exceptions import InvalidStatus
 
-from openomni.events import AudioIn, CancelResponse, Commit, ReplyEnd, ReplySound, SessionChange, TextIn
+from openomni.events import (
+    AudioIn,
+    CancelResponse,
+    Commit,
+    ItemGone,
+    ItemIn,
+    ReplyEnd,
+    ReplySound,
+    ReplyText,
+    Respond,
+    SessionChange,
+    SpeechStopped,
+    ToolCall,
+    ToolCalled,
+    Truncate,
+)
+from openomni.media import Frame
 
 SECOND = base64.b64encode(bytes(48_000)).decode()
 
@@ -115,19 +132,22 @@ async def test_without_turn_detection_commit_and_response_create_decide(world: A
         await connection.input_audio_buffer.append(audio=SECOND)
         await connection.input_audio_buffer.commit()
         committed = await receive(connection, "input_audio_buffer.committed")
-        await connection.response.create()
         hosted = await host.session()
-        assert (await hosted.until(SessionChange)).turn_detection is False
+        change = await hosted.until(SessionChange)
+        assert (change.turn_detection, change.create_response) == (False, False)
         sound = await hosted.until(AudioIn)
         assert sound.position == 0
         await hosted.until(Commit)
+        await connection.response.create(response={"instructions": "Be brief."})
+        assert (await hosted.until(Respond)).instructions == "Be brief."
         turn_id = uuid.uuid4().hex
         await hosted.answer(turn_id)
         completed = await receive(connection, "conversation.item.input_audio_transcription.completed")
         assert completed.item_id == committed.item_id
         await receive(connection, "response.done")
         await connection.response.create()
-        assert (await receive(connection, "error")).error.code == "nothing_to_answer"
+        await connection.response.create()
+        assert (await receive(connection, "error")).error.code == "conversation_already_has_active_response"
 
 
 async def test_typed_text_is_answered(world: Any) -> None:
@@ -140,7 +160,9 @@ async def test_typed_text_is_answered(world: Any) -> None:
         assert item.content[0].text == "Hello?"
         await connection.response.create()
         hosted = await host.session()
-        assert (await hosted.until(TextIn)).text == "Hello?"
+        said = await hosted.until(ItemIn)
+        assert (said.item_id, said.message.role, said.message.content) == (item.id, "user", "Hello?")
+        await hosted.until(Respond)
 
 
 async def test_a_cancelled_reply_falls_silent_at_once(world: Any) -> None:
@@ -172,13 +194,15 @@ async def test_a_cancelled_reply_falls_silent_at_once(world: Any) -> None:
         ({"type": "transcription"}, "session.type"),
         ({"audio": {"input": {"format": {"type": "audio/pcmu"}}}}, "session.audio.input.format"),
         ({"audio": {"output": {"format": {"type": "audio/pcm", "rate": 8000}}}}, "session.audio.output.format"),
-        ({"audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}}, "session.audio.input.turn_detection.type"),
+        ({"audio": {"input": {"turn_detection": {"type": "psychic"}}}}, "session.audio.input.turn_detection.type"),
         (
-            {"audio": {"input": {"turn_detection": {"type": "server_vad", "create_response": False}}}},
-            "session.audio.input.turn_detection.create_response",
+            {"audio": {"input": {"turn_detection": {"type": "server_vad", "silence_duration_ms": "long"}}}},
+            "session.audio.input.turn_detection.silence_duration_ms",
         ),
-        ({"output_modalities": ["text"]}, "session.output_modalities"),
-        ({"tools": [{"type": "function", "name": "f"}]}, "session.tools"),
+        ({"output_modalities": ["text", "audio"]}, "session.output_modalities"),
+        ({"tools": [{"type": "mcp", "server_label": "x"}]}, "session.tools"),
+        ({"tools": [{"type": "function"}]}, "session.tools"),
+        ({"tool_choice": "whatever"}, "session.tool_choice"),
         ({"model": "another"}, "session.model"),
         ({"instructions": 3}, "session.instructions"),
         ("nonsense", "session"),
@@ -205,7 +229,14 @@ async def test_bad_messages_are_errors_and_never_a_close(world: Any) -> None:
         ('{"type": "input_audio_buffer.append", "audio": "###"}', "invalid_value"),
         ('{"type": "input_audio_buffer.append", "audio": "QQ=="}', "invalid_value"),
         ('{"type": "input_audio_buffer.append"}', "invalid_value"),
-        ('{"type": "conversation.item.truncate"}', "unsupported_event"),
+        ('{"type": "conversation.item.truncate"}', "invalid_value"),
+        ('{"type": "conversation.item.truncate", "item_id": "x", "audio_end_ms": 1}', "item_not_found"),
+        ('{"type": "conversation.item.delete", "item_id": "x"}', "item_not_found"),
+        ('{"type": "conversation.item.create", "item": {"type": "message", "role": "boss"}}', "unsupported_value"),
+        ('{"type": "conversation.item.create", "item": {"type": "message", "role": "user"}}', "invalid_value"),
+        ('{"type": "conversation.item.create", "item": 5}', "invalid_value"),
+        ('{"type": "response.create", "response": 5}', "invalid_value"),
+        ('{"type": "output_audio_buffer.clear"}', "unsupported_event"),
         ('{"type": "x", "pad": "%s"}' % ("x" * (1 << 20)), "message_too_large"),
         (b"\0\0", "invalid_frame"),
     ):
@@ -228,3 +259,96 @@ async def test_a_bad_token_is_refused_before_the_handshake(world: Any) -> None:
             pass
     assert refused.value.response.status_code == 401
     assert b"unknown" in (refused.value.response.body or b"")
+
+
+async def test_items_come_go_and_are_told_again(world: Any) -> None:
+    host = await world.host()
+    async with sdk(world).realtime.connect(model="local") as connection:
+        await connection.conversation.item.create(
+            item={"type": "message", "role": "system", "content": [{"type": "input_text", "text": "It rains."}]}
+        )
+        item = (await receive(connection, "conversation.item.added")).item
+        await connection.conversation.item.retrieve(item_id=item.id)
+        assert (await receive(connection, "conversation.item.retrieved")).item.content[0].text == "It rains."
+        await connection.conversation.item.delete(item_id=item.id)
+        assert (await receive(connection, "conversation.item.deleted")).item_id == item.id
+        hosted = await host.session()
+        assert (await hosted.until(ItemIn)).message.role == "system"
+        assert (await hosted.until(ItemGone)).item_id == item.id
+        await connection.conversation.item.retrieve(item_id=item.id)
+        assert (await receive(connection, "error")).error.code == "item_not_found"
+
+
+async def test_a_picture_goes_along(world: Any) -> None:
+    host = await world.host()
+    jpeg = base64.b64encode(Frame(np.zeros((8, 8, 3), np.uint8)).jpeg()).decode()
+    async with sdk(world).realtime.connect(model="local") as connection:
+        for url in ("https://example.org/cat.jpg", "data:image/jpeg;base64,QUJD", f"data:image/jpeg;base64,{jpeg}"):
+            parts: Any = [{"type": "input_text", "text": "What is it?"}, {"type": "input_image", "image_url": url}]
+            await connection.conversation.item.create(item={"type": "message", "role": "user", "content": parts})
+        assert (await receive(connection, "error")).error.code == "unsupported_value"
+        assert (await receive(connection, "error")).error.code == "invalid_value"
+        (picture,) = (await (await host.session()).until(ItemIn)).message.images
+        assert picture.pixels.shape == (8, 8, 3)
+
+
+async def test_written_replies_and_tools_and_what_was_heard(world: Any) -> None:
+    host = await world.host()
+    async with sdk(world).realtime.connect(model="local") as connection:
+        tool: Any = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
+        await connection.session.update(
+            session={"type": "realtime", "output_modalities": ["text"], "tools": [tool], "tool_choice": "required"}
+        )
+        updated = await receive(connection, "session.updated")
+        assert (updated.session.output_modalities, updated.session.tools[0].name) == (["text"], "weather")
+        hosted = await host.session()
+        change = await hosted.until(SessionChange)
+        assert (change.text_only, change.tools[0].name, change.tool_choice) == (True, "weather", "required")
+        await connection.response.create()
+        await hosted.until(Respond)
+        turn_id = uuid.uuid4().hex
+        call = ToolCall("c1", "weather", '{"city": "Rome"}')
+        await hosted.emit(ReplyText(turn_id, "Let me see."), ToolCalled(turn_id, call), ReplyEnd(turn_id, "completed"))
+        asked = await receive(connection, "response.function_call_arguments.done")
+        assert (asked.call_id, asked.arguments) == ("c1", '{"city": "Rome"}')
+        done = (await receive(connection, "response.done")).response
+        assert [item.type for item in done.output] == ["message", "function_call"]
+        assert done.output[0].content[0].text == "Let me see."
+        await connection.conversation.item.create(
+            item={"type": "function_call_output", "call_id": "c1", "output": "Sunny."}
+        )
+        result = (await hosted.until(ItemIn)).message
+        assert (result.role, result.content, result.call_id) == ("tool", "Sunny.", "c1")
+
+
+async def test_a_reply_is_truncated_to_what_was_heard(world: Any) -> None:
+    host = await world.host()
+    async with sdk(world).realtime.connect(model="local") as connection:
+        await connection.input_audio_buffer.append(audio=SECOND)
+        hosted = await host.session()
+        turn_id = uuid.uuid4().hex
+        await hosted.answer(turn_id)
+        spoken = (await receive(connection, "response.done")).response.output[0].id
+        await connection.conversation.item.truncate(item_id=spoken, content_index=0, audio_end_ms=120)
+        cut = await receive(connection, "conversation.item.truncated")
+        assert (cut.item_id, cut.audio_end_ms) == (spoken, 120)
+        assert await hosted.until(Truncate) == Truncate(turn_id, 0.12)
+
+
+async def test_utterances_that_nobody_wants_answered_have_no_response(world: Any) -> None:
+    host = await world.host()
+    async with sdk(world).realtime.connect(model="local") as connection:
+        detection: Any = {"type": "semantic_vad", "create_response": False}
+        await connection.session.update(session={"type": "realtime", "audio": {"input": {"turn_detection": detection}}})
+        hosted = await host.session()
+        change = await hosted.until(SessionChange)
+        assert (change.turn_detection, change.create_response, change.semantic) == (True, False, True)
+        first, second = uuid.uuid4().hex, uuid.uuid4().hex
+        await hosted.emit(SpeechStopped(first, 1600), ReplyEnd(first, "completed"), SpeechStopped(second, 3200))
+        await receive(connection, "input_audio_buffer.speech_stopped")
+        await receive(connection, "input_audio_buffer.speech_stopped")
+        await connection.response.create()
+        await hosted.until(Respond)
+        await hosted.emit(ReplyText(second, "Yes."), ReplyEnd(second, "completed"))
+        created = await receive(connection, "response.created")
+        assert created.response.id == f"resp_{second}"

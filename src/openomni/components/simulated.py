@@ -7,13 +7,14 @@ Waiting is asynchronous, so that a test's virtual clock drives it. `fail` makes 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 
-from ..events import Document, Emotion, Message, Transcript, Usage
+from ..events import Document, Emotion, Message, Tool, ToolCall, Transcript, Usage
 from ..media import Audio, Frame
 from .registry import component
 
@@ -76,6 +77,8 @@ class SimulatedTranscriber(_Simulated):
 class SimulatedWriter(_Simulated):
     """Writes one text word by word, whatever is asked; for tests and benchmarks.
 
+    Of tools that it is given it calls the first, once, before it writes.
+
     Args:
         text: The reply.
         first_token_s: Seconds to the first word.
@@ -93,9 +96,15 @@ class SimulatedWriter(_Simulated):
         super().__init__(fail)
         self._text, self._first, self._each = text, first_token_s, token_s
 
-    async def generate(self, messages: Sequence[Message]) -> AsyncIterator[Any]:
+    async def generate(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), tool_choice: str = "auto"
+    ) -> AsyncIterator[Any]:
         for wrong in await self._misbehave():
             yield wrong
+        if tools and tool_choice != "none" and messages[-1].role != "tool":
+            await _after(self._first)
+            yield ToolCall(uuid.uuid4().hex, tools[0].name, "{}")
+            return
         words = self._text.split(" ")
         for index, word in enumerate(words):
             await _after(self._each if index else self._first)

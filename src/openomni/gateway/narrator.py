@@ -204,15 +204,16 @@ class Narrator:
         turn = self._turns.get(turn_id)
         if turn is None:
             made: str | None = None
-            if self._expected:
-                made, self._typed = self._typed, None
-            elif self._committed:
+            asked = self._expected
+            if self._committed:
                 made = self._committed.popleft()
+                asked = asked and not self._committed  # the newest utterance is answered
+            elif asked:
+                made, self._typed = self._typed, None
             turn = self._turns[turn_id] = Turn(turn_id, made or f"item_{turn_id}", user_item=made is not None)
-            turn.text_only = self.text_only
-            if self._expected:
-                self._expected, turn.asked = False, True
-                turn.text_only = turn.text_only or self._expected_text
+            turn.asked, turn.text_only = asked, self.text_only
+            if asked:
+                self._expected, turn.text_only = False, self.text_only or self._expected_text
             while len(self._turns) > KEPT_TURNS:
                 del self._turns[next(iter(self._turns))]
         return turn
