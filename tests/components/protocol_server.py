@@ -27,6 +27,8 @@ class ProtocolServer:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.keys: list[str] = []
+        """The key that came with each request."""
         self.misbehave = ""
         self.streaming = asyncio.Event()
         self.left = asyncio.Event()
@@ -45,6 +47,16 @@ class ProtocolServer:
 
     async def tokens(self, body: dict[str, Any]) -> AsyncIterator[str]:
         try:
+            if body.get("tools") and body["messages"][-1]["role"] != "tool":
+                name = body["tools"][0]["function"]["name"]
+                for call in (
+                    {"index": 0, "id": "c1", "type": "function", "function": {"name": name, "arguments": ""}},
+                    {"index": 0, "function": {"arguments": '{"city": '}},
+                    {"index": 0, "function": {"arguments": '"Rome"}'}},
+                ):
+                    yield self.chunk([{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}])
+                yield "data: [DONE]\n\n"
+                return
             for text in ("It ", "is ", "noon."):
                 yield self.chunk([{"index": 0, "delta": {"content": text}, "finish_reason": None}])
                 self.streaming.set()
@@ -82,7 +94,8 @@ class ProtocolServer:
     def refuse(self, request: Request, body: dict[str, Any], note: bool = True) -> Response | None:
         if note:
             self.asked.append((request.url.path, body))
-        if request.headers.get("authorization") != f"Bearer {KEY}":
+        self.keys.append(request.headers.get("authorization", "").removeprefix("Bearer "))
+        if self.keys[-1] != KEY:
             return _error(401, "Incorrect API key provided")
         if body["model"] != MODEL:
             return _error(404, f"The model `{body['model']}` does not exist")

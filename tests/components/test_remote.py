@@ -17,9 +17,10 @@ from components.feeding import given, outputs, prompt
 from components.protocol_server import KEY, MODEL, VOICE, ProtocolServer, serving
 from openomni import Audio, Frame, Message, Transcript, Usage
 from openomni.components import registry
+from openomni.components.remote import key_for, variable_for
 from openomni.components.stage import LocalStage, StageError
 from openomni.errors import OpenOmniError
-from openomni.events import Prompt, Sound, Text, Value
+from openomni.events import Prompt, Sound, Text, Tool, ToolCall, Value
 
 
 @pytest.fixture
@@ -143,6 +144,60 @@ async def test_key_and_address_come_from_the_environment(
     await writer.close()
 
 
+async def test_a_model_calls_a_tool_and_reads_its_result(server: ProtocolServer) -> None:
+    writer = stage("llm", server)
+    asked = Message("user", "What is the weather in Rome?")
+    tools = (Tool("weather", "The weather of a city.", {"type": "object"}),)
+    (call,) = await outputs(writer, Prompt((asked,), tools, "weather"))
+    assert call == ToolCall("c1", "weather", '{"city": "Rome"}')
+    _, body = server.asked[-1]
+    assert body["tools"][0]["function"]["description"] == "The weather of a city."
+    assert body["tool_choice"] == {"type": "function", "function": {"name": "weather"}}
+    said = Message("assistant", "", tool_calls=(call,)), Message("tool", "sunny", call_id="c1")
+    assert len(await outputs(writer, Prompt((asked, *said), tools))) == 4
+    _, body = server.asked[-1]
+    assert body["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"city": "Rome"}'
+    assert body["messages"][2] == {"role": "tool", "content": "sunny", "tool_call_id": "c1"}
+    await writer.close()
+
+
+async def test_a_key_goes_to_the_server_that_it_was_given_for_and_to_no_other(
+    server: ProtocolServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "the owner's key for OpenAI")
+    named = {"model": MODEL, "base_url": server.url}
+    writer = LocalStage("llm", registry.build("llm", "openai", named))
+    with pytest.raises(StageError, match="refuses the key"):
+        await outputs(writer, prompt())
+    assert server.keys == ["none"]
+    await writer.close()
+    monkeypatch.setenv(variable_for(server.url), KEY)
+    writer = LocalStage("llm", registry.build("llm", "openai", named))
+    assert len(await outputs(writer, prompt())) == 4
+    await writer.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "variable"),
+    [
+        ("https://api.example.org/v1", "OPENOMNI_KEY_API_EXAMPLE_ORG"),
+        ("http://10.0.0.1:8080/v1", "OPENOMNI_KEY_10_0_0_1_8080"),
+        ("https://OPENAI_API_KEY@evil.example/v1", "OPENOMNI_KEY_EVIL_EXAMPLE"),
+    ],
+)
+def test_the_variable_of_a_servers_key(url: str, variable: str) -> None:
+    assert variable_for(url) == variable
+
+
+@pytest.mark.parametrize(
+    "url", ["https://api.openai.com.evil.example/v1", "http://api.openai.com/v1", "https://me@api.openai.com/v1"]
+)
+def test_what_only_looks_like_openai_gets_no_key(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert key_for(url) == ""
+    assert key_for("https://api.openai.com/v1/") == KEY
+
+
 # ---- what can go wrong ---------------------------------------------------------------------------------------
 
 
@@ -160,7 +215,10 @@ def test_missing_key_is_told_when_it_is_built(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["stt", "llm", "tts"])
 async def test_wrong_key_and_unknown_model_are_told_with_the_mend(kind: str, server: ProtocolServer) -> None:
     said = await refusal(stage(kind, server, api_key="wrong"))
-    assert said == (f"{server.url} refuses the key (Incorrect API key provided); check OPENAI_API_KEY or `api_key`")
+    assert said == (
+        f"{server.url} refuses the key (Incorrect API key provided); check "
+        f"{variable_for(server.url)} on the agent's machine, or `api_key`"
+    )
     said = await refusal(stage(kind, server, model="huge"))
     assert said.startswith(f"{server.url} has no model 'huge' (The model")
     assert said.endswith("check `model` and that `base_url` ends in /v1")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ..errors import OpenOmniError
 
@@ -23,12 +25,34 @@ class RemoteError(OpenOmniError):
     """A remote model did not answer; the message names the server and the mend."""
 
 
+def key_for(url: str) -> str:
+    """The key that this machine's owner gave for a server; empty when they gave none.
+
+    Whoever writes a pipeline says which address is asked, so a key goes to nobody but whom it was given for:
+    `OPENAI_API_KEY` to `OPENAI_BASE_URL` (else OpenAI), and `OPENOMNI_KEY_API_EXAMPLE_ORG` to api.example.org.
+    """
+    if _origin(url) == _origin(os.environ.get("OPENAI_BASE_URL") or OPENAI):
+        return os.environ.get("OPENAI_API_KEY", "")
+    return os.environ.get(variable_for(url), "")
+
+
+def variable_for(url: str) -> str:
+    """The environment variable that holds the key of a server: its host, and its port where one is named."""
+    return "OPENOMNI_KEY_" + re.sub(r"[^A-Za-z0-9]", "_", urlsplit(url).netloc.rpartition("@")[2]).upper()
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme.lower(), parts.netloc.lower()
+
+
 class Remote:
     """A client of one server and model.
 
     Args:
         base_url: The server's address, ending in `/v1`; `OPENAI_BASE_URL`, else OpenAI, by default.
-        api_key: By default `OPENAI_API_KEY`; a server of one's own may need none.
+        api_key: By default the one that this machine holds for that server (`key_for`); a server of one's own may
+            need none.
     """
 
     def __init__(self, model: str, base_url: str | None, api_key: str | None) -> None:
@@ -37,7 +61,7 @@ class Remote:
         self.model = model
         self.url = base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
         self.is_openai = self.url.rstrip("/") == OPENAI
-        key = api_key or os.environ.get("OPENAI_API_KEY")
+        key = api_key or key_for(self.url)
         if not key and self.is_openai:
             raise RemoteError("there is no key for OpenAI; set OPENAI_API_KEY, or `base_url` for a server of your own")
         if not self.url.startswith(("http://", "https://")):
@@ -79,7 +103,8 @@ class Remote:
     def _refusal(self, error: APIStatusError) -> str:
         said = _said(error)
         if error.status_code in (401, 403):
-            return f"{self.url} refuses the key ({said}); check OPENAI_API_KEY or `api_key`"
+            variable = "OPENAI_API_KEY" if self.is_openai else variable_for(self.url)
+            return f"{self.url} refuses the key ({said}); check {variable} on the agent's machine, or `api_key`"
         if error.status_code == 404:
             return f"{self.url} has no model {self.model!r} ({said}); check `model` and that `base_url` ends in /v1"
         if error.status_code == 429:

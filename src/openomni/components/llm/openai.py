@@ -21,7 +21,8 @@ class OpenAIChat:
     Args:
         model: A model that the server has.
         base_url: The server's address, ending in /v1; OPENAI_BASE_URL, else OpenAI, by default.
-        api_key: OPENAI_API_KEY by default. Better there than in a pipeline, which others can read.
+        api_key: Better on the agent's machine: OPENAI_API_KEY, or for another server OPENOMNI_KEY_ and its host, as in
+            OPENOMNI_KEY_API_EXAMPLE_ORG. A pipeline can be read by others.
         temperature: 0 is the likeliest text; higher is more varied. The model's own by default.
         max_tokens: Where the reply is cut off.
         input_price: Price of a million input tokens; with `output_price` each turn states its cost.

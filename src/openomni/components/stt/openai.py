@@ -25,7 +25,8 @@ class OpenAITranscriber:
     Args:
         model: A model that the server has.
         base_url: The server's address, ending in /v1; OPENAI_BASE_URL, else OpenAI, by default.
-        api_key: OPENAI_API_KEY by default. Better there than in a pipeline, which others can read.
+        api_key: Better on the agent's machine: OPENAI_API_KEY, or for another server OPENOMNI_KEY_ and its host, as in
+            OPENOMNI_KEY_API_EXAMPLE_ORG. A pipeline can be read by others.
         language: ISO 639-1 code such as `en`; found out by the model when it is left out.
         prompt: Words to expect, such as names.
         temperature: 0 is the likeliest text.

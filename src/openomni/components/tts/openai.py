@@ -21,7 +21,8 @@ class OpenAISpeech:
         model: A model that the server has.
         voice: One of the model's voices.
         base_url: The server's address, ending in /v1; OPENAI_BASE_URL, else OpenAI, by default.
-        api_key: OPENAI_API_KEY by default. Better there than in a pipeline, which others can read.
+        api_key: Better on the agent's machine: OPENAI_API_KEY, or for another server OPENOMNI_KEY_ and its host, as in
+            OPENOMNI_KEY_API_EXAMPLE_ORG. A pipeline can be read by others.
         instructions: How to speak, for models that take it.
         speed: 1 is the voice's own.
         rate: Samples a second of the server's PCM; OpenAI's is 24000.
