@@ -221,3 +221,42 @@ def test_a_token_of_every_scope_stays_in_its_project(filled: Project, other_proj
         caller = api_for(other_project, scope)
         assert caller("GET", "/projects")["items"][0]["slug"] == "ward"
         caller.error("GET", "/projects/home", status=404)
+
+
+PLACED = ("sessions", "turns", "tasks", "recordings", "sites", "devices", "participants")
+"""What belongs to a site, or to a device in it."""
+
+
+@pytest.fixture
+def placed(filled: Project) -> Project:
+    """Its session was held at its site, with its device."""
+    Session.objects.update(site=f"site-{MARK}", device=f"device-{MARK}")
+    return filled
+
+
+def of_places() -> list[str]:
+    skipped = ("/content", "/tasks/dead")  # bytes on disk, a bus
+    paths = [path for method, path in endpoints() if method == "get" and not path.endswith(skipped)]
+    return [path for path in paths if path.split("/")[3] in PLACED]
+
+
+@pytest.mark.parametrize("path", of_places())
+@pytest.mark.parametrize("limit", ["site", "device"])
+def test_a_token_of_a_place_sees_nothing_of_another(path: str, limit: str, placed: Project) -> None:
+    if limit == "device" and path.split("/")[3] in ("sites", "participants"):
+        pytest.skip("a device has its site's surroundings")
+    other = api_for(placed, Scope.ADMIN, **{limit: "elsewhere"})
+    answer = other.raw("GET", filled_in(path))
+    said = answer.content.decode()
+    if answer.status_code >= 400:
+        for name in (*IDS.values(), f"site-{MARK}", f"device-{MARK}"):
+            said = said.replace(name, "")
+    assert MARK not in said, f"{path}: {said[:300]}"
+
+
+@pytest.mark.parametrize("path", of_places())
+def test_a_token_of_the_place_does_see_them(path: str, placed: Project) -> None:
+    own = api_for(placed, Scope.ADMIN, site=f"site-{MARK}", device=f"device-{MARK}")
+    answer = own.raw("GET", filled_in(path))
+    assert answer.status_code == 200, answer.content
+    assert MARK in answer.content.decode() or path.endswith("/consents")

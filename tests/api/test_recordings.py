@@ -253,7 +253,7 @@ def test_a_signed_in_member_plays_it(device: Api, recording: str, project: Proje
 
 def test_one_device_does_not_write_what_another_recorded(device: Api, recording: str, project: Project) -> None:
     other = api_for(project, Scope.DEVICE, device="hallway")
-    assert "bedside" in other.error("PATCH", f"/recordings/{recording}?offset=0", b"x", status=403)
+    assert "there is no recording" in other.error("PATCH", f"/recordings/{recording}?offset=0", b"x", status=404)
 
 
 def test_recordings_are_listed_by_what_they_belong_to(device: Api, project: Project) -> None:

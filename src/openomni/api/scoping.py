@@ -6,7 +6,10 @@ admin through `Model.objects.of_user(user)`. Nothing else filters by project.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, TypeVar
+from collections.abc import Mapping
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
@@ -23,8 +26,15 @@ class ProjectQuerySet(models.QuerySet[Owned]):
     """Rows that know whose they are."""
 
     def scoped(self, request: HttpRequest) -> Self:
-        """The rows of the project that the caller of a REST endpoint acts in; see `auth.Caller`."""
-        return self.filter(project_id=request.auth.project_id)  # type: ignore[attr-defined]
+        """The rows of the project that the caller of a REST endpoint acts in; see `auth.Caller`. A token that is
+        limited to a site or a device sees what is of these."""
+        caller = request.auth  # type: ignore[attr-defined]
+        rows = self.filter(project_id=caller.project_id)
+        for limit, slug in (("site", caller.site), ("device", caller.device)):
+            paths: tuple[str, ...] = getattr(self.model, "limits", {}).get(limit, ())
+            if slug and paths:
+                rows = rows.filter(reduce(or_, (models.Q(**{path: slug}) for path in paths)))
+        return rows
 
     def of_user(self, user: User | AnonymousUser) -> Self:
         """The rows of all projects that a signed-in person belongs to; a superuser sees every project."""
@@ -34,7 +44,10 @@ class ProjectQuerySet(models.QuerySet[Owned]):
 
 
 class ProjectOwned(models.Model):
-    """A row of one project."""
+    """A row of one project. `limits` says by which fields it is of a site or a device, any of them; a row without
+    any is for the whole project."""
+
+    limits: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     project = models.ForeignKey("accounts.Project", on_delete=models.CASCADE)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -60,4 +61,14 @@ def agent(
 
     settings = Settings(server, token, offer, slots, name, data_dir, tuple(warm or ()), drain_timeout, ready_file,
                         wait_for_server)  # fmt: skip
-    asyncio.run(work(settings))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(work(settings))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """libuv's loop takes a third less time from message to message; where it has no wheel, Python's own serves."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

@@ -43,6 +43,8 @@ class Session(Recorded):
     Without a pipeline it is a placeholder: something of it came before the session itself did.
     """
 
+    limits = {"site": ("site",), "device": ("device",)}
+
     class Status(models.TextChoices):
         OPEN = "open"
         CLOSED = "closed"
@@ -69,6 +71,8 @@ class Session(Recorded):
 
 class Turn(Recorded):
     """One user utterance and the response to it. `recording` and `reply_audio` are ids of recordings."""
+
+    limits = {"site": ("session__site",), "device": ("session__device",)}
 
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="turns")
     index = models.PositiveIntegerField()
@@ -101,6 +105,8 @@ class Turn(Recorded):
 class Segment(ProjectOwned):
     """Who speaks from when to when: samples on the session's axis (16 kHz). Segments may overlap."""
 
+    limits = {"site": ("session__site",), "device": ("session__device",)}
+
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="segments")
     turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="segments")
     speaker = models.CharField(max_length=200, blank=True)
@@ -116,6 +122,8 @@ class Segment(ProjectOwned):
 
 class Task(ProjectOwned):
     """One stage of one turn in one revision of it; its times are those of the attempt that counted."""
+
+    limits = {"site": ("turn__session__site",), "device": ("turn__session__device",)}
 
     turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="tasks")
     task_id = models.CharField(max_length=64)
@@ -148,6 +156,8 @@ class Task(ProjectOwned):
 class Attempt(ProjectOwned):
     """One try of a task on one agent."""
 
+    limits = {"site": ("task__turn__session__site",), "device": ("task__turn__session__device",)}
+
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="attempts")
     number = models.PositiveIntegerField()
     agent = models.CharField(max_length=200, blank=True)
@@ -166,6 +176,8 @@ class Attempt(ProjectOwned):
 
 class TimePoint(ProjectOwned):
     """An instant on a turn's timeline, give or take `uncertainty_s`; `where` names the process that saw it."""
+
+    limits = {"site": ("turn__session__site",), "device": ("turn__session__device",)}
 
     turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="time_points")
     name = models.CharField(max_length=200)

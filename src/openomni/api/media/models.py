@@ -52,6 +52,8 @@ class Recording(Recorded):
     The row may be there before the first byte: somebody told of it, and the bytes are on their way.
     """
 
+    limits = {"site": ("site", "session__site"), "device": ("device", "session__device")}
+
     class Kind(models.TextChoices):
         AUDIO = "audio"
         VIDEO = "video"

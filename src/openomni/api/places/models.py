@@ -10,6 +10,8 @@ from ..scoping import ProjectOwned
 class Site(ProjectOwned):
     """A place where devices stand: a home, a ward, a lab."""
 
+    limits = {"site": ("slug",)}
+
     slug = models.CharField(max_length=40, validators=[slug_validator])
     name = models.CharField(max_length=200)
     notes = models.TextField(blank=True)
@@ -25,6 +27,8 @@ class Site(ProjectOwned):
 
 class Device(ProjectOwned):
     """A client machine that listens, sees or speaks."""
+
+    limits = {"site": ("site__slug",), "device": ("slug",)}
 
     slug = models.CharField(max_length=40, validators=[slug_validator])
     name = models.CharField(max_length=200)
@@ -43,6 +47,8 @@ class Device(ProjectOwned):
 
 class Participant(ProjectOwned):
     """A person who is heard or seen, known by a code; the name is optional and for the project's eyes."""
+
+    limits = {"site": ("site__slug",)}
 
     code = models.CharField(max_length=40)
     name = models.CharField(max_length=200, blank=True)
@@ -70,6 +76,8 @@ class Purpose(models.TextChoices):
 
 class Consent(ProjectOwned):
     """A participant agreed to one purpose, from `given_at` until `withdrawn_at`."""
+
+    limits = {"site": ("participant__site__slug",)}
 
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="consents")
     purpose = models.CharField(max_length=20, choices=Purpose.choices)
