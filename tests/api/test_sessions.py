@@ -39,6 +39,7 @@ def test_what_is_recorded_fills_it(device: Api) -> None:
         pipeline="local",
         pipeline_hash=session["pipeline_hash"],
         spec=session["spec"],
+        site="north",
         device="bedside",
         status="closed",
         ended_at=1_740_000_060.0,
