@@ -463,6 +463,7 @@ class LiveSession:
         self._replies.add(answer)
         # The turn goes on first: what is told and kept of it must not hold it up.
         self._waiting.put_nowait(answer)
+        await asyncio.sleep(0)
         if spoken:
             await self._announce(draft)
         if not turn.utterance.speaks_first:
