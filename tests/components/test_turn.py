@@ -14,13 +14,25 @@ QUESTION = "src/openomni/cli/data/question.wav"
 
 
 @pytest.mark.parametrize(
-    "text", ["What is the", "I would like to, um", "Because", "We went to...", "My name is", "first,", "and so,"]
+    "text",
+    [
+        "What is the",
+        "I would like to, um",
+        "Because",
+        "We went to...",
+        "My name is",
+        "first,",
+        "and so,",
+        "How many days are?",
+    ],
 )
 def test_what_dangles_is_not_over(text: str) -> None:
     assert finished_by_words(text) < 0.5
 
 
-@pytest.mark.parametrize("text", ["What is the time?", "Yes.", "I like it.", "Where are you from?", "No!", "你好。"])
+@pytest.mark.parametrize(
+    "text", ["What is the time?", "Yes.", "I like it.", "Where are you from?", "What should I do?", "No!", "你好。"]
+)
 def test_what_has_an_end_is_over(text: str) -> None:
     assert finished_by_words(text) > 0.85
 

@@ -40,6 +40,8 @@ class Row:
     """As the turn's own record has it, with the end of speech as the pipeline's VAD found it."""
     transcript: str = ""
     reply_text: str = ""
+    remembered: str = ""
+    """What the conversation holds of the reply."""
     turn_id: str = ""
     played_text: str = ""
     """As a recogniser hears what was played of a reply that was cut."""
@@ -78,6 +80,8 @@ def row(caller: Caller, scene: Scene) -> Row:
     )
     if last:
         made.transcript, made.reply_text, made.turn_id = last["transcript"], last["reply_text"], last["turn_id"]
+        outputs = [stage.get("output", {}) for stage in last.get("stages", ()) if stage["kind"] in ("llm", "end_to_end")]
+        made.remembered = next((str(each["heard"]) for each in outputs if "heard" in each), made.reply_text)
     if scene.murmur is not None and scene.murmured_in is not None:
         made.backchannel = scene.murmur.utterance.name
         made.backchannel_stopped = stopped_by_murmur(scene.murmured_in, scene.murmur.start, scene.watched_until)

@@ -74,7 +74,7 @@ def _history(played: dict[str, str], rows: Sequence[Row]) -> dict[str, float]:
     for row in rows:
         if row.turn_id in played:
             row.played_text = played[row.turn_id]
-            row.history_words_off = kept.tail_difference(row.reply_text, row.played_text)
+            row.history_words_off = kept.tail_difference(row.remembered, row.played_text)
     off = [row.history_words_off for row in rows if row.history_words_off is not None]
     if not off:
         return {}

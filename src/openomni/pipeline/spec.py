@@ -46,7 +46,7 @@ class TurnTaking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     end_of_turn: str = "silence"
     end_of_turn_silence: float = 0.2
     unfinished_silence: float = 0.8
-    turn_threshold: float = 0.85
+    turn_threshold: float = 0.9
     speculate_after: float | None = 0.1
     min_speech: float = 0.096
     padding: float = 0.1

@@ -19,7 +19,14 @@ DANGLING = {
     "when", "whenever", "where", "whereas", "whether", "which", "while", "who", "whom", "whose", "will", "with",
     "within", "without", "would", "you're", "your",
 }  # fmt: skip
-"""English words after which something has to follow, in lower case."""
+"""English words after which something has to follow, in lower case; many of them may end a question."""
+NEVER_LAST = {
+    "a", "although", "an", "and", "are", "because", "but", "can", "could", "every", "he's", "i'd", "i'll", "i'm",
+    "i've", "if", "is", "it's", "its", "let's", "my", "nor", "or", "our", "shall", "she's", "should", "than", "that's", "the",
+    "their", "there's", "they're", "um", "uh", "unless", "was", "we're", "were", "what's", "whether", "while", "will",
+    "would", "you're", "your",
+}  # fmt: skip
+"""Those that hardly ever do. Recognisers put a question mark behind a pause, whatever was said."""
 WHOLE = 0.95
 OPEN = 0.05
 UNKNOWN = 0.6
@@ -35,7 +42,7 @@ def finished_by_words(text: str) -> float:
     words = re.findall(r"[\w']+", text.lower().replace("’", "'"))
     if not words or _GOES_ON.search(text):
         return OPEN
-    if words[-1] in DANGLING and not text.endswith(("?", "!")):
+    if words[-1] in NEVER_LAST or (words[-1] in DANGLING and not text.endswith(("?", "!"))):
         return OPEN
     return WHOLE if _MARK.search(text) else UNKNOWN
 
