@@ -80,7 +80,7 @@ def row(caller: Caller, scene: Scene) -> Row:
     )
     if last:
         made.transcript, made.reply_text, made.turn_id = last["transcript"], last["reply_text"], last["turn_id"]
-        outputs = [stage.get("output", {}) for stage in last.get("stages", ()) if stage["kind"] in ("llm", "end_to_end")]
+        outputs = [stage.get("output") or {} for stage in last.get("stages", ())]
         made.remembered = next((str(each["heard"]) for each in outputs if "heard" in each), made.reply_text)
     if scene.murmur is not None and scene.murmured_in is not None:
         made.backchannel = scene.murmur.utterance.name

@@ -46,7 +46,7 @@ from ..events import (
 from ..media import Audio
 from ..records import AnyRecord, SessionRecord, Status
 from .account import Account, ReplySink
-from .backchannels import is_backchannel
+from .backchannels import UNSURE, is_backchannel
 from .conversation import Conversation
 from .earlier import NOTHING_EARLIER, Earlier
 from .prompt import beginning
@@ -386,9 +386,9 @@ class LiveSession:
     async def _clear(self, draft: Draft, turn: Turn, text: str | None) -> None:
         """Returns when the turn may answer; never, when it is not to."""
         if draft.challenges and text is not None:
-            if not is_backchannel(text, self._taking.backchannels):
+            if not (is_backchannel(text, self._taking.backchannels) or _is_guess(turn)):
                 await self._take_word(draft)
-            elif text.strip() and self._replies.asking:
+            elif text.strip() and self._replies.asking and not _is_guess(turn):
                 draft.challenges = False
                 await self._replies.dismiss()
                 await self._announce(draft)
@@ -589,6 +589,15 @@ class LiveSession:
             ended_at=None if status == "open" else time.time(),
             recordings=[opened.recording] if opened.recording else [],
         )
+
+
+def _is_guess(turn: Turn) -> bool:
+    """Whether its recogniser says that it hardly understood anything: a hum has no words."""
+    for task in turn.tasks:
+        noticed = task.output.get("diagnostics")
+        if task.stage.kind == "stt" and isinstance(noticed, dict):
+            return float(noticed.get("avg_logprob", 0.0)) < UNSURE
+    return False
 
 
 def _known(settings: dict[str, Any]) -> dict[str, Any]:

@@ -22,9 +22,9 @@ DANGLING = {
 """English words after which something has to follow, in lower case; many of them may end a question."""
 NEVER_LAST = {
     "a", "although", "an", "and", "are", "because", "but", "can", "could", "every", "he's", "i'd", "i'll", "i'm",
-    "i've", "if", "is", "it's", "its", "let's", "my", "nor", "or", "our", "shall", "she's", "should", "than", "that's", "the",
-    "their", "there's", "they're", "um", "uh", "unless", "was", "we're", "were", "what's", "whether", "while", "will",
-    "would", "you're", "your",
+    "i've", "if", "is", "it's", "its", "let's", "my", "nor", "or", "our", "shall", "she's", "should", "than",
+    "that's", "the", "their", "there's", "they're", "uh", "um", "unless", "was", "we're", "were", "what's",
+    "whether", "while", "will", "would", "you're", "your",
 }  # fmt: skip
 """Those that hardly ever do. Recognisers put a question mark behind a pause, whatever was said."""
 WHOLE = 0.95

@@ -1,0 +1,90 @@
+"""Words that take nobody's turn, words that were heard, and clauses that are soon spoken."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from openomni.media import Audio
+from openomni.pipeline.backchannels import is_backchannel
+from openomni.pipeline.clauses import ClauseCutter, goes_on
+from openomni.pipeline.heard import SpokenClause, words_heard
+from pipeline.scripted import tone
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "  ", "Mm-hm.", "MMHM", "Hmm", "Yeah, yeah.", "Oh, okay!", "[coughs]", "(laughs) Right.", "uh-huh", "I see."],
+)
+def test_these_show_attention(text: str) -> None:
+    assert is_backchannel(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["Stop.", "No.", "Yeah, but why?", "Okay, what else?", "Why?", "What is yes in French?"]
+)
+def test_these_take_the_word(text: str) -> None:
+    assert not is_backchannel(text)
+
+
+def test_a_pipelines_own_words_stand_for_ours() -> None:
+    assert is_backchannel("Genau, ja.", ["ja", "genau"])
+    assert not is_backchannel("Yeah.", ["ja", "genau"])
+
+
+def spoken(*clauses: tuple[str, float]) -> list[SpokenClause]:
+    found, start = [], 0.0
+    for text, seconds in clauses:
+        found.append(SpokenClause(text, start, [tone(seconds)]))
+        start += seconds
+    return found
+
+
+def test_whole_clauses_were_heard_and_the_cut_one_to_the_word() -> None:
+    reply = spoken(("It is noon.", 1.0), ("Have a very good day.", 2.0))
+    assert words_heard(reply, 0.0) == ""
+    assert words_heard(reply, 1.0) == "It is noon."
+    assert words_heard(reply, 2.0) == "It is noon. Have a very"
+    assert words_heard(reply, 9.0) == "It is noon. Have a very good day."
+
+
+def test_a_word_that_was_half_heard_counts_and_less_does_not() -> None:
+    reply = spoken(("aaaa bbbb", 1.0))
+    assert words_heard(reply, 0.24) == ""
+    assert words_heard(reply, 0.3) == "aaaa"
+    assert words_heard(reply, 0.7) == "aaaa"
+    assert words_heard(reply, 0.8) == "aaaa bbbb"
+
+
+def test_words_are_laid_over_what_sounds() -> None:
+    silence = Audio(np.zeros(16_000), 16_000)
+    reply = [SpokenClause("one two", 0.0, [silence, tone(1.0)])]
+    assert words_heard(reply, 1.0) == ""
+    assert words_heard(reply, 1.6) == "one"
+    assert words_heard([SpokenClause("one two", 0.0, [silence])], 0.5) == "one"
+
+
+def clauses(text: str) -> list[str]:
+    """Given word by word."""
+    cutter = ClauseCutter()
+    found = [clause for word in text.split(" ") for clause in cutter.feed(f" {word}")]
+    return [*found, rest] if (rest := cutter.rest()) else found
+
+
+def test_a_long_beginning_is_cut_where_a_phrase_joins_it() -> None:
+    first, rest = clauses("The largest planet in the solar system is Jupiter which is a gas giant.")
+    assert (first, goes_on(first)) == ("The largest planet in the solar system is Jupiter", True)
+    assert rest == "which is a gas giant."
+
+
+def test_a_short_sentence_is_whole_and_ends_without_waiting_for_more() -> None:
+    assert clauses("The capital of Italy is Rome.") == ["The capital of Italy is Rome."]
+    cutter = ClauseCutter()
+    assert list(cutter.feed("It is noon.")) == ["It is noon."]
+    assert not goes_on("It is noon.")
+
+
+@pytest.mark.parametrize("text", ["It costs 3.14", "Ask Dr. Miller", "That is it, e.g."])
+def test_a_mark_inside_ends_nothing(text: str) -> None:
+    cutter = ClauseCutter()
+    assert [clause for clause in cutter.feed(text) if not clause.endswith(",")] == []
