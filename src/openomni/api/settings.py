@@ -152,4 +152,5 @@ UNFOLD = {
     "SITE_SYMBOL": "graphic_eq",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "LOGIN": {"form": "openomni.api.accounts.login.LoginForm"},
 }

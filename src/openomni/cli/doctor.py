@@ -164,7 +164,8 @@ def _server(server: str, token: str | None) -> Iterator[Finding]:
 
 
 MENDS = {
-    "end_of_turn": "a shorter turn_taking.end_of_turn_silence ends turns sooner, and cuts more people off",
+    "end_of_turn": "it took long to be sure that the person had finished: under turn_taking, a shorter "
+    "unfinished_silence or end_of_turn_silence, or a lower turn_threshold, answers sooner and cuts more people off",
     "queue": "the agent is busy: give it --slots, or start another one",
     "transfer": "the stage runs on another machine: bring it nearer, or let the host offer it",
     "load": "the model was not warm: start the agent with --warm PIPELINE",
