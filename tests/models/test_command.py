@@ -62,4 +62,4 @@ def test_a_pipeline_needs_the_models_that_its_stages_name_or_get_by_default() ->
     )
     assert [model.name for model in needed_by(pipeline)] == ["whisper-tiny.en"]
     local = [model.name for model in needed_by(spec.builtin()["local"])]
-    assert local == ["whisper-tiny.en", "smollm2-135m-instruct", "en_US-joe-medium"]
+    assert local == ["whisper-tiny.en", "smollm2-135m-instruct", "en_US-joe-medium", "smart-turn-v3.2"]

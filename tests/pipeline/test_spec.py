@@ -85,7 +85,7 @@ def test_an_unknown_component_gets_the_nearest_name() -> None:
 
 def test_a_parameter_that_does_not_fit_is_named_with_its_line() -> None:
     (problem,) = check(parse(GOOD.replace("voice: joe", "voise: joe"), "p.yaml"), SCHEMAS)
-    assert problem.startswith("p.yaml:8: stage 3 (tts)")
+    assert problem.startswith("p.yaml:9: stage 3 (tts)")
     assert "voice" in problem
 
 

@@ -79,18 +79,27 @@ def pull_for(pipeline: spec.Pipeline) -> None:
 
 
 def needed_by(pipeline: spec.Pipeline) -> list[models.Model]:
-    """The models of the catalogue that a pipeline's stages load. Raises `WrongUsage` for a name that is in none."""
+    """The models of the catalogue that a pipeline's stages and its turn-taking load. Raises `WrongUsage` for a name
+    that is in none."""
     catalogue = models.load_catalogue()
     ours = {model.component for model in catalogue}
     return list(
         {
             model.name: model
-            for stage in pipeline.stages
+            for place, stage in _loading(pipeline)
             if stage.component in ours
             for reference in _references(stage)
-            if (model := _of_catalogue(catalogue, reference, pipeline.place(stage), stage.component))
+            if (model := _of_catalogue(catalogue, reference, place, stage.component))
         }.values()
     )
+
+
+def _loading(pipeline: spec.Pipeline) -> Iterator[tuple[str, spec.StageSpec]]:
+    """What may load a model, with where it is named."""
+    for stage in pipeline.stages:
+        yield pipeline.place(stage), stage
+    for kind, name in pipeline.turn_taking.needs:
+        yield f"{pipeline.where}: turn_taking", spec.StageSpec(kind, name)
 
 
 def _references(stage: spec.StageSpec) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -53,18 +53,24 @@ def of(cls: type) -> Schema:
 
 def check(schema: Mapping[str, Any], parameters: Mapping[str, Any], where: str) -> None:
     """Raises `WrongUsage`, one line that begins with `where`, for the first parameter that does not fit."""
+    for _, fault in faults(schema, parameters):
+        raise WrongUsage(f"{where}: {fault}")
+
+
+def faults(schema: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each parameter that does not fit, with what is wrong with it."""
     known = schema.get("properties", {})
     for name, value in parameters.items():
         if name in known:
             fault = _fault(known[name], value, schema.get("$defs", {}))
             if fault:
-                raise WrongUsage(f"{where}: parameter {name!r} {fault}")
+                yield name, f"parameter {name!r} {fault}"
         elif not schema.get("additionalProperties", True):
             hint = nearest(name, known) if known else "it has no parameters"
-            raise WrongUsage(f"{where}: unknown parameter {name!r}; {hint}")
-    missing = [name for name in schema.get("required", ()) if name not in parameters]
-    if missing:
-        raise WrongUsage(f"{where}: parameter {missing[0]!r} is missing; give it {_wanted(known[missing[0]])}")
+            yield name, f"unknown parameter {name!r}; {hint}"
+    for name in schema.get("required", ()):
+        if name not in parameters:
+            yield name, f"parameter {name!r} is missing; give it {_wanted(known[name])}"
 
 
 def convert(cls: type, parameters: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import yaml
@@ -90,13 +90,15 @@ _FRAMEWORK_KEYS = {
 
 
 class StageSpec(msgspec.Struct, frozen=True):
-    """One stage: a component of a kind with its parameters. `line` is where it stands in its file, from 1."""
+    """One stage: a component of a kind with its parameters. `line` is where it stands in its file, from 1, and `lines`
+    where each of its keys does."""
 
     kind: str
     component: str
     parameters: dict[str, Any] = {}
     framework: Framework = Framework()
     line: int = 0
+    lines: dict[str, int] = {}
 
     @property
     def name(self) -> str:
@@ -131,10 +133,10 @@ class Pipeline(msgspec.Struct, frozen=True):
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
-    def place(self, stage: StageSpec) -> str:
-        """Where a stage stands, for messages."""
+    def place(self, stage: StageSpec, key: str = "") -> str:
+        """Where a stage stands, or a key of it, for messages."""
         number = next(number for number, each in enumerate(self.stages, 1) if each is stage)
-        return _place(self.where, stage.line, f"stage {number} ({stage.kind})")
+        return _place(self.where, stage.lines.get(key, stage.line), f"stage {number} ({stage.kind})")
 
     @property
     def needs(self) -> list[tuple[str, str]]:
@@ -144,7 +146,7 @@ class Pipeline(msgspec.Struct, frozen=True):
 
 def parse(source: str | Mapping[str, Any], where: str = "pipeline") -> Pipeline:
     """Reads YAML text, or the mapping that `normalised` gives. Raises `PipelineError`."""
-    lines: dict[int, int] = {}
+    lines: list[_Lines] = []
     document: Any = source
     if isinstance(source, str):
         try:
@@ -208,7 +210,7 @@ def check(
             if channel in made
         ]
         made.update(dict.fromkeys(kind.gives, f"stage {number}"))
-        problems += _component_problems(stage, schemas, place)
+        problems += _component_problems(pipeline, stage, schemas)
     for kind_name, name in pipeline.turn_taking.needs:
         valid = [each for kind, each in schemas if kind == kind_name]
         if valid and name not in valid:
@@ -219,22 +221,20 @@ def check(
 
 
 def _component_problems(
-    stage: StageSpec, schemas: Mapping[tuple[str, str], Mapping[str, Any]], place: str
+    pipeline: Pipeline, stage: StageSpec, schemas: Mapping[tuple[str, str], Mapping[str, Any]]
 ) -> list[str]:
     known = schemas.get((stage.kind, stage.component))
     if known is None:
         of_kind = [name for kind_name, name in schemas if kind_name == stage.kind]
-        return [f"{place}: unknown component {stage.component!r}; {nearest(stage.component, of_kind)}"]
+        return [f"{pipeline.place(stage)}: unknown component {stage.component!r}; {nearest(stage.component, of_kind)}"]
     from ..components import schema as component_schema
 
-    try:
-        component_schema.check(known, stage.parameters, place)
-    except WrongUsage as error:
-        return [str(error)]
-    return []
+    return [
+        f"{pipeline.place(stage, name)}: {fault}" for name, fault in component_schema.faults(known, stage.parameters)
+    ]
 
 
-def _from_mapping(document: Mapping[str, Any], where: str, lines: Mapping[int, int]) -> Pipeline:
+def _from_mapping(document: Mapping[str, Any], where: str, lines: Sequence[_Lines]) -> Pipeline:
     keys = {"name", "description", "stages", "turn_taking"}
     for key in document:
         if key not in keys:
@@ -248,14 +248,17 @@ def _from_mapping(document: Mapping[str, Any], where: str, lines: Mapping[int, i
     return Pipeline(
         name=name,
         description=str(document.get("description") or ""),
-        stages=tuple(_stage(entry, number, where, lines.get(number, 0)) for number, entry in enumerate(stages)),
+        stages=tuple(
+            _stage(entry, number, where, lines[number] if number < len(lines) else _Lines())
+            for number, entry in enumerate(stages)
+        ),
         turn_taking=_turn_taking(document.get("turn_taking") or {}, where),
         where=where,
     )
 
 
-def _stage(entry: Any, number: int, where: str, line: int) -> StageSpec:
-    place = _place(where, line, f"stage {number + 1}")
+def _stage(entry: Any, number: int, where: str, lines: _Lines) -> StageSpec:
+    place = _place(where, lines.line, f"stage {number + 1}")
     if not isinstance(entry, Mapping) or not entry:
         raise PipelineError(f"{place}: a stage is a mapping that begins with its kind, such as `stt: faster-whisper`")
     kind_name = str(next(iter(entry)))
@@ -277,7 +280,7 @@ def _stage(entry: Any, number: int, where: str, line: int) -> StageSpec:
         framework = msgspec.convert({key: rest.pop(key) for key in own & rest.keys()}, Framework)
     except msgspec.ValidationError as error:
         raise PipelineError(f"{place} ({kind_name}): {_reason(error)}") from None
-    return StageSpec(kind_name, component, rest, framework, line)
+    return StageSpec(kind_name, component, rest, framework, lines.line, lines.keys)
 
 
 def _turn_taking(value: Any, where: str) -> TurnTaking:
@@ -292,19 +295,35 @@ def _turn_taking(value: Any, where: str) -> TurnTaking:
         raise PipelineError(f"{where}: turn_taking: {_reason(error)}") from None
     if not 0 < taking.threshold < 1:
         raise PipelineError(f"{where}: turn_taking: threshold is a probability between 0 and 1, not {taking.threshold}")
-    if taking.end_of_turn_silence <= 0:
-        raise PipelineError(f"{where}: turn_taking: end_of_turn_silence must be more than 0 seconds")
+    for name in ("end_of_turn_silence", "unfinished_silence", "max_utterance", "interruption_speech"):
+        if getattr(taking, name) <= 0:
+            raise PipelineError(f"{where}: turn_taking: {name} must be more than 0 seconds")
+    for name in ("min_speech", "padding", "speculate_after"):
+        if (getattr(taking, name) or 0) < 0:
+            raise PipelineError(f"{where}: turn_taking: {name} must not be negative")
     return taking
 
 
-def _stage_lines(node: Any) -> dict[int, int]:
-    """Line (from 1) of each entry under `stages`, by its number (from 0)."""
+class _Lines(NamedTuple):
+    """Where an entry under `stages` stands, and each of its keys; lines count from 1, and 0 is unknown."""
+
+    line: int = 0
+    keys: dict[str, int] = {}
+
+
+def _stage_lines(node: Any) -> list[_Lines]:
+    """Those of each entry under `stages`."""
     if not isinstance(node, yaml.MappingNode):
-        return {}
+        return []
     for key, value in node.value:
         if key.value == "stages" and isinstance(value, yaml.SequenceNode):
-            return {number: entry.start_mark.line + 1 for number, entry in enumerate(value.value)}
-    return {}
+            return [_lines_of(entry) for entry in value.value]
+    return []
+
+
+def _lines_of(entry: Any) -> _Lines:
+    pairs = entry.value if isinstance(entry, yaml.MappingNode) else []
+    return _Lines(entry.start_mark.line + 1, {str(key.value): key.start_mark.line + 1 for key, _ in pairs})
 
 
 def _place(where: str, line: int, what: str) -> str:
