@@ -60,16 +60,16 @@ def test_a_right_file_is_right(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "right", "said"),
     [
-        ("max_token:", "max_tokens:", "p.yaml:6: stage 2 (llm): unknown parameter 'max_token'; did you mean 'max_tokens'?"),
+        ("max_token:", "max_tokens:", ":6: stage 2 (llm): unknown parameter 'max_token'; did you mean 'max_tokens'?"),
         ("max_tokens: many", "max_tokens: 24", "p.yaml:6: stage 2 (llm): parameter 'max_tokens'"),
-        ("llm: lama-cpp", "llm: llama-cpp", "p.yaml:5: stage 2 (llm): unknown component 'lama-cpp'; did you mean 'llama-cpp'?"),
+        ("llm: lama-cpp", "llm: llama-cpp", ":5: stage 2 (llm): unknown component 'lama-cpp'; did you mean 'llama-cpp'?"),
         ("model: tiny.em", "model: tiny.en", "unknown model 'tiny.em'"),
-        ("- sst: faster-whisper", "- stt: faster-whisper", "p.yaml:3: stage 1: unknown kind 'sst'; did you mean 'stt'?"),
+        ("- sst: faster-whisper", "- stt: faster-whisper", ":3: stage 1: unknown kind 'sst'; did you mean 'stt'?"),
         ("stagess:", "stages:", "p.yaml: unknown key 'stagess'; did you mean 'stages'?"),
         ("vad: silera", "vad: silero", "p.yaml: turn_taking: unknown vad 'silera'; did you mean 'silero'?"),
-        ("end_of_turn: wordy", "end_of_turn: words", "p.yaml: turn_taking: unknown end_of_turn 'wordy'; did you mean 'words'?"),
+        ("end_of_turn: wordy", "end_of_turn: words", "turn_taking: unknown end_of_turn 'wordy'; did you mean 'words'?"),
         ("vda: silero", "vad: silero", "p.yaml: turn_taking: unknown key 'vda'; did you mean 'vad'?"),
-        ("silero, unfinished_silence: -1,", "silero,", "p.yaml: turn_taking: unfinished_silence must be more than 0 seconds"),
+        ("silero, unfinished_silence: -1,", "silero,", "unfinished_silence must be more than 0 seconds"),
         ("name: a b", "name: brief", "p.yaml: `name` must be letters"),
     ],
 )  # fmt: skip
