@@ -7,13 +7,18 @@ Stamps are seconds on the sender's monotonic clock; positions are samples on the
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-import numpy as np
 
 from .errors import OpenOmniError
+from .lazy import Lazy
 from .media import Audio, Frame
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Lazy("numpy")
 
 AXIS_RATE = 16_000
 """Samples a second on a session's axis, whatever rate a device captures at."""

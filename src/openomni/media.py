@@ -11,18 +11,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from .errors import OpenOmniError
+from .lazy import Lazy
 
 if TYPE_CHECKING:
+    import numpy as np
     from av.audio.stream import AudioStream
     from av.container import InputContainer
+    from numpy.typing import ArrayLike, NDArray
+else:
+    np = Lazy("numpy")
 
-Samples = NDArray[np.float32]
+Samples: TypeAlias = "NDArray[np.float32]"
 AUDIBLE = 10 ** (-40 / 20)
 """Amplitude of −40 dBFS: what is louder counts as heard."""
 

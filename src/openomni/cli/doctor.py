@@ -44,15 +44,15 @@ class Finding:
 def doctor(
     server: Annotated[str | None, typer.Option(envvar="OPENOMNI_SERVER", help="Look at this server too.")] = None,
     token: Annotated[str | None, typer.Option(envvar="OPENOMNI_TOKEN", help="Token for that server.")] = None,
-    turns: Annotated[Path | None, typer.Option(help="A file that `--json` wrote: say what made it slow.")] = None,
+    turns: Annotated[Path | None, typer.Option(help="Of this file that `--json` wrote, only say what made it slow.")] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write the findings to this file.")] = None,
 ) -> None:
     """Say what is slow, missing or misconfigured, and the mend."""
     looks: list[Callable[[], Iterable[Finding]]] = [_machine, _installed, _bus, _sound, _models, _components]
-    if server:
-        looks.append(lambda: _server(server, token))
     if turns:
-        looks.append(lambda: _slow_turns(turns))
+        looks = [lambda: _slow_turns(turns)]
+    elif server:
+        looks.append(lambda: _server(server, token))
     findings = [finding for look in looks for finding in look()]
     for finding in findings:
         sign = {"well": "✓", "note": "·", "fault": "✗"}[finding.state]
@@ -163,41 +163,8 @@ def _server(server: str, token: str | None) -> Iterator[Finding]:
         yield Finding("server", "fault", f"{server} does not answer ({error or type(error).__name__})", "is it up?")
 
 
-MENDS = {
-    "end_of_turn": "it took long to be sure that the person had finished: under turn_taking, a shorter "
-    "unfinished_silence or end_of_turn_silence, or a lower turn_threshold, answers sooner and cuts more people off",
-    "queue": "the agent is busy: give it --slots, or start another one",
-    "transfer": "the stage runs on another machine: bring it nearer, or let the host offer it",
-    "load": "the model was not warm: start the agent with --warm PIPELINE",
-    "model": "the model itself: a smaller one, more threads, or a machine with an accelerator",
-    "aggregation": "the first clause came late: ask for shorter sentences in the instructions",
-    "playback": "the responder's buffer: a wired loudspeaker, a smaller buffer",
-    "residue": "nobody owns it: the machine was busy with something else",
-}
-
-
 def _slow_turns(path: Path) -> Iterator[Finding]:
-    """What the most time of each turn went to."""
-    import json
+    from .slow_turns import verdicts
 
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise OpenOmniError(f"{path} can't be read as JSON ({error}); name a file that --json wrote") from None
-    for turn in content.get("turns", [content]):
-        spent: dict[tuple[str, str], float] = {}
-        for part in turn.get("parts", []):
-            key = (part["what"], part["stage"])
-            spent[key] = spent.get(key, 0.0) + part["end_s"] - part["start_s"]
-        name = f"turn {str(turn.get('turn_id', '?'))[:8]}"
-        if not spent:
-            yield Finding("turn", "note", f"{name} has no timeline: {turn.get('reason') or 'no reply was heard'}")
-            continue
-        (what, stage), seconds = max(spent.items(), key=lambda item: item[1])
-        share = seconds / sum(spent.values())
-        yield Finding("turn", "note", f"{name}: {share:.0%} ({seconds:.2f} s) is {_named(what, stage)}", MENDS[what])
-
-
-def _named(what: str, stage: str) -> str:
-    words = what.replace("_", " ")
-    return f"{words} of {stage}" if stage else words
+    for verdict in verdicts(path):
+        yield Finding("turn", "note", *verdict)

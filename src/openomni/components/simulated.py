@@ -9,14 +9,19 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
-import numpy as np
 
 from ..events import Document, Emotion, Message, Tool, ToolCall, Transcript, Usage
+from ..lazy import Lazy
 from ..media import Audio, Frame
 from .registry import component
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Lazy("numpy")
 
 Failure = Literal["", "raise", "hang", "wrong_type"]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shutil
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-import httpx
-
+from ..lazy import Lazy
 from .catalogue import ModelError
+
+if TYPE_CHECKING:
+    import httpx
+else:
+    httpx = Lazy("httpx")
 
 ATTEMPTS = 4
 """Breaks without a byte of progress in between before a download is given up."""
@@ -58,6 +62,8 @@ def download(remote: Remote, target: Path, report: Report, pause: float = 0.5) -
 
 
 def _client(remote: Remote) -> httpx.Client:
+    import ssl
+
     trust = ssl.create_default_context(cafile=remote.certificates)
     if remote.certificates is None:
         import certifi

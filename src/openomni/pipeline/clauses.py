@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-FIRST_WORDS = 3
+FIRST_WORDS = 2
 """A comma may end the first clause after this many words."""
-FIRST_LONG = 7
+FIRST_LONG = 6
 """Words after which a first clause without any mark may be cut before a word of `_JOINTS`."""
 LONGEST_WORDS = 30
 """A clause without any mark is cut here, so that a rambling model is heard."""

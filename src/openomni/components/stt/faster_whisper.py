@@ -13,16 +13,21 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 from msgspec import Meta
 
 from ... import models
 from ...events import AXIS_RATE, Transcript
+from ...lazy import Lazy
 from ...media import Audio, Samples
 from ..cores import threads_for
 from ..registry import component
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Lazy("numpy")
 
 FULL = 30.0
 """Seconds of the window that Whisper was trained on."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from msgspec import Meta
 
 from ... import models
 from ...events import AXIS_RATE
+from ...lazy import Lazy
 from ...media import Audio, Samples
 from ..registry import component
 from .words import finished_by_words
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Lazy("numpy")
 
 SECONDS = 8
 """Of the end of the utterance; a shorter one has silence before it."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from importlib import util
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ...errors import OpenOmniError
+from ...lazy import Lazy
 from ...media import Samples
 from ..registry import component
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Lazy("numpy")
 
 WINDOW = 512
 """Samples at 16 kHz that the network takes at a time: 32 ms."""
