@@ -6,12 +6,15 @@ import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from openomni.cli.main import run
-from openomni.errors import OpenOmniError
+from openomni.cli.slow_turns import MODELS, NAMES, WAITS, verdict
+from openomni.components.kinds import KINDS
+from openomni.errors import WrongUsage
+from openomni.trace import What
 
 
 def findings(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -41,18 +44,71 @@ def test_a_server_that_is_away_is_a_fault(tmp_path: Path) -> None:
     assert "http://127.0.0.1:9 does not answer" in found["server"]["line"]
 
 
-def test_it_says_what_made_a_turn_slow(tmp_path: Path) -> None:
-    parts = [
-        {"what": "model", "stage": "llm:slow", "start_s": 0.2, "end_s": 1.1},
-        {"what": "end_of_turn", "stage": "", "start_s": 0.0, "end_s": 0.2},
-    ]
+SLOW = [
+    ("end_of_turn", "", "being sure that the person had finished", "`end_of_turn_silence`"),
+    ("queue", "llm:llama-cpp", "the queue of llm:llama-cpp", "`--slots`"),
+    ("queue", "host", "waiting for the word", "the reply before it"),
+    ("transfer", "tts:piper", "the way to and from tts:piper", "nearer to the host"),
+    ("transfer", "client", "the way to the loudspeaker", "a wired network"),
+    ("load", "stt:faster-whisper", "loading the model of stt:faster-whisper", "`--warm`"),
+    ("model", "stt:faster-whisper", "the model of stt:faster-whisper", "`language`"),
+    ("model", "llm:llama-cpp", "the model of llm:llama-cpp", "`history`"),
+    ("model", "tts:piper", "the model of tts:piper", "a lighter `voice`"),
+    ("model", "end_to_end:simulated", "the model of end_to_end:simulated", "`frames`"),
+    ("model", "emotion:simulated", "the model of emotion:simulated", "the reply waits for it"),
+    ("model", "speaker:mine", "the model of speaker:mine", "the reply waits for it"),
+    ("model", "retrieval:simulated", "the model of retrieval:simulated", "fewer passages"),
+    ("aggregation", "tts:piper", "collecting the input of tts:piper", "short sentences"),
+    ("playback", "client", "playback", "a wired loudspeaker"),
+    ("residue", "", "unexplained", "the machine was busy"),
+]
+
+
+@pytest.mark.parametrize(("what", "stage", "named", "mend"), SLOW)
+def test_each_part_of_a_slow_turn_has_its_name_and_its_mend(what: str, stage: str, named: str, mend: str) -> None:
+    # A part may come in pieces: it is their sum that counts.
+    other = "stt:other" if (what, stage) != ("model", "llm:llama-cpp") else "tts:other"
+    pieces = [(what, stage, 0.0, 0.3), ("model", other, 0.3, 0.7), (what, stage, 0.7, 1.1)]
+    parts = [{"what": w, "stage": s, "start_s": start, "end_s": end} for w, s, start, end in pieces]
+    found = verdict({"turn_id": "abcdef0123", "parts": parts})
+    assert found.line == f"turn abcdef01: 0.70 of 1.10 s (64%) is {named}"
+    assert mend in found.mend
+
+
+def test_every_part_and_every_kind_of_stage_has_a_mend() -> None:
+    parts = set(get_args(What))
+    assert parts == {*WAITS, "model"} == set(NAMES)
+    assert {kind.name for kind in KINDS.values() if kind.stage} == set(MODELS)
+
+
+def test_asked_for_turns_it_speaks_of_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    part = {"what": "load", "stage": "tts:piper", "start_s": 0.0, "end_s": 2.0}
     turns = tmp_path / "turns.json"
-    turns.write_text(json.dumps({"turns": [{"turn_id": "abcdef0123", "parts": parts}]}))
-    _, found = findings(tmp_path, "--turns", str(turns))
-    assert found["turn"]["line"] == "turn abcdef01: 82% (0.90 s) is model of llm:slow"
-    assert "a smaller one" in found["turn"]["mend"]
+    turns.write_text(
+        json.dumps({"turns": [{"turn_id": "one", "parts": [part]}, {"turn_id": "two", "reason": "no words"}]})
+    )
+    code, found = findings(tmp_path, "--turns", str(turns))
+    assert code == 0
+    assert set(found) == {"turn"}
+    assert capsys.readouterr().out.splitlines() == [
+        "· turn         turn one: 2.00 of 2.00 s (100%) is loading the model of tts:piper; "
+        "its model was not warm; start the agent with `--warm` and the pipeline's name",
+        "· turn         turn two has no timeline: no words",
+    ]
 
 
-def test_turns_that_are_none_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(OpenOmniError, match="name a file that --json wrote"):
-        run(["doctor", "--turns", str(tmp_path / "none.json")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "name a file that --json wrote"),
+        ("[", "name a file that --json wrote"),
+        ("[1]", "holds no turns"),
+        ('{"pipelines": []}', "holds no turns"),
+    ],
+)
+def test_turns_that_are_none_are_one_line(tmp_path: Path, text: str | None, said: str) -> None:
+    file = tmp_path / "turns.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(WrongUsage, match=said):
+        run(["doctor", "--turns", str(file)])

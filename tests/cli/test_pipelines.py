@@ -62,6 +62,7 @@ def test_a_right_file_is_right(tmp_path: Path) -> None:
     [
         ("max_token:", "max_tokens:", ":6: stage 2 (llm): unknown parameter 'max_token'; did you mean 'max_tokens'?"),
         ("max_tokens: many", "max_tokens: 24", "p.yaml:6: stage 2 (llm): parameter 'max_tokens'"),
+        ("instructions: [5]", "instructions: Answer in five words or fewer.", "p.yaml:7: stage 2 (llm): Expected `str"),
         ("llm: lama-cpp", "llm: llama-cpp", ":5: stage 2 (llm): unknown component 'lama-cpp'; did you mean"),
         ("model: tiny.em", "model: tiny.en", "unknown model 'tiny.em'"),
         ("- sst: faster-whisper", "- stt: faster-whisper", ":3: stage 1: unknown kind 'sst'; did you mean 'stt'?"),
@@ -101,3 +102,12 @@ def test_what_is_not_there_or_no_yaml_is_said_so(tmp_path: Path) -> None:
     assert "unknown pipeline 'lokal'; did you mean 'local'?" in run(tmp_path, "check", "lokal").stderr
     assert checked(tmp_path, "name: [")[1][0].startswith("openomni: p.yaml:")
     assert checked(tmp_path, "- just\n- a list")[0] == 2
+
+
+def test_what_is_wrong_is_written_as_json_too(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(GOOD.replace("max_tokens", "max_token"), encoding="utf-8")
+    done = run(tmp_path, "check", "local", "p.yaml", "--json", "out.json")
+    assert done.returncode == 2
+    (problem,) = json.loads((tmp_path / "out.json").read_text())["problems"]
+    assert problem.startswith("p.yaml:6: ")
+    assert problem in done.stdout

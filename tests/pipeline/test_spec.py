@@ -68,7 +68,7 @@ def test_the_hash_is_that_of_what_it_does() -> None:
         ("name: x\nstages: [{stt: a}]\nturn_taking: {vd: silero}\n", "unknown key 'vd'; did you mean 'vad'?"),
         ("name: x\nstages: [{stt: a}]\nturn_taking: {end_of_turn_silence: soon}\n", "Expected `float`"),
         ("name: x\nstages: [{stt: a}]\nturn_taking: {threshold: 3}\n", "probability between 0 and 1"),
-        ("name: x\nstages:\n  - llm: a\n    history: many\n", "p.yaml:3: stage 1 (llm): Expected `int | null`"),
+        ("name: x\nstages:\n  - llm: a\n    history: many\n", "p.yaml:4: stage 1 (llm): Expected `int | null`"),
     ],
 )
 def test_what_is_wrong_is_one_line_with_its_place_and_the_mend(text: str, message: str) -> None:

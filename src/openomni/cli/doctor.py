@@ -44,7 +44,9 @@ class Finding:
 def doctor(
     server: Annotated[str | None, typer.Option(envvar="OPENOMNI_SERVER", help="Look at this server too.")] = None,
     token: Annotated[str | None, typer.Option(envvar="OPENOMNI_TOKEN", help="Token for that server.")] = None,
-    turns: Annotated[Path | None, typer.Option(help="Of this file that `--json` wrote, only say what made it slow.")] = None,
+    turns: Annotated[
+        Path | None, typer.Option(help="Of this file that `--json` wrote, only say what made it slow.")
+    ] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write the findings to this file.")] = None,
 ) -> None:
     """Say what is slow, missing or misconfigured, and the mend."""

@@ -35,7 +35,7 @@ def list_models(json: Json = None) -> None:
         state = "here  " if each["present"] else "absent"
         size = f"{each['size'] / 1e6:5.0f} MB"
         print(f"{each['name']:<{width}}  {each['kind']:<4} {size}  {state}  {each['licence']:<14}  {each['about']}")
-    print(f"They lie in {models.cache_folder()}")
+    print(f"They lie in {models.cache_folder()}; 1 MB is 1,000,000 bytes")
     write_json(json, {"models": found})
 
 

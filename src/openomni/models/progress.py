@@ -31,7 +31,7 @@ def bar() -> Iterator[Progress]:
             if what not in tasks:
                 tasks[what] = shown.add_task(what, total=None)
                 if not console.is_terminal:
-                    size = f" ({total / 1e6:.0f} MB to download)" if total else ""
+                    size = f" ({total / 1e6:.0f} MB)" if total else ""
                     console.print(f"{what}{size}", highlight=False)
             shown.update(tasks[what], completed=done, total=total or None)
 

@@ -276,10 +276,13 @@ def _stage(entry: Any, number: int, where: str, lines: _Lines) -> StageSpec:
         raise PipelineError(f"{place}: `{kind_name}:` takes a component's name, for example `{kind_name}: simulated`")
     rest = {str(key): value for key, value in entry.items() if key != kind_name}
     own = _FRAMEWORK_KEYS.get(kind_name, {"timeout"})
+    options = {key: rest.pop(key) for key in own & rest.keys()}
     try:
-        framework = msgspec.convert({key: rest.pop(key) for key in own & rest.keys()}, Framework)
+        framework = msgspec.convert(options, Framework)
     except msgspec.ValidationError as error:
-        raise PipelineError(f"{place} ({kind_name}): {_reason(error)}") from None
+        wrong = next((key for key in options if f"$.{key}`" in str(error)), "")
+        place = _place(where, lines.keys.get(wrong, lines.line), f"stage {number + 1} ({kind_name})")
+        raise PipelineError(f"{place}: {_reason(error)}") from None
     return StageSpec(kind_name, component, rest, framework, lines.line, lines.keys)
 
 

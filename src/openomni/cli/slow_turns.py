@@ -1,0 +1,99 @@
+"""What made a turn slow: the part of its account that took longest, and what shortens it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import WrongUsage
+
+MODELS: Mapping[str, str] = {
+    "stt": "a smaller `model`, `language` given where it is known, or a GPU (`device: cuda`)",
+    "llm": "a smaller `model`, shorter `instructions`, fewer earlier turns (`history`), or a GPU",
+    "tts": "a lighter `voice`, or instructions that ask for shorter sentences: it begins with the first clause",
+    "end_to_end": "shorter `instructions`, fewer earlier turns (`history`), fewer `frames`, or a GPU",
+    "emotion": "a smaller model, fewer `frames`, or no such stage: the reply waits for it",
+    "speaker": "a smaller model, or no such stage: the reply waits for it",
+    "retrieval": "fewer passages, a smaller index, or no such stage: the reply waits for it",
+}
+"""By kind, what makes a model answer sooner; a framework's own keys and those that most components have."""
+WAITS: Mapping[str, str] = {
+    "end_of_turn": "under turn_taking, a shorter `unfinished_silence` or `end_of_turn_silence`, or a lower "
+    "`turn_threshold`, answers sooner and cuts more people off",
+    "queue": "every slot of its agents was taken; start one more agent, or give one more `--slots`",
+    "transfer": "it runs on another machine; start an agent with it nearer to the host, or let the host offer it",
+    "load": "its model was not warm; start the agent with `--warm` and the pipeline's name",
+    "aggregation": "it waited until its input was whole; in the llm's `instructions`, ask for short sentences",
+    "playback": "a wired loudspeaker instead of Bluetooth, or a voice that begins without silence",
+    "residue": "nobody owns it, the machine was busy with something else; close that, or give the agent more cores",
+}
+OURS: Mapping[tuple[str, str], str] = {
+    ("queue", "host"): "somebody still had the word: the reply before it, or the person; shorter replies "
+    "(`max_tokens`, `instructions`) end sooner",
+    ("transfer", "client"): "the way from the host to the loudspeaker; a wired network, or an agent nearer to it",
+}
+"""What belongs to no stage."""
+NAMES: Mapping[str, str] = {
+    "end_of_turn": "being sure that the person had finished",
+    "queue": "the queue of",
+    "transfer": "the way to and from",
+    "load": "loading the model of",
+    "model": "the model of",
+    "aggregation": "collecting the input of",
+    "playback": "playback",
+    "residue": "unexplained",
+}
+
+
+class Verdict(NamedTuple):
+    """What the time of a turn went to; `mend` is empty where there is nothing to mend."""
+
+    line: str
+    mend: str = ""
+
+
+def verdicts(path: Path) -> Iterator[Verdict]:
+    """One for each turn of a file that `--json` wrote. Raises `WrongUsage` when it is no such file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WrongUsage(f"{path} can't be read as JSON ({error}); name a file that --json wrote") from None
+    turns = content.get("turns", [content] if "turn_id" in content else None) if isinstance(content, dict) else None
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        raise WrongUsage(f"{path} holds no turns; name a file that `openomni listen --json` or `demo --json` wrote")
+    if not turns:
+        yield Verdict(f"{path} holds no turn", "was anything said? `openomni listen` tells what it heard")
+    for turn in turns:
+        yield verdict(turn)
+
+
+def verdict(turn: Mapping[str, Any]) -> Verdict:
+    """Of one turn's JSON (`records.TurnRecord`)."""
+    name = f"turn {str(turn.get('turn_id', '?'))[:8]}"
+    spent: dict[tuple[str, str], float] = {}
+    for part in turn.get("parts") or []:
+        key = (part["what"], part["stage"])
+        spent[key] = spent.get(key, 0.0) + part["end_s"] - part["start_s"]
+    total = sum(spent.values())
+    if total <= 0:
+        return Verdict(f"{name} has no timeline: {turn.get('reason') or 'no reply was heard'}")
+    (what, stage), seconds = max(spent.items(), key=lambda item: item[1])
+    line = f"{name}: {seconds:.2f} of {total:.2f} s ({seconds / total:.0%}) is {_named(what, stage)}"
+    return Verdict(line, _mend(what, stage))
+
+
+def _named(what: str, stage: str) -> str:
+    if (what, stage) == ("queue", "host"):
+        return "waiting for the word"
+    if (what, stage) == ("transfer", "client"):
+        return "the way to the loudspeaker"
+    name = NAMES[what]
+    return f"{name} {stage}" if name.endswith((" of", " from")) else name
+
+
+def _mend(what: str, stage: str) -> str:
+    if what == "model":
+        return MODELS.get(stage.partition(":")[0], "a smaller model, or a machine with a GPU")
+    return OURS.get((what, stage)) or WAITS[what]
