@@ -89,6 +89,8 @@ class ScriptedServer:
         self.problems: list[str] = []
         self.turns: list[dict[str, Any]] = []
         self.queued: list[dict[str, Any]] = []
+        self.on_request: Callable[[Request], Response | None] = lambda request: None
+        """An answer instead of the usual one."""
         self.on_write: Callable[[Stored], Response | None] = lambda stored: None
         self.changed = asyncio.Condition()
         with socket.socket() as free:
@@ -135,7 +137,11 @@ class ScriptedServer:
     async def rest(self, request: Request) -> Response:
         if request.headers.get("authorization") != f"Bearer {TOKEN}":
             return _no(401, "this token is unknown or expired")
+        if (instead := self.on_request(request)) is not None:
+            return instead
         match request.method, request.path_params["path"].split("/"):
+            case "GET", ["hello"]:
+                return JSONResponse({"version": "0.1.0"})
             case "GET", ["pipelines", name, "resolve"]:
                 if name != "local":
                     return _no(404, f"there is no pipeline {name!r} in this project; did you mean 'local'?")

@@ -33,6 +33,19 @@ async def test_bus_and_api_killed_in_mid_run_of_twenty_turns(backend: Backend, e
         await backend.uploaded(record.reply_audio)
 
 
+async def test_a_turn_waits_for_its_recording_while_the_api_is_away(backend: Backend, employ, caplog) -> None:
+    await employ("one", f"host,{SIMULATED}")
+    turn = backend.turn(pipeline(), backend.record(speech((0.5, 1.5), length=2.0)))
+    await backend.stop_api()
+    await enqueue(backend.bus, turn)
+    await backend.until(lambda: "waiting up to 60 s for it to come back" in caplog.text)
+
+    await backend.start_api()
+
+    await backend.until(lambda: turn.turn_id in backend.turns("completed"))
+    assert f"{backend.url} is back" in caplog.text
+
+
 async def test_a_turn_that_ends_while_the_bus_is_away_is_reported_when_it_is_back(backend: Backend, employ) -> None:
     worker = await employ("one", f"host,{SIMULATED}")
     turn = backend.turn(pipeline(tts="first_chunk_s: 1.0"), backend.record(speech((0.5, 1.5), length=2.0)))

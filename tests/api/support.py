@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from asgiref.sync import async_to_sync
 from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
@@ -48,6 +49,17 @@ class Api:
         line = self(method, path, body, status, **headers)["error"]
         assert "\n" not in line
         return str(line)
+
+
+def body_of(answer: HttpResponse) -> bytes:
+    """The content of an answer, also of one that is streamed as the server does it."""
+    if not answer.streaming:
+        return bytes(answer.content)
+
+    async def read() -> bytes:
+        return b"".join([piece async for piece in answer.streaming_content])  # type: ignore[attr-defined]
+
+    return async_to_sync(read)()
 
 
 def api_for(project: Project, *scopes: str, **fields: Any) -> Api:

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
@@ -162,32 +161,3 @@ def test_mistakes_are_one_line_of_json(admin: Api) -> None:
     assert admin.raw("POST", "/sites", b"{").status_code in (400, 422)
     assert "cursor" in admin.error("GET", "/sites?cursor=rubbish", status=400)
     assert "limit" in admin.error("GET", "/sites?limit=0", status=422)
-
-
-def attempt(browser: Client, password: str, address: str = "10.0.0.1") -> str:
-    """What the login page says; empty when it let somebody in."""
-    answer = browser.post(
-        "/admin/login/", {"username": "ada", "password": password}, headers={"X-Forwarded-For": address}
-    )
-    return "" if answer.status_code == 302 else answer.content.decode()
-
-
-def test_whoever_guesses_passwords_has_to_wait(project: Project) -> None:
-    cache.clear()
-    person("ada", "researcher", project)
-    browser = Client()
-    for _ in range(5):
-        assert "too many wrong passwords" not in attempt(browser, "a guess")
-    assert "too many wrong passwords; try again in 5 minutes" in attempt(browser, "correct horse battery")
-    assert attempt(browser, "correct horse battery", address="10.0.0.2") == "", "somebody else is not kept out"
-    cache.clear()
-    assert attempt(browser, "correct horse battery") == ""
-
-
-def test_a_right_password_forgives_the_wrong_ones(project: Project) -> None:
-    cache.clear()
-    person("ada", "researcher", project)
-    for _ in range(3):
-        for _ in range(4):
-            attempt(Client(), "a guess")
-        assert attempt(Client(), "correct horse battery") == ""

@@ -18,6 +18,7 @@ from openomni.api.accounts.models import Project, Scope
 from openomni.api.conversations import busline, dead_letters
 from openomni.api.conversations.models import Session, Turn
 from openomni.api.fleet.models import Agent
+from openomni.api.media.models import Recording
 from openomni.bus import dead, streams, subjects, work
 from openomni.bus.connection import Bus
 from openomni.bus.records import RecordWriter
@@ -181,6 +182,28 @@ def test_dead_work_is_seen_with_its_reason_and_tried_again(
     assert admin("GET", "/tasks/dead")["items"] == []
     assert [each.turn_id for each in line(claimed)] == [failed]
     assert device("GET", f"/turns/{failed}")["status"] == "pending"
+
+
+def test_dead_work_is_seen_and_tried_again_from_its_own_site(project: Project, admin: Api, failed: str) -> None:
+    Session.objects.update(site="north", device="bedside")
+    (letter,) = admin("GET", "/tasks/dead")["items"]
+    retry = f"/tasks/dead/{letter['sequence']}/retry"
+    for limit in ({"site": "south"}, {"device": "kitchen"}):
+        other = api_for(project, Scope.ADMIN, **limit)
+        assert other("GET", "/tasks/dead?limit=1") == {"items": [], "next": None}
+        other.error("POST", retry, status=404)
+    for limit in ({"site": "north"}, {"device": "bedside"}):
+        assert api_for(project, Scope.ADMIN, **limit)("GET", "/tasks/dead")["items"] == [letter]
+    api_for(project, Scope.ADMIN, site="north")("POST", retry, expect=202)
+
+
+def test_turns_are_queued_into_sessions_of_ones_own_place(project: Project, agent: Agent, interview: str) -> None:
+    Recording.objects.update(site="north")
+    Session.objects.create(project=project, id="s1", pipeline="local", site="south")
+    north = api_for(project, Scope.RESEARCHER, site="north")
+    assert "make a new one" in north.error("POST", "/turns/queue", request(), status=409)
+    north.error("POST", "/turns/queue", request(recording_id="none"), status=404)
+    api_for(project, Scope.RESEARCHER, site="south").error("POST", "/turns/queue", request(), status=404)
 
 
 def test_dead_work_is_its_projects_own(stranger: Api, admin: Api, failed: str) -> None:

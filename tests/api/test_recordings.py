@@ -12,11 +12,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import sync_to_async
 from django.db import connections
 from django.test import Client
 
-from api.support import Api, api_for, person
+from api.support import Api, api_for, body_of, person
 from openomni.api.accounts.models import Project, Role, Scope
 from openomni.api.media.models import Recording
 from openomni.storage.api import Api as HttpApi
@@ -55,15 +55,6 @@ def recording(device: Api) -> str:
 def upload(api: Api, key: str, data: bytes = SOUND) -> Any:
     api("PATCH", f"/recordings/{key}?offset=0", data)
     return api("POST", f"/recordings/{key}/complete", {"sha256": sha256(data), "size": len(data)})
-
-
-def body(response: Any) -> bytes:
-    """The content of a streamed answer, as a test client holds it."""
-
-    async def read() -> bytes:
-        return b"".join([piece async for piece in response.streaming_content])
-
-    return async_to_sync(read)()
 
 
 # ---- up ------------------------------------------------------------------------------------------------------
@@ -201,7 +192,7 @@ def test_bytes_before_the_announcement_are_refused(device: Api) -> None:
 def test_content_is_served_whole_and_in_ranges(device: Api, recording: str, ranged: str, start: int, stop: int) -> None:
     upload(device, recording)
     response = device.raw("GET", f"/recordings/{recording}/content", **({"Range": ranged} if ranged else {}))
-    assert body(response) == SOUND[start:stop]
+    assert body_of(response) == SOUND[start:stop]
     assert response.status_code == (206 if ranged else 200)
     assert response["Content-Length"] == str(stop - start)
     assert response.get("Content-Range") == (f"bytes {start}-{stop - 1}/10240" if ranged else None)
@@ -220,7 +211,7 @@ def test_a_range_outside_is_refused_and_one_of_other_bytes_gets_all(device: Api,
 def test_a_recording_under_way_is_served_as_far_as_it_came(device: Api, recording: str) -> None:
     assert device.error("GET", f"/recordings/{recording}/content", status=404)
     device("PATCH", f"/recordings/{recording}?offset=0", SOUND[:100])
-    assert body(device.raw("GET", f"/recordings/{recording}/content")) == SOUND[:100]
+    assert body_of(device.raw("GET", f"/recordings/{recording}/content")) == SOUND[:100]
 
 
 def test_head_tells_the_size_only(device: Api, recording: str) -> None:
@@ -248,7 +239,7 @@ def test_a_signed_in_member_plays_it(device: Api, recording: str, project: Proje
     member = Client()
     member.force_login(person("vera", Role.VIEWER, project))
     response = member.get(f"/api/v1/recordings/{recording}/content?project=home")
-    assert body(response) == SOUND
+    assert body_of(response) == SOUND
 
 
 def test_one_device_does_not_write_what_another_recorded(device: Api, recording: str, project: Project) -> None:

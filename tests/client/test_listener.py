@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from starlette import requests as web
+from starlette.responses import JSONResponse, Response
 
 from openomni import clock
 from openomni.client.connection import Link
@@ -22,6 +24,7 @@ from openomni.client.wire import ReplyChunk
 from openomni.errors import OpenOmniError
 from openomni.events import AXIS_RATE
 from openomni.media import Audio
+from openomni.storage.api import Unreachable
 from openomni.storage.spool import Recording, Spool, new_recording
 from scripted_server import TOKEN, Connection, ScriptedServer, close
 
@@ -255,6 +258,63 @@ async def test_the_reply_of_a_queued_turn_is_fetched_once_all_of_it_is_there(
     await _store(server, "r1", whole)
     (answered,) = (await listening).turns
     assert Path(answered["reply_audio"]).read_bytes() == whole
+
+
+async def test_the_api_may_restart_while_the_turns_are_waited_for(
+    server: ScriptedServer, request_: Request, heard: Heard
+) -> None:
+    whole = REPLY.save((request_.replies.parent) / "spoken.wav").read_bytes()
+    await _store(server, "r1", whole)
+    failed: set[str] = set()
+
+    def each_fails_once(asked: web.Request) -> Response | None:
+        what = f"{asked.method} {asked.url.path}"
+        if what.endswith("/resolve") or what in failed:
+            return None
+        failed.add(what)
+        return JSONResponse({"error": "the API is not answering"}, 502)
+
+    server.on_request = each_fails_once
+    server.turns = [turn()]
+    outcome = await listen(dataclasses.replace(request_, pace="fast"), heard.told)
+    assert Path(outcome.turns[0]["reply_audio"]).read_bytes() == whole
+    assert len(server.queued) == 1
+    assert {"POST /api/v1/turns/queue", "GET /api/v1/turns", "GET /api/v1/recordings/r1/content"} <= failed
+    assert {notice.rpartition("; ")[0] for notice in heard.notices[::2]} == {
+        f"{server.url} answers 502 (the API is not answering)"
+    }
+    assert set(heard.notices[1::2]) == {f"{server.url} is back"}
+
+
+async def test_a_server_that_comes_back_after_the_capture_gets_all_of_it(
+    server: ScriptedServer, request_: Request, heard: Heard
+) -> None:
+    async def script(connection: Connection) -> None:
+        await connection.until("openomni.audio_end")
+        server.on_request = lambda asked: JSONResponse({"error": "the API is not answering"}, 502)
+        await close(connection)
+
+    def notice(line: str) -> None:
+        heard.notices.append(line)
+        server.on_request = lambda asked: None
+
+    server.script = script
+    outcome = await listen(dataclasses.replace(request_, wait=False), Told(heard.told.turn, notice))
+    assert outcome.left == 0
+    assert all(stored.complete for stored in server.recordings.values())
+
+
+async def test_resuming_uploads_fails_at_once_when_the_server_is_away_from_the_start(
+    server: ScriptedServer, request_: Request, heard: Heard
+) -> None:
+    left = Spool(request_.spool, server.url, TOKEN).record(new_recording("audio", "audio/wav"), ".wav")
+    left.append(b"from yesterday")
+    left.release()
+    await server.stop()
+    with pytest.raises(Unreachable, match="cannot reach"):
+        await resume_uploads(server.url, TOKEN, request_.spool, heard.told)
+    assert heard.notices == []
+    await server.start()
 
 
 async def _store(server: ScriptedServer, recording_id: str, data: bytes) -> None:

@@ -66,6 +66,19 @@ async def test_a_cancelled_reply_is_cut_and_the_cut_reported(connection: Connect
     assert report["seconds"] < 30.0
 
 
+async def test_a_paused_reply_waits_and_what_was_heard_is_said_at_once(connection: Connection) -> None:
+    await connection.reply(chunk(60.0))
+    await connection.until("openomni.playback")
+    for kind in ("paused", "resumed", "paused"):
+        await connection.say(f"openomni.reply.{kind}", turn_id=TURN)
+    await asyncio.sleep(0.3)
+    await connection.say("openomni.reply.ended", turn_id=TURN, status="cancelled")
+    ended = await connection.until("openomni.playback", ended=True)
+    *_, paused, last = connection.of("openomni.playback")
+    assert last == ended
+    assert last["seconds"] == pytest.approx(paused["seconds"])  # nothing was played since
+
+
 async def test_it_comes_back_after_the_gateway_was_away_and_plays_on(
     server: ScriptedServer, connection: Connection, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import virtual_time
 from openomni import clock
-from openomni.client.responder.sinks import Folder, VirtualSpeaker
+from openomni.client.responder.sinks import PAUSE_PATIENCE_S, Folder, VirtualSpeaker
 from openomni.client.wire import Playback, ReplyChunk
 from openomni.media import Audio
 
@@ -48,7 +48,7 @@ def test_a_reply_starts_with_its_first_sound_and_is_audible_where_it_gets_loud()
         speaker.play(chunk(A, 0.5, offset=0.5))
         speaker.end(A, "completed")
 
-    audible, ended = played(scene)
+    audible, _, ended = played(scene)
     assert audible == Playback(A, 1.0, pytest.approx(1.1), pytest.approx(0.1), ended=False)
     assert ended == Playback(A, 1.0, pytest.approx(1.1), 1.0, ended=True)
 
@@ -122,9 +122,9 @@ def test_a_pause_keeps_what_was_not_played_and_a_resume_goes_on_there() -> None:
 
     async def scene(speaker: VirtualSpeaker) -> None:
         speaker.play(chunk(A, 1.0))
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.4)
         speaker.pause(A)
-        assert not speaker.sounding(0.6)
+        assert not speaker.sounding(0.5)
         speaker.play(chunk(A, 1.0, offset=1.0))
         speaker.end(A, "completed")
         await asyncio.sleep(1.0)
@@ -136,9 +136,11 @@ def test_a_pause_keeps_what_was_not_played_and_a_resume_goes_on_there() -> None:
 
     reports = played(scene)
     assert [(report.seconds, report.ended) for report in reports] == [
-        (pytest.approx(0.0), False), (pytest.approx(0.5), False), (pytest.approx(2.0), True),
+        (pytest.approx(0.0), False), (pytest.approx(0.4), False), (pytest.approx(0.4), False),
+        (pytest.approx(0.9), False), (pytest.approx(1.4), False), (pytest.approx(1.9), False),
+        (pytest.approx(2.0), True),
     ]  # fmt: skip
-    assert at == [pytest.approx(2.99)]
+    assert at == [pytest.approx(2.89)]
 
 
 def test_what_is_cut_while_it_is_paused_was_heard_up_to_the_pause() -> None:
@@ -164,5 +166,31 @@ def test_a_reply_that_is_paused_before_it_is_audible_is_heard_later() -> None:
         speaker.resume(A)
 
     reports = played(scene)
-    assert [report.audible for report in reports] == [None, pytest.approx(2.3), pytest.approx(2.3)]
+    heard = [report.audible for report in reports if report.audible is not None]
+    assert heard == [pytest.approx(2.3)] * len(heard)
     assert reports[-1].ended
+
+
+def test_it_is_said_every_half_second_how_much_was_played_and_not_while_nothing_is() -> None:
+    async def scene(speaker: VirtualSpeaker) -> None:
+        speaker.play(chunk(A, 1.2))
+        await asyncio.sleep(5.0)
+        speaker.play(chunk(A, 0.7, offset=1.2))
+        speaker.end(A, "completed")
+
+    seconds = [report.seconds for report in played(scene)]
+    assert seconds == [pytest.approx(value) for value in (0.0, 0.5, 1.0, 1.7, 1.9)]
+
+
+def test_a_pause_that_nobody_ends_is_given_up() -> None:
+    async def scene(speaker: VirtualSpeaker) -> None:
+        speaker.play(chunk(A, 3.0))
+        await asyncio.sleep(0.7)
+        speaker.pause(A)
+        await asyncio.sleep(PAUSE_PATIENCE_S - 1.0)
+        speaker.resume(A)
+        await asyncio.sleep(0.2)
+        speaker.pause(A)
+
+    last = played(scene)[-1]
+    assert (last.seconds, last.ended) == (pytest.approx(0.9), True)

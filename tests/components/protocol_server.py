@@ -29,6 +29,9 @@ class ProtocolServer:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.keys: list[str] = []
         """The key that came with each request."""
+        self.headers: list[dict[str, str]] = []
+        """All that came with each, names in small letters."""
+        self.asks_for_a_key = True
         self.misbehave = ""
         self.streaming = asyncio.Event()
         self.left = asyncio.Event()
@@ -95,7 +98,8 @@ class ProtocolServer:
         if note:
             self.asked.append((request.url.path, body))
         self.keys.append(request.headers.get("authorization", "").removeprefix("Bearer "))
-        if self.keys[-1] != KEY:
+        self.headers.append(dict(request.headers))
+        if self.asks_for_a_key and self.keys[-1] != KEY:
             return _error(401, "Incorrect API key provided")
         if body["model"] != MODEL:
             return _error(404, f"The model `{body['model']}` does not exist")

@@ -17,26 +17,28 @@ from components.feeding import given, outputs, prompt
 from components.protocol_server import KEY, MODEL, VOICE, ProtocolServer, serving
 from openomni import Audio, Frame, Message, Transcript, Usage
 from openomni.components import registry
-from openomni.components.remote import key_for, variable_for
+from openomni.components.remote import key_for
 from openomni.components.stage import LocalStage, StageError
 from openomni.errors import OpenOmniError
 from openomni.events import Prompt, Sound, Text, Tool, ToolCall, Value
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[ProtocolServer]:
+async def server(bare_environment: None, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ProtocolServer]:
+    """A server whose key this machine holds."""
     async with serving() as speaking:
+        monkeypatch.setenv("OPENOMNI_KEYS", f"{speaking.url}={KEY}")
         yield speaking
 
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENOMNI_KEYS"):
         monkeypatch.delenv(name, raising=False)
 
 
 def stage(kind: str, server: ProtocolServer, **parameters: Any) -> LocalStage:
-    with_defaults = {"model": MODEL, "base_url": server.url, "api_key": KEY, **parameters}
+    with_defaults = {"model": MODEL, "base_url": server.url, **parameters}
     return LocalStage(kind, registry.build(kind, "openai", with_defaults))
 
 
@@ -137,6 +139,7 @@ async def test_cancel_hangs_up(server: ProtocolServer) -> None:
 async def test_key_and_address_come_from_the_environment(
     server: ProtocolServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("OPENOMNI_KEYS")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     writer = LocalStage("llm", registry.build("llm", "openai", {"model": MODEL}))
@@ -161,41 +164,103 @@ async def test_a_model_calls_a_tool_and_reads_its_result(server: ProtocolServer)
     await writer.close()
 
 
-async def test_a_key_goes_to_the_server_that_it_was_given_for_and_to_no_other(
+@pytest.mark.parametrize("kind", ["stt", "llm", "tts"])
+async def test_what_is_meant_for_openai_goes_to_no_other_server(
+    kind: str, server: ProtocolServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_WEBHOOK_SECRET"):
+        monkeypatch.setenv(name, f"the owner's {name}")
+    headers = ("Authorization: Bearer the owner's header", "X-Gateway: the owner's gateway", "no header")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "\n".join(headers))
+    monkeypatch.delenv("OPENOMNI_KEYS")
+    said = await refusal(stage(kind, server))
+    assert said == (
+        f"{server.url} asks for a key (Incorrect API key provided); "
+        f"set OPENOMNI_KEYS={server.url}=KEY on the agent's machine"
+    )
+    assert server.keys == ["none"]
+    assert "owner" not in str(server.headers)
+    monkeypatch.setenv("OPENOMNI_KEYS", f"http://other.example/v1=another {server.url}={KEY}")
+    built = stage(kind, server)
+    assert await outputs(built, INPUT[kind])
+    assert server.keys == ["none", KEY]
+    assert "owner" not in str(server.headers)
+    await built.close()
+
+
+async def test_the_home_of_the_key_gets_the_rest_of_its_environment(
     server: ProtocolServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "the owner's key for OpenAI")
-    named = {"model": MODEL, "base_url": server.url}
-    writer = LocalStage("llm", registry.build("llm", "openai", named))
-    with pytest.raises(StageError, match="refuses the key"):
-        await outputs(writer, prompt())
-    assert server.keys == ["none"]
-    await writer.close()
-    monkeypatch.setenv(variable_for(server.url), KEY)
-    writer = LocalStage("llm", registry.build("llm", "openai", named))
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_ORG_ID", "our-organisation")
+    writer = stage("llm", server)
     assert len(await outputs(writer, prompt())) == 4
+    assert server.headers[-1]["openai-organization"] == "our-organisation"
     await writer.close()
 
 
 @pytest.mark.parametrize(
-    ("url", "variable"),
+    "url",
     [
-        ("https://api.example.org/v1", "OPENOMNI_KEY_API_EXAMPLE_ORG"),
-        ("http://10.0.0.1:8080/v1", "OPENOMNI_KEY_10_0_0_1_8080"),
-        ("https://OPENAI_API_KEY@evil.example/v1", "OPENOMNI_KEY_EVIL_EXAMPLE"),
+        "https://api.openai.com.evil.example/v1",
+        "https://api.openai.com@evil.example/v1",
+        "https://evil.example/v1?https://api.openai.com/v1",
+        "https://me@api.openai.com/v1",
+        "http://api.openai.com/v1",
+        "https://api.openai.com:8443/v1",
+        "https://api.openai.com/v1/../v2",
+        "https://api-example.org/v1",
+        "https://api.example.org/v1",
+        "http://api.example.org/tenant-a/v1",
+        "https://api.example.org/tenant-b/v1",
+        "https://api.example.org/tenant-a/v1?as=tenant-b",
     ],
 )
-def test_the_variable_of_a_servers_key(url: str, variable: str) -> None:
-    assert variable_for(url) == variable
+def test_an_address_that_only_looks_like_the_owners_gets_no_key(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENOMNI_KEYS", "https://api.example.org/tenant-a/v1=sk-a=")
+    assert key_for(url) == ""
+    assert key_for("https://API.openai.com/v1/") == KEY
+    assert key_for("https://api.example.org/tenant-a/v1/") == "sk-a="
 
 
 @pytest.mark.parametrize(
-    "url", ["https://api.openai.com.evil.example/v1", "http://api.openai.com/v1", "https://me@api.openai.com/v1"]
+    "entry", ["sk-secret", "api.example.org=sk-secret", "https://api.example.org/v1=", "https://=k"]
 )
-def test_what_only_looks_like_openai_gets_no_key(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    assert key_for(url) == ""
-    assert key_for("https://api.openai.com/v1/") == KEY
+def test_keys_that_can_not_be_read_are_told_without_showing_them(entry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENOMNI_KEYS", f"https://good.example/v1=key {entry}")
+    with pytest.raises(OpenOmniError) as caught:
+        registry.build("llm", "openai", {"base_url": "http://127.0.0.1:9/v1"})
+    assert str(caught.value) == (
+        "llm:openai: OPENOMNI_KEYS: entry 2 is no address with a key; write https://host/v1=KEY"
+    )
+
+
+async def test_the_variable_to_set_is_the_one_that_would_be_sent(
+    server: ProtocolServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENOMNI_KEYS")
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    assert (await refusal(stage("llm", server))).endswith("; set OPENAI_API_KEY on the agent's machine")
+    with pytest.raises(OpenOmniError, match=r"set OPENOMNI_KEYS=https://api\.openai\.com/v1=KEY, or"):
+        registry.build("llm", "openai", {"base_url": "https://api.openai.com/v1"})
+    monkeypatch.setenv("OPENAI_API_KEY", "wrong")
+    assert (await refusal(stage("llm", server))).endswith("; check OPENAI_API_KEY on the agent's machine")
+
+
+@pytest.mark.parametrize("kind", ["stt", "llm", "tts"])
+def test_a_pipeline_holds_no_key(kind: str) -> None:
+    with pytest.raises(OpenOmniError, match="unknown parameter 'api_key'"):
+        registry.build(kind, "openai", {"api_key": KEY})
+
+
+async def test_a_server_of_ones_own_needs_no_key(server: ProtocolServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENOMNI_KEYS")
+    server.asks_for_a_key = False
+    writer = stage("llm", server)
+    assert len(await outputs(writer, prompt())) == 4
+    await writer.close()
 
 
 # ---- what can go wrong ---------------------------------------------------------------------------------------
@@ -210,15 +275,20 @@ def test_missing_key_is_told_when_it_is_built(kind: str) -> None:
     )
     with pytest.raises(OpenOmniError, match="base_url 'localhost:8000' is no address; write it as http://host:port"):
         registry.build(kind, "openai", {"base_url": "localhost:8000"})
+    with pytest.raises(OpenOmniError, match="is no address"):
+        registry.build(kind, "openai", {"base_url": "http://[::1/v1"})
 
 
 @pytest.mark.parametrize("kind", ["stt", "llm", "tts"])
-async def test_wrong_key_and_unknown_model_are_told_with_the_mend(kind: str, server: ProtocolServer) -> None:
-    said = await refusal(stage(kind, server, api_key="wrong"))
-    assert said == (
-        f"{server.url} refuses the key (Incorrect API key provided); check "
-        f"{variable_for(server.url)} on the agent's machine, or `api_key`"
+async def test_wrong_key_and_unknown_model_are_told_with_the_mend(
+    kind: str, server: ProtocolServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENOMNI_KEYS", f"{server.url}=wrong")
+    said = await refusal(stage(kind, server))
+    assert (
+        said == f"{server.url} refuses the key (Incorrect API key provided); check OPENOMNI_KEYS on the agent's machine"
     )
+    monkeypatch.setenv("OPENOMNI_KEYS", f"{server.url}={KEY}")
     said = await refusal(stage(kind, server, model="huge"))
     assert said.startswith(f"{server.url} has no model 'huge' (The model")
     assert said.endswith("check `model` and that `base_url` ends in /v1")

@@ -35,6 +35,14 @@ async def test_requests_go_on_to_the_api_with_who_asked(web: Any) -> None:
     assert answer.headers.get_list("set-cookie") == ["one=1; Path=/; SameSite=lax", "two=2; Path=/; SameSite=lax"]
 
 
+async def test_nobody_outside_is_believed_about_their_address(world: World) -> None:
+    """127.0.0.2 stands for a machine outside; only 127.0.0.1 is beside the gateway."""
+    transport = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+    async with httpx.AsyncClient(base_url=world.url, transport=transport, timeout=5) as client:
+        body = (await client.get("/echo/", headers={"X-Forwarded-For": "6.6.6.6", "Forwarded": "for=6.6.6.6"})).json()
+    assert body["x-forwarded-for"] == "127.0.0.2"
+
+
 async def test_bodies_stream_both_ways(web: Any) -> None:
     async def parts() -> Any:
         for _ in range(20):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from openomni.errors import WrongUsage
 from openomni.storage.api import Api, Refused, Unreachable, address, refusal
@@ -34,21 +37,96 @@ async def test_a_download_goes_on_where_it_broke_off(server: ScriptedServer, tmp
     assert not (tmp_path / "r1.wav.part").exists()
 
 
-async def test_a_server_that_restarts_is_waited_for_and_a_person_is_told(server: ScriptedServer) -> None:
-    said: list[str] = []
+async def test_a_download_that_breaks_in_the_middle_goes_on_and_is_whole(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    asked: list[str | None] = []
+
+    async def three_bytes() -> AsyncIterator[bytes]:
+        yield bytes(server.recordings["r1"].data[:3])
+        raise ConnectionError
+
+    def break_off_once(request: Request) -> Response | None:
+        asked.append(request.headers.get("range"))
+        length = str(len(server.recordings["r1"].data))
+        return StreamingResponse(three_bytes(), headers={"Content-Length": length}) if len(asked) == 1 else None
+
+    server.on_request = break_off_once
     async with Api(server.url, TOKEN) as api:
-        api.patience_s, api.notice = 30.0, said.append
-        answers = iter([Unreachable("it answers 502"), Unreachable("it answers 502")])
-        whole = api._asked
+        path = await api.download("r1", tmp_path / "r1.wav")
+    assert path.read_bytes() == b"a spoken reply"
+    assert asked == [None, "bytes=3-"]
 
-        async def asked(*arguments: object, **parts: object) -> object:
-            if (error := next(answers, None)) is not None:
-                raise error
-            return await whole(*arguments, **parts)  # type: ignore[arg-type]
 
-        api._asked = asked  # type: ignore[method-assign,assignment]
-        assert (await api.get("/recordings/r1"))["received"] == len(b"a spoken reply")
-    assert [line.partition(";")[0] for line in said] == ["it answers 502", f"{server.url} is back"]
+class Told:
+    """Notices, and waiting for the first of them."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.first = asyncio.Event()
+
+    def __call__(self, line: str) -> None:
+        self.lines.append(line)
+        self.first.set()
+
+
+async def test_a_server_that_is_killed_is_waited_for_with_one_line_at_each_end(server: ScriptedServer) -> None:
+    told = Told()
+    async with Api(server.url, TOKEN) as api:
+        patient = api.patient(told)
+        assert (await patient.get("/recordings/r1"))["received"] == 14
+        await server.stop()
+        calls = [
+            asyncio.create_task(patient.get("/recordings/r1")),
+            asyncio.create_task(patient.post("/turns/queue", {"session_id": "s"})),
+        ]
+        await told.first.wait()
+        await server.start()
+        assert (await asyncio.gather(*calls))[0]["received"] == 14
+    assert server.queued == [{"session_id": "s"}]
+    away, back = told.lines
+    assert away.startswith(f"cannot reach {server.url} (")
+    assert away.endswith("); waiting up to 60 s for it to come back")
+    assert back == f"{server.url} is back"
+
+
+@pytest.mark.parametrize("status", [502, 503, 504, 429])
+async def test_who_answers_that_it_restarts_is_asked_again(server: ScriptedServer, status: int) -> None:
+    told, answers = Told(), iter([JSONResponse({"error": "it restarts"}, status)] * 2)
+    server.on_request = lambda request: next(answers, None)
+    async with Api(server.url, TOKEN) as api:
+        await api.patient(told).get("/recordings/r1")
+    assert told.lines == [
+        f"{server.url} answers {status} (it restarts); waiting up to 60 s for it to come back",
+        f"{server.url} is back",
+    ]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 500, 507])
+async def test_what_waiting_does_not_mend_fails_at_once(server: ScriptedServer, status: int) -> None:
+    told, asked = Told(), []
+
+    def no(request: Request) -> Response:
+        asked.append(request)
+        return JSONResponse({"error": "no"}, status)
+
+    server.on_request = no
+    async with Api(server.url, TOKEN) as api:
+        with pytest.raises(Refused if status < 500 else Unreachable):
+            await api.patient(told).get("/recordings/r1")
+    assert len(asked) == 1
+    assert told.lines == []
+
+
+async def test_a_server_that_stays_away_is_an_error_when_patience_ends(server: ScriptedServer) -> None:
+    told = Told()
+    async with Api(server.url, TOKEN) as api:
+        await server.stop()
+        with pytest.raises(Unreachable, match="is the server up"):
+            await api.patient(told, seconds=1.0).get("/recordings/r1")
+        await server.start()
+    (away,) = told.lines
+    assert away.endswith("waiting up to 1 s for it to come back")
 
 
 async def test_a_bad_token_is_one_line_with_the_mend(server: ScriptedServer) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from http.client import IncompleteRead
 
 import pytest
 
-from openomni.storage.http import FAILURES, Http
+from openomni.storage.http import FAILURES, READ_BYTES, Http
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
 
@@ -109,3 +112,45 @@ async def test_what_is_no_http_is_a_failure() -> None:
         with pytest.raises(FAILURES):
             await http.call("GET", "/")
         await http.close()
+
+
+class Watched(io.BytesIO):
+    """Says when something was written."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop, self.written = loop, asyncio.Event()
+
+    def write(self, data: object) -> int:
+        self._loop.call_soon_threadsafe(self.written.set)
+        return super().write(data)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_body_that_breaks_off_is_a_failure_and_is_not_asked_for_again_over_a_kept_connection(
+    reset: bool,
+) -> None:
+    asked, begun = 0, b"x" * READ_BYTES
+
+    async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        await read_request(reader)
+        writer.write(answer(b"first"))
+        await read_request(reader)
+        asked += 1
+        writer.write(b"HTTP/1.1 206 Partial Content\r\nContent-Length: 1000000\r\n\r\n" + begun)
+        await out.written.wait()
+        if reset:
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.close()
+
+    out = Watched(asyncio.get_running_loop())
+    async with serving(break_off) as url:
+        http = Http(url, {})
+        await http.call("GET", "/")
+        with pytest.raises(ConnectionResetError if reset else IncompleteRead):
+            await http.call("GET", "/", into=out)
+        await http.close()
+    assert out.getvalue() == begun
+    assert asked == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from starlette.responses import JSONResponse, Response
 
+from openomni.storage import upload
 from openomni.storage.api import Api
 from openomni.storage.spool import Recording, Spool, new_recording
 from openomni.storage.upload import PART_BYTES, Uploader
@@ -140,3 +141,35 @@ async def test_waiting_for_a_server_that_is_away_ends_when_patience_does(
         assert "cannot reach" in str(uploader.trouble)
     assert len(spool.waiting()) == 1
     await server.start()
+
+
+async def test_a_person_is_told_once_that_the_server_is_away_and_once_that_it_is_back(
+    server: ScriptedServer, api: Api, spool: Spool
+) -> None:
+    told: list[str] = []
+    recordings = [capture(spool), capture(spool)]
+    await server.stop()
+    async with Uploader(api.patient(told.append)) as uploader:
+        for recording in recordings:
+            uploader.add(recording)
+        while not told:
+            await asyncio.sleep(0.01)
+        await server.start()
+        assert await uploader.drain(patience_s=60.0)
+    away, back = told
+    assert away.startswith(f"cannot reach {server.url}")
+    assert away.endswith("what was recorded is kept, and goes up when it is back")
+    assert back == f"{server.url} is back"
+
+
+async def test_a_fault_of_the_server_is_not_waited_for_at_the_end_as_a_restart_is(
+    server: ScriptedServer, api: Api, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload, "LAST_TRY_S", 0.0)
+    server.on_write = lambda stored: JSONResponse({"error": "a mistake"}, 500)
+    told: list[str] = []
+    async with Uploader(api.patient(told.append)) as uploader:
+        uploader.add(capture(spool))
+        assert not await uploader.drain(patience_s=3600.0)
+        assert "answers 500 (a mistake)" in str(uploader.trouble)
+    assert told == []

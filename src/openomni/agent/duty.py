@@ -63,6 +63,7 @@ class Duty:
         self._bus, self._enrolment, self._name, self._offer = bus, enrolment, name, offer
         self._built, self._health, self._api, self._home = built, health, api, home
         self._asked_to_drain = asked_to_drain
+        self._patient = api.patient(log.warning)
         self._clocks = Clocks()
         self._exits = AsyncExitStack()
         self._claiming: asyncio.Task[None] | None = None
@@ -82,7 +83,7 @@ class Duty:
         """Serves; returns once the fleet knows."""
         project, agent_id, enter = self._enrolment.project, self._enrolment.agent_id, self._exits.enter_async_context
         self._writer = await enter(RecordWriter(self._bus, self._home.journal))
-        self._uploader = await enter(Uploader(self._api))
+        self._uploader = await enter(Uploader(self._patient))
         self._replies = Replies(Spool(self._home.spool, self._api.server, self._api.token), self._uploader)
         self._exits.callback(self._replies.close)
         self._replies.resume()
@@ -136,7 +137,7 @@ class Duty:
             project,
             self._health,
             self._built,
-            Recordings(self._api, self._home.recordings),
+            Recordings(self._patient, self._home.recordings),
             self._replies,
             self._writer,
             lambda: self._runner(QUEUED_PATIENCE),

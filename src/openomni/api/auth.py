@@ -42,6 +42,11 @@ class Caller:
     def may(self, scope: str) -> bool:
         return scope in self.scopes
 
+    @property
+    def limits(self) -> dict[str, str]:
+        """What it is limited to: `site`, `device`, both or nothing."""
+        return {name: slug for name, slug in (("site", self.site), ("device", self.device)) if slug}
+
 
 if TYPE_CHECKING:
 
@@ -54,14 +59,18 @@ else:
 
 
 class allow(AuthBase):  # noqa: N801 (reads as a word where it is used)
-    """Lets in callers with one of `scopes`; `admin` may everything but what is for the server alone."""
+    """Lets in callers with one of `scopes`; `admin` may everything but what is for the server alone.
+
+    `whole`: what is done concerns the whole project, so a token that is limited to a site or a device may not.
+    """
 
     openapi_type = "http"
     openapi_scheme = "bearer"
 
-    def __init__(self, *scopes: str) -> None:
+    def __init__(self, *scopes: str, whole: bool = False) -> None:
         super().__init__()
         self.scopes = frozenset(map(str, scopes))
+        self.whole = whole
 
     def __call__(self, request: HttpRequest) -> Caller:
         try:
@@ -74,7 +83,17 @@ class allow(AuthBase):  # noqa: N801 (reads as a word where it is used)
             wanted = " or ".join(sorted(self.scopes))
             held = ", ".join(sorted(caller.scopes)) or "nothing"
             raise Refusal(403, f"this needs the scope {wanted}, and the caller has {held}; {_other(caller)}")
+        if self.whole and caller.limits:
+            raise Refusal(
+                403,
+                f"this concerns the whole project, and the token is limited to {limited_to(caller)}; use one without",
+            )
         return caller
+
+
+def limited_to(caller: Caller) -> str:
+    """In words, for a line of error."""
+    return " and ".join(f"the {name} {slug!r}" for name, slug in caller.limits.items())
 
 
 def _other(caller: Caller) -> str:

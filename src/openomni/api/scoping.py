@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
@@ -18,6 +18,7 @@ from django.http import HttpRequest
 
 if TYPE_CHECKING:
     from .accounts.models import User
+    from .auth import Caller
 
 Owned = TypeVar("Owned", bound=models.Model, covariant=True)
 
@@ -28,11 +29,10 @@ class ProjectQuerySet(models.QuerySet[Owned]):
     def scoped(self, request: HttpRequest) -> Self:
         """The rows of the project that the caller of a REST endpoint acts in; see `auth.Caller`. A token that is
         limited to a site or a device sees what is of these."""
-        caller = request.auth  # type: ignore[attr-defined]
+        caller: Caller = request.auth  # type: ignore[attr-defined]
         rows = self.filter(project_id=caller.project_id)
-        for limit, slug in (("site", caller.site), ("device", caller.device)):
-            paths: tuple[str, ...] = getattr(self.model, "limits", {}).get(limit, ())
-            if slug and paths:
+        for limit, slug in caller.limits.items():
+            if paths := getattr(self.model, "limits", {}).get(limit, ()):
                 rows = rows.filter(reduce(or_, (models.Q(**{path: slug}) for path in paths)))
         return rows
 
@@ -44,8 +44,8 @@ class ProjectQuerySet(models.QuerySet[Owned]):
 
 
 class ProjectOwned(models.Model):
-    """A row of one project. `limits` says by which fields it is of a site or a device, any of them; a row without
-    any is for the whole project."""
+    """A row of one project. `limits` says by which fields it is of a site or a device, any of them; a model without
+    any is for the whole project, such as its pipelines and agents."""
 
     limits: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
@@ -56,6 +56,15 @@ class ProjectOwned(models.Model):
     class Meta:
         abstract = True
 
+    def is_elsewhere(self, caller: Caller) -> bool:
+        """Whether it is of another site or device than those that the caller is limited to. A row that is of none yet
+        is not: whoever fills it in first says whose it is."""
+        for limit, slug in caller.limits.items():
+            named = {_at(self, path) for path in self.limits.get(limit, ())} - {""}
+            if named and slug not in named:
+                return True
+        return False
+
     def clean(self) -> None:
         """What a row points at is of its own project."""
         super().clean()
@@ -65,3 +74,10 @@ class ProjectOwned(models.Model):
             target = getattr(self, field.name) if isinstance(field, models.ForeignKey) else None
             if isinstance(target, ProjectOwned) and target.project_id != self.project_id:
                 raise ValidationError(f"the {field.verbose_name} is of another project")
+
+
+def _at(row: models.Model, path: str) -> str:
+    value: Any = row
+    for name in path.split("__"):
+        value = getattr(value, name) if value is not None else None
+    return value or ""

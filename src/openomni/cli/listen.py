@@ -61,6 +61,9 @@ def listen(
     full_duplex: Annotated[
         bool, typer.Option("--full-duplex", help="Listen on while a reply is played; for headphones.")
     ] = False,
+    half_duplex: Annotated[
+        bool, typer.Option("--half-duplex", help="Do not listen while a reply is played, rather than cancel its echo.")
+    ] = False,
     list_devices: Annotated[bool, typer.Option("--list-devices", help="List microphones and loudspeakers.")] = False,
     resume_uploads: Annotated[
         bool, typer.Option("--resume-uploads", help="Upload what earlier runs could not, and nothing else.")
@@ -77,6 +80,8 @@ def listen(
         return
     if not token:
         raise WrongUsage("--token is missing; give one with the scope `device`, or set OPENOMNI_TOKEN")
+    if full_duplex and half_duplex:
+        raise WrongUsage("--full-duplex and --half-duplex exclude each other; choose one")
     check_json(json_file)
     from ..client.listener.listen import Request, listen
     from ..client.listener.listen import resume_uploads as resume
@@ -93,7 +98,7 @@ def listen(
                     server=server, token=token, pipeline=pipeline, source=source, pace=pace.value,
                     time_points=parse_time_points(time_points), wait=stays or json_file is not None,
                     wait_for_agent=wait_for_agent, replies=replies, spool=spool, device=device, camera=camera,
-                    play=play, full_duplex=full_duplex,
+                    play=play, full_duplex=full_duplex, half_duplex=half_duplex,
                 ),
                 told,
             )

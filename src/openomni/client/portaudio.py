@@ -53,3 +53,8 @@ def table(sounddevice: Any) -> list[str]:
         rate = round(device["default_samplerate"])
         lines.append(f"{device['index']:>3}  {device['name']}  ({' and '.join(ways)}, {rate} Hz)")
     return lines or ["no audio devices; plug one in"]
+
+
+def lag(seconds: float) -> float:
+    """How far a converter is from now, as PortAudio says; 0 where the driver does not know, and says what cannot be."""
+    return seconds if 0 <= seconds < 5 else 0.0

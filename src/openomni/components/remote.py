@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import OpenOmniError
@@ -15,7 +14,8 @@ if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
 
 OPENAI = "https://api.openai.com/v1"
-ENVIRONMENT = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
+KEYS = "OPENOMNI_KEYS"
+ENVIRONMENT = ("OPENAI_API_KEY", "OPENAI_BASE_URL", KEYS)
 """One of these variables says that an agent may offer remote models without being told a pipeline's parameters."""
 ANSWER_WITHIN = 60.0
 """Seconds until a server that has accepted a connection must have sent something."""
@@ -26,48 +26,79 @@ class RemoteError(OpenOmniError):
 
 
 def key_for(url: str) -> str:
-    """The key that this machine's owner gave for a server; empty when they gave none.
+    """The key that this machine's owner gave for a server's address; empty when they gave none.
 
-    Whoever writes a pipeline says which address is asked, so a key goes to nobody but whom it was given for:
-    `OPENAI_API_KEY` to `OPENAI_BASE_URL` (else OpenAI), and `OPENOMNI_KEY_API_EXAMPLE_ORG` to api.example.org.
+    Whoever writes a pipeline says which address is asked, so a key goes to nobody but whom it was given for, and the
+    whole address counts: `OPENAI_API_KEY` to `OPENAI_BASE_URL` (else OpenAI), and with
+    `OPENOMNI_KEYS="https://api.example.org/v1=KEY http://gpu.lab:8000/v1=KEY"` each key to the address before it.
     """
-    if _origin(url) == _origin(os.environ.get("OPENAI_BASE_URL") or OPENAI):
-        return os.environ.get("OPENAI_API_KEY", "")
-    return os.environ.get(variable_for(url), "")
+    wanted = _plain(url)
+    if wanted == _home() and (key := os.environ.get("OPENAI_API_KEY")):
+        return key
+    return _keys().get(wanted, "")
 
 
-def variable_for(url: str) -> str:
-    """The environment variable that holds the key of a server: its host, and its port where one is named."""
-    return "OPENOMNI_KEY_" + re.sub(r"[^A-Za-z0-9]", "_", urlsplit(url).netloc.rpartition("@")[2]).upper()
+def _keys() -> dict[str, str]:
+    found = {}
+    for number, entry in enumerate(os.environ.get(KEYS, "").split(), 1):
+        url, _, key = entry.partition("=")
+        if not key or not _is_address(url):
+            # Without its text, which may be a key.
+            raise RemoteError(f"{KEYS}: entry {number} is no address with a key; write https://host/v1=KEY")
+        found[_plain(url)] = key
+    return found
 
 
-def _origin(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return parts.scheme.lower(), parts.netloc.lower()
+def _home() -> str:
+    """The address that `OPENAI_API_KEY`, and what else the SDK reads from the environment, is for."""
+    return _plain(os.environ.get("OPENAI_BASE_URL") or OPENAI)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
+def _plain(url: str) -> str:
+    """The address without what makes no difference: large letters in its host, a slash at its end."""
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        return url  # an address for nobody: the caller says so
+    return parts._replace(netloc=parts.netloc.lower(), path=parts.path.rstrip("/")).geturl()
 
 
 class Remote:
     """A client of one server and model.
 
     Args:
-        base_url: The server's address, ending in `/v1`; `OPENAI_BASE_URL`, else OpenAI, by default.
-        api_key: By default the one that this machine holds for that server (`key_for`); a server of one's own may
-            need none.
+        base_url: The server's address, ending in `/v1`; `OPENAI_BASE_URL`, else OpenAI, by default. The key is the one
+            that this machine holds for it (`key_for`); a server of one's own may need none.
     """
 
-    def __init__(self, model: str, base_url: str | None, api_key: str | None) -> None:
+    def __init__(self, model: str, base_url: str | None) -> None:
         from openai import AsyncOpenAI
 
         self.model = model
-        self.url = base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
-        self.is_openai = self.url.rstrip("/") == OPENAI
-        key = api_key or key_for(self.url)
-        if not key and self.is_openai:
-            raise RemoteError("there is no key for OpenAI; set OPENAI_API_KEY, or `base_url` for a server of your own")
-        if not self.url.startswith(("http://", "https://")):
-            raise RemoteError(f"base_url {self.url!r} is no address; write it as http://host:port/v1")
+        # What is asked is what was compared.
+        self.url = _plain(base_url) if base_url else _home()
+        self.is_openai = self.url == OPENAI
+        if not _is_address(self.url):
+            raise RemoteError(f"base_url {base_url or self.url!r} is no address; write it as http://host:port/v1")
+        self._key = key_for(self.url)
+        if not self._key and self.is_openai:
+            raise RemoteError(
+                f"there is no key for OpenAI; set {_setting(self.url)}, or `base_url` for a server of your own"
+            )
         self.client: AsyncOpenAI = AsyncOpenAI(
-            api_key=key or "none", base_url=self.url, timeout=ANSWER_WITHIN, max_retries=1
+            api_key=self._key or "none",
+            base_url=self.url,
+            timeout=ANSWER_WITHIN,
+            max_retries=1,
+            default_headers=None if self.url == _home() else _nothing_of_home(self._key or "none"),
         )
 
     async def close(self) -> None:
@@ -103,8 +134,7 @@ class Remote:
     def _refusal(self, error: APIStatusError) -> str:
         said = _said(error)
         if error.status_code in (401, 403):
-            variable = "OPENAI_API_KEY" if self.is_openai else variable_for(self.url)
-            return f"{self.url} refuses the key ({said}); check {variable} on the agent's machine, or `api_key`"
+            return self._refused(said)
         if error.status_code == 404:
             return f"{self.url} has no model {self.model!r} ({said}); check `model` and that `base_url` ends in /v1"
         if error.status_code == 429:
@@ -112,6 +142,29 @@ class Remote:
         if error.status_code >= 500:
             return f"{self.url} failed with status {error.status_code} ({said}); look at the server's log"
         return f"{self.url} refuses the request ({said}); check the parameters of model {self.model!r}"
+
+    def _refused(self, said: str) -> str:
+        if not self._key:
+            return f"{self.url} asks for a key ({said}); set {_setting(self.url)} on the agent's machine"
+        variable = "OPENAI_API_KEY" if self._key == os.environ.get("OPENAI_API_KEY") else KEYS
+        return f"{self.url} refuses the key ({said}); check {variable} on the agent's machine"
+
+
+def _setting(url: str) -> str:
+    """What to set for a server that has no key yet."""
+    return "OPENAI_API_KEY" if url == _home() else f"{KEYS}={url}=KEY"
+
+
+def _nothing_of_home(key: str) -> dict[str, Any]:
+    """Headers in place of those that the SDK takes from the environment, which are meant for another server."""
+    from openai import Omit
+
+    lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
+    names = ["OpenAI-Organization", "OpenAI-Project", *(line.partition(":")[0].strip() for line in lines)]
+    return {
+        **{name: Omit() for name in names if name and name.lower() != "authorization"},
+        "Authorization": f"Bearer {key}",
+    }
 
 
 def _said(error: APIStatusError) -> str:

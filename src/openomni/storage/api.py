@@ -6,6 +6,7 @@ Used where a machine has no disk in common with the server: by listeners, respon
 from __future__ import annotations
 
 import asyncio
+import copy
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,12 +20,22 @@ from .. import __version__, clock
 from ..errors import OpenOmniError, WrongUsage
 from .http import FAILURES, Answer, Http
 
+AWAY_PATIENCE_S = 60.0
+"""How long a server that was there before may be away, for whoever waits for an answer."""
+_PASSING = {408, 425, 429, 502, 503, 504}
+"""Statuses of a server that restarts or has too much to do; another one from 500 on is a fault."""
+
 Schemes = Literal["http", "ws"]
+Notice = Callable[[str], None]
 T = TypeVar("T")
 
 
 class Unreachable(OpenOmniError):
     """The server does not answer, or not as it should; later it may."""
+
+
+class Faulty(Unreachable):
+    """The server answers, but not as it should; waiting is not known to mend that."""
 
 
 class NoRoom(Unreachable):
@@ -65,25 +76,43 @@ class RecordingMeta(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Api:
     """The server's REST at `/api/v1`, as the holder of `token` may use it.
 
-    Every call raises `Unreachable` or `Refused`, one line each, with the mend.
+    Every call raises `Unreachable` or `Refused`, one line each, with the mend. `patient` gives one that waits first.
     """
 
     def __init__(self, server: str, token: str) -> None:
         self.server = address(server)
         self.token = token
-        self.patience_s = 0.0
-        """How long `get`, `post` and `download` try again while the server is away: a restart is no reason to give
-        up what it was asked before. Uploads have a patience of their own."""
-        self.notice: Callable[[str], None] = lambda line: None
-        """Told when it begins to wait, and when the server is back."""
         self._http = Http(self.server, headers(token))
+        self._patience_s = 0.0
+        self._notice: Notice = lambda line: None
+        self._told_away = False
+
+    def patient(self, notice: Notice, seconds: float = AWAY_PATIENCE_S) -> Api:
+        """The same server for what is asked of it once it was there: `get`, `post` and `download` try again for as
+        long while it is away. `notice` gets a line when it begins to wait, and one when the server is back, whatever
+        number of calls wait. It closes with this one."""
+        patient = copy.copy(self)
+        patient._patience_s, patient._notice = seconds, notice
+        return patient
 
     async def get(self, path: str, **query: Any) -> Any:
         return await self._patiently(lambda: self._asked("GET", path, query=query))
 
     async def post(self, path: str, body: Any) -> Any:
-        """Every POST of this API may come twice."""
+        """Every POST of this API may come twice: what it makes is known by an id or a name that the asker chose."""
         return await self._patiently(lambda: self._asked("POST", path, body=body))
+
+    def tell_away(self, error: Unreachable, what_then: str) -> None:
+        """One line for a person, once until the server is back."""
+        if not self._told_away:
+            self._told_away = True
+            # Without the mend: that is for a server that never was there.
+            self._notice(f"{str(error).rpartition('; ')[0] or error}; {what_then}")
+
+    def _tell_back(self) -> None:
+        if self._told_away:
+            self._told_away = False
+            self._notice(f"{self.server} is back")
 
     async def _asked(self, method: str, path: str, **parts: Any) -> Any:
         return self._json(await self._send(method, path, **parts))
@@ -92,32 +121,27 @@ class Api:
         deadline: float | None = None
         for wait in delays(most=2.0):
             try:
-                answer = await call()
-            except NoRoom:
+                return await call()
+            except (NoRoom, Faulty):
                 raise
             except Unreachable as error:
-                if deadline is None:
-                    deadline = clock.now() + self.patience_s
-                    if self.patience_s:
-                        self.notice(f"{error}; waiting up to {self.patience_s:.0f} s for it to come back")
+                deadline = deadline or clock.now() + self._patience_s
                 if clock.now() + wait > deadline:
                     raise
-            else:
-                if deadline is not None:
-                    self.notice(f"{self.server} is back")
-                return answer
+                self.tell_away(error, f"waiting up to {self._patience_s:.0f} s for it to come back")
             await asyncio.sleep(wait)
         raise AssertionError("delays never end")
 
     async def create(self, meta: RecordingMeta) -> None:
-        """Announces a recording; a second time changes nothing."""
+        """Announces a recording; a second time changes nothing. This and the next three never wait for a server that
+        is away: an `Uploader` does."""
         body = msgspec.to_builtins(meta)
         del body["recording_id"]
         await self._send("PUT", f"/recordings/{meta.recording_id}", body=body)
 
     async def received(self, recording_id: str) -> int:
         """Bytes that the server holds."""
-        return int((await self.get(f"/recordings/{recording_id}"))["received"])
+        return int((await self._asked("GET", f"/recordings/{recording_id}"))["received"])
 
     async def write(self, recording_id: str, offset: int, data: bytes) -> int:
         """Appends a part and gives the bytes that the server holds now. Raises WrongOffset when it holds others."""
@@ -144,12 +168,13 @@ class Api:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
         with part.open("ab") as out:
-            for tries_left in (2, 1, 0):
+            while True:
+                have = out.tell()
                 try:
                     await self._patiently(lambda: self._fetch(recording_id, out))
                     break
                 except Unreachable:
-                    if not tries_left:
+                    if out.tell() <= have:  # as long as something comes, it goes on
                         raise
         return part.replace(path)
 
@@ -178,6 +203,8 @@ class Api:
         if 300 <= answer.status < 400:
             raise Refused(f"{self.server} has moved to {answer.headers.get('location', 'somewhere')}; "
                           "give that as --server", answer.status)  # fmt: skip
+        if answer.status not in _PASSING:
+            self._tell_back()
         if answer.status >= 400 and answer.status not in accept:
             raise refusal(self.server, answer.status, answer.body)
         return answer
@@ -193,7 +220,7 @@ class Api:
         try:
             return msgspec.json.decode(answer.body)
         except msgspec.DecodeError:
-            raise Unreachable(f"{self.server} gave no JSON; is this the address of an OpenOmni server?") from None
+            raise Faulty(f"{self.server} gave no JSON; is this the address of an OpenOmni server?") from None
 
     async def close(self) -> None:
         await self._http.close()
@@ -257,8 +284,9 @@ def refusal(server: str, status: int, body: bytes) -> OpenOmniError:
                        "scope `device`", status)  # fmt: skip
     if status == 507:
         return NoRoom(f"{server}: {said or 'its disk is full; free some space there'}")
-    if status in (408, 429) or status >= 500:
-        return Unreachable(f"{server} answers {status} ({said or 'no reason given'}); look at the server's log")
+    if status in _PASSING or status >= 500:
+        kind = Unreachable if status in _PASSING else Faulty
+        return kind(f"{server} answers {status} ({said or 'no reason given'}); look at the server's log")
     return Refused(said or f"{server} refuses with {status}", status)
 
 

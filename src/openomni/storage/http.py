@@ -42,9 +42,11 @@ class _Call:
     headers: dict[str, str]
     into: BinaryIO | None
     connection: http.client.HTTPConnection | None = field(default=None)
+    aborted: bool = False
 
     def abort(self) -> None:
         """Has the thread fail at once rather than wait for its answer."""
+        self.aborted = True
         sock = self.connection.sock if self.connection else None
         if sock is not None:
             try:
@@ -92,27 +94,44 @@ class Http:
         if self._kept:
             call.connection = self._kept.pop()
             try:
-                return self._exchange(call, call.connection)
+                response = self._ask(call, call.connection)
             except (ConnectionError, http.client.BadStatusLine, http.client.CannotSendRequest):
                 # The server had closed it meanwhile; whatever we ask may be asked twice.
                 call.connection.close()
+                if call.aborted:
+                    raise
+            except BaseException:
+                call.connection.close()
+                raise
+            else:
+                return self._receive(call, call.connection, response)
         call.connection = self._connect()
         try:
-            return self._exchange(call, call.connection)
+            response = self._ask(call, call.connection)
         except BaseException:
             call.connection.close()
             raise
+        return self._receive(call, call.connection, response)
 
-    def _exchange(self, call: _Call, connection: http.client.HTTPConnection) -> Answer:
+    def _ask(self, call: _Call, connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
         through_proxy = bool(self._proxy.netloc) and not self._secure
         target = f"http://{self._host}:{self._port}{call.target}" if through_proxy else call.target
         connection.request(call.method, target, call.body, call.headers)
-        response = connection.getresponse()
+        return connection.getresponse()
+
+    def _receive(
+        self, call: _Call, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
+    ) -> Answer:
+        """Never asked for again here once it has begun: what came is in the file, and the next try goes on from it."""
         body = b""
-        if call.into is not None and response.status in (200, 206):
-            _save(response, call.into)
-        else:
-            body = response.read()
+        try:
+            if call.into is not None and response.status in (200, 206):
+                _save(response, call.into)
+            else:
+                body = response.read()
+        except BaseException:
+            connection.close()
+            raise
         answer = Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
         if response.will_close:
             connection.close()
@@ -147,6 +166,8 @@ def _save(response: http.client.HTTPResponse, out: BinaryIO) -> None:
         out.truncate()
     while data := response.read(READ_BYTES):
         out.write(data)
+    if response.length:  # the library takes a connection that broke for the end
+        raise http.client.IncompleteRead(b"", response.length)
 
 
 def _proxy_headers(user: str | None, password: str | None) -> dict[str, str]:

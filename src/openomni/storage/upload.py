@@ -8,13 +8,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from .. import clock
 from ..errors import OpenOmniError
-from .api import Api, Unreachable, WrongOffset, delays
+from .api import Api, Faulty, NoRoom, Unreachable, WrongOffset, delays
 from .spool import Recording
 
 PART_BYTES = 256 * 1024
 GROW_S = 1.0
 """How long to let a growing recording grow between two parts."""
+LAST_TRY_S = 10.0
+"""How long a server is waited for at the end that was away for long before: until it was tried once more."""
 DISAGREEMENTS = 5
 """How often the server may hold other bytes than were sent before we stop and leave the recording in the spool."""
 
@@ -23,7 +26,7 @@ class Uploader:
     """Uploads what is added to it; use it as a context. What is not acknowledged when it ends stays in the spool.
 
     A server that is away is tried again for ever, ever less often. One that refuses a recording is not:
-    `refused` tells why, and the recording stays in the spool.
+    `refused` tells why, and the recording stays in the spool. The person behind a patient `api` is told of both ends.
     """
 
     def __init__(self, api: Api, at_once: int = 2) -> None:
@@ -35,6 +38,7 @@ class Uploader:
         self._line = asyncio.Semaphore(at_once)
         self._tasks: dict[asyncio.Task[OpenOmniError | None], Recording] = {}
         self._sent: dict[str, int] = {}
+        self._troubled_at = 0.0
 
     @property
     def recordings(self) -> list[Recording]:
@@ -54,27 +58,33 @@ class Uploader:
         return task
 
     async def drain(self, patience_s: float | None = None) -> bool:
-        """Waits until nothing is left to upload. With `patience_s`, gives up once the server was away that long;
-        tells whether all that was added is acknowledged."""
-        stuck = 0.0
+        """Waits until nothing is left to upload; tells whether all that was added is acknowledged. With `patience_s`,
+        gives up once the server was away for that long; one that is full or at fault, or that was away for long
+        before, is tried once more."""
+        began = clock.now()
         while self._tasks:
             await asyncio.wait(self._tasks, timeout=0.25, return_when=asyncio.FIRST_COMPLETED)
-            stuck = stuck + 0.25 if self.trouble else 0.0
-            if patience_s is not None and stuck > patience_s:
+            if patience_s is None or self.trouble is None:
+                continue
+            patience = 0.0 if isinstance(self.trouble, (NoRoom, Faulty)) else patience_s
+            if clock.now() > max(self._troubled_at + patience, began + min(patience_s, LAST_TRY_S)):
                 return False
         return not self.refused
 
     async def _keep_trying(self, recording: Recording) -> OpenOmniError | None:
-        waits = delays()
+        waits, before = delays(), 0
         try:
             while True:
                 try:
                     await self._upload(recording)
                     recording.forget()
+                    self.trouble = None
                     self.acknowledged += 1
                     return None
                 except Unreachable as error:
-                    self.trouble = error
+                    self._note(error)
+                    if (sent := self._sent.get(recording.id, 0)) > before:
+                        waits, before = delays(), sent
                     await asyncio.sleep(next(waits))
         except (OpenOmniError, OSError) as error:
             line = error if isinstance(error, OpenOmniError) else OpenOmniError(f"{recording.path}: {error.strerror}")
@@ -82,6 +92,13 @@ class Uploader:
             return line
         finally:
             recording.release()
+
+    def _note(self, error: Unreachable) -> None:
+        if self.trouble is None:
+            self._troubled_at = clock.now()
+        self.trouble = error
+        if not isinstance(error, (NoRoom, Faulty)):
+            self._api.tell_away(error, "what was recorded is kept, and goes up when it is back")
 
     async def _upload(self, recording: Recording) -> None:
         await self._api.create(recording.ticket.meta)
@@ -109,9 +126,9 @@ class Uploader:
                 async with self._line:
                     offset = await self._api.write(recording.id, offset, data)
                 self._sent[recording.id] = offset
+                self.trouble = None
             elif ended:
                 return offset
-            self.trouble = None
             if len(data) < PART_BYTES and not ended:
                 await _ended_within(recording, GROW_S)
 

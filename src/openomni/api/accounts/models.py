@@ -100,6 +100,8 @@ class Token(ProjectOwned):
     `site` and `device` are slugs that it is limited to; empty means any of the project.
     """
 
+    limits = {"site": ("site",), "device": ("device",)}
+
     id = models.CharField(primary_key=True, max_length=8, default=new_token_id, editable=False)
     name = models.CharField(max_length=200, blank=True)
     digest = models.CharField(max_length=64, editable=False)
@@ -176,3 +178,14 @@ class SignInLink(models.Model):
         if not fresh.update(used_at=now):
             return None
         return cls.objects.select_related("user").get(pk=key).user
+
+
+class Tries(models.Model):
+    """How often something secret was tried under a key, until `until`; see `throttle`."""
+
+    key = models.CharField(primary_key=True, max_length=64)
+    count = models.PositiveIntegerField(default=0)
+    until = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.count} tries until {self.until:%H:%M:%S}"

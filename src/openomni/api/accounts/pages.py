@@ -7,10 +7,15 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import SetPasswordForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
+from . import throttle
 from .models import SignInLink, User
+
+LINKS = 20
+"""Sign-in links that don't work, from one address, before the next has to wait."""
 
 
 @never_cache
@@ -18,9 +23,19 @@ from .models import SignInLink, User
 def sign_in(request: HttpRequest, text: str) -> HttpResponse:
     """Signs in with a one-time link; asks for a password where there is none yet."""
     # A HEAD is a preview of the link somewhere; it must not use it up.
-    user = SignInLink.redeem(text) if request.method == "GET" else None
+    if request.method != "GET":
+        return render(request, "openomni/sign_in_failed.html", status=410)
+    tried = f"link from {throttle.address_of(request)}"
+    try:
+        throttle.take({tried: LINKS})
+    except throttle.TooMany as wait:
+        headers = {"Retry-After": str(wait.seconds)}
+        page = render_to_string("openomni/wait.html", {"wait": wait.wait}, request)
+        return HttpResponse(page, status=429, headers=headers)
+    user = SignInLink.redeem(text)
     if user is None:
         return render(request, "openomni/sign_in_failed.html", status=410)
+    throttle.give_back(tried)
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     return redirect("home" if user.has_usable_password() else "choose-password")
 

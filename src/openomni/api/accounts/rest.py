@@ -111,7 +111,7 @@ def get_project(request: AuthedRequest, slug: str) -> Project:
     return _own_project(request, slug)
 
 
-@router.patch("/projects/{slug}", auth=allow(Scope.ADMIN), response=ProjectOut, summary="Rename a project")
+@router.patch("/projects/{slug}", auth=allow(Scope.ADMIN, whole=True), response=ProjectOut, summary="Rename a project")
 def change_project(request: AuthedRequest, slug: str, payload: ProjectChange) -> Project:
     project = _own_project(request, slug)
     project.name = payload.name
@@ -180,14 +180,15 @@ def list_tokens(request: AuthedRequest, paging: Query[Paging]) -> dict[str, Any]
 
 @router.post("/tokens", auth=allow(Scope.ADMIN), response={201: TokenMade}, summary="Make a token")
 def create_token(request: AuthedRequest, payload: TokenNew) -> Any:
-    days = payload.expires_in_days
+    """The token of somebody who is limited to a site or a device is limited to it too."""
+    days, caller = payload.expires_in_days, request.auth
     token, text = Token.issue(
-        Project.objects.get(pk=request.auth.project_id),
+        Project.objects.get(pk=caller.project_id),
         checked_scopes(payload.scopes),
         name=payload.name,
-        site=_known(Site, request, payload.site),
-        device=_known(Device, request, payload.device),
-        created_by=request.auth.user,
+        site=_known(Site, request, payload.site) or caller.site,
+        device=_known(Device, request, payload.device) or caller.device,
+        created_by=caller.user,
         expires_at=timezone.now() + timedelta(days=days) if days else None,
     )
     return Status(201, {**{field: getattr(token, field) for field in TokenOut.model_fields}, "token": text})

@@ -14,6 +14,7 @@ from django.db import transaction
 from ...bus import dead, work
 from ...bus.connection import Bus
 from ...bus.dead import DeadLetter
+from ..auth import AuthedRequest
 from ..errors import Refusal, conflict
 from . import busline, snapshots
 from .models import UNFINISHED, Progress, Session, Turn
@@ -22,16 +23,31 @@ EVERY = 2.0
 """Seconds between looks for new letters."""
 
 
-def of_project(project_id: str, after: int, limit: int) -> list[dict[str, Any]]:
-    """Letters with a sequence above `after`, oldest first."""
-    letters = busline.run(lambda bus: dead.dead(bus, project_id, after, limit))
-    return [{**msgspec.structs.asdict(letter), "content": _content(letter)} for letter in letters]
+def of_project(request: AuthedRequest, after: int, limit: int) -> list[dict[str, Any]]:
+    """The letters that the caller may see with a sequence above `after`, oldest first."""
+    seen: list[DeadLetter] = []
+    while len(seen) < limit:
+        letters = busline.run(partial(dead.dead, project=request.auth.project_id, after=after, limit=limit))
+        seen += [letter for letter in letters if _is_of(letter, request)]
+        if len(letters) < limit:
+            break
+        after = letters[-1].sequence
+    return [{**msgspec.structs.asdict(letter), "content": _content(letter)} for letter in seen[:limit]]
 
 
-def retry(project_id: str, sequence: int) -> None:
+def _is_of(letter: DeadLetter, request: AuthedRequest) -> bool:
+    """Whoever is limited to a site or a device sees the turns of these, and no other letter."""
+    if not request.auth.limits:
+        return True
+    turn = _work(letter)
+    return turn is not None and Turn.objects.scoped(request).filter(pk=turn.turn_id).exists()
+
+
+def retry(request: AuthedRequest, sequence: int) -> None:
     """Queues the turn of a letter again. Raises Refusal: 404 when there is no such letter, 409 when it is no turn."""
+    project_id = request.auth.project_id
     found = busline.run(lambda bus: dead.dead(bus, project_id, sequence - 1, 1))
-    if not found or found[0].sequence != sequence:
+    if not found or found[0].sequence != sequence or not _is_of(found[0], request):
         raise Refusal(404, f"there is no dead letter {sequence} in this project; GET /api/v1/tasks/dead lists them")
     turn = _work(found[0])
     if turn is None:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from ...bus import streams, work
 from ...bus.connection import Bus, BusError
 from ...pipeline import spec
+from ..auth import Caller
 from ..errors import Refusal, conflict
 from ..media.models import Recording
 from ..pipelines import catalogue
@@ -35,16 +36,17 @@ def queue(
     spans: Sequence[Span] | None,
     wait: bool,
     options: dict[str, Any],
+    caller: Caller,
 ) -> list[Turn]:
     """The turns, one a span (seconds in the recording), in one session; without spans one, which is cut by speech.
 
-    They are rows before any agent sees them. Raises Refusal when the pipeline can't run, or, unless `wait`, when
-    no live agent offers what it needs.
+    They are rows before any agent sees them, and of the recording's place. Raises Refusal when the pipeline can't run,
+    when the session is another place's than the caller's, or, unless `wait`, when no live agent offers what it needs.
     """
     _check(recording, pipeline, wait)
     wanted = {_turn_id(recording, pipeline, session_id, start): (start, end) for start, end in spans or [WHOLE]}
     with transaction.atomic():
-        session = _open(recording, pipeline, session_id)
+        session = _open(recording, pipeline, session_id, caller)
         turns = _rows(session, recording, pipeline, wanted)
         snapshots.follow_queue(session)
         new = [turn for turn in turns if turn.queued_at is None and turn.status == Progress.PENDING]
@@ -117,15 +119,16 @@ def _turn_id(recording: Recording, pipeline: spec.Pipeline, session_id: str, sta
     return uuid.uuid5(_NAMESPACE, f"{recording.pk} {pipeline.hash} {start:.6f} {session_id}").hex
 
 
-def _open(recording: Recording, pipeline: spec.Pipeline, session_id: str) -> Session:
+def _open(recording: Recording, pipeline: spec.Pipeline, session_id: str, caller: Caller) -> Session:
     try:
-        session = snapshots.placeholder(recording.project_id, session_id)
+        session = snapshots.placeholder(recording.project_id, session_id, caller)
     except snapshots.Refused:
         conflict(f"the session id {session_id} is taken; make a new one")
     if not session.pipeline:
         session.pipeline, session.pipeline_hash = pipeline.name, pipeline.hash
         session.spec = pipeline.normalised()
-        session.site, session.device = recording.site, recording.device
+        held = recording.session or session
+        session.site, session.device = recording.site or held.site, recording.device or held.device
         session.source = recording.source or f"recording:{recording.pk}"
         session.started_at = recording.started_at
         session.recordings, session.queued = [recording.pk], True

@@ -18,6 +18,7 @@ from ..errors import conflict, not_found
 from ..media.models import Recording
 from ..paging import Page, Paging, page
 from ..pipelines import catalogue
+from ..places.models import site_of
 from . import dead_letters, queueing, snapshots
 from .contract import schema
 from .models import Session, Task, Turn
@@ -120,12 +121,13 @@ def create_session(request: AuthedRequest, payload: SessionNew) -> Any:
     pipeline = catalogue.find(caller.project_id, payload.pipeline).pipeline
     with transaction.atomic():
         try:
-            session = snapshots.placeholder(caller.project_id, payload.session_id)
+            session = snapshots.placeholder(caller.project_id, payload.session_id, caller)
         except snapshots.Refused:
             conflict(f"the session id {payload.session_id} is taken; make a new one")
         if not session.pipeline:
             session.pipeline, session.pipeline_hash, session.spec = pipeline.name, pipeline.hash, pipeline.normalised()
-            session.site, session.device = caller.site or payload.site, caller.device or payload.device
+            session.device = caller.device or payload.device
+            session.site = caller.site or payload.site or site_of(caller.project_id, session.device)
             session.source, session.started_at = payload.source, snapshots.moment(payload.started_at)
             session.recordings = [payload.recording] if payload.recording else []
             session.save()
@@ -149,12 +151,13 @@ def list_turns(request: AuthedRequest, paging: Query[Paging], wanted: Query[Turn
 @router.post("/turns/queue", auth=MAKERS, response={202: Queued}, summary="Run turns on a recording")
 def queue_turns(request: AuthedRequest, payload: QueueNew) -> Any:
     """They are there with the status `pending` at once; the same request again adds nothing."""
-    project = request.auth.project_id
+    caller = request.auth
     recording = Recording.objects.scoped(request).filter(pk=payload.recording_id).first()
     if recording is None:
         not_found("recording", payload.recording_id)
-    pipeline = catalogue.find(project, payload.pipeline).pipeline
-    turns = queueing.queue(recording, pipeline, payload.session_id, payload.spans, payload.wait, payload.options)
+    pipeline = catalogue.find(caller.project_id, payload.pipeline).pipeline
+    options = payload.options
+    turns = queueing.queue(recording, pipeline, payload.session_id, payload.spans, payload.wait, options, caller)
     return 202, {"session_id": payload.session_id, "turns": turns}
 
 
@@ -179,14 +182,14 @@ def list_dead(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Any:
     """Oldest first."""
-    letters = dead_letters.of_project(request.auth.project_id, int(cursor or 0), limit)
+    letters = dead_letters.of_project(request, int(cursor or 0), limit)
     return {"items": letters, "next": str(letters[-1]["sequence"]) if len(letters) == limit else None}
 
 
 @router.post("/tasks/dead/{sequence}/retry", auth=MAKERS, response={202: Retried}, summary="Try dead work again")
 def retry_dead(request: AuthedRequest, sequence: Annotated[int, Path(ge=1)]) -> Any:
     """A turn goes back into the queue, with all its attempts anew."""
-    dead_letters.retry(request.auth.project_id, sequence)
+    dead_letters.retry(request, sequence)
     return 202, {}
 
 

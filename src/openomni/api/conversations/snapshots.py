@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import msgspec
 from django.db import models
@@ -23,7 +23,11 @@ from ...records import RecordingRecord as RecordingSnapshot
 from ...trace import Part
 from ..media.models import Recording
 from ..pipelines.models import version_of
+from ..places.models import site_of
 from .models import UNFINISHED, Attempt, Progress, Recorded, Segment, Session, Task, TimePoint, Turn
+
+if TYPE_CHECKING:
+    from ..auth import Caller
 
 Row = TypeVar("Row", bound=Recorded)
 
@@ -54,10 +58,13 @@ def write(record: AnyRecord) -> None:
         _write_recording(record)
 
 
-def placeholder(project_id: str, session_id: str) -> Session:
-    """The session with this id, made empty when it is not there yet. Raises Refused when it is another project's."""
+def placeholder(project_id: str, session_id: str, caller: Caller | None = None) -> Session:
+    """The session with this id, made empty when it is not there yet. Raises Refused when it is another project's, or
+    of another place than those that its caller is limited to."""
     session, _ = Session.objects.get_or_create(id=session_id, defaults={"project_id": project_id})
     _check_owner(session, project_id)
+    if caller and session.is_elsewhere(caller):
+        raise Refused(f"session {session_id} belongs to another place")
     return session
 
 
@@ -66,6 +73,7 @@ def _write_session(record: SessionRecord) -> None:
     if row.version >= record.version:
         return
     _copy(record, row, _SESSION)
+    row.site = row.site or site_of(row.project_id, row.device)
     # A host that took it over knows no earlier start than its own.
     row.started_at = min(filter(None, (row.started_at, moment(record.started_at))), default=None)
     row.ended_at = moment(record.ended_at)

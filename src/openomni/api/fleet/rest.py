@@ -22,6 +22,9 @@ from .models import Agent, Offer, alive_since
 
 router = Router(tags=["fleet"])
 READERS = allow(Scope.AGENT, Scope.VIEWER)
+AGENTS = allow(Scope.AGENT, whole=True)
+"""An agent may be given any conversation of the project."""
+KEEPERS = allow(Scope.RESEARCHER, whole=True)
 
 
 class OfferedComponent(Schema):
@@ -102,7 +105,7 @@ class ComponentOut(Schema):
     agents: int
 
 
-@router.post("/agents", auth=allow(Scope.AGENT), response=Registered, summary="Register an agent")
+@router.post("/agents", auth=AGENTS, response=Registered, summary="Register an agent")
 def register(request: AuthedRequest, payload: Registration) -> dict[str, Any]:
     """Known by its name in the project: registering again updates it and replaces what it offers."""
     _need_bus()
@@ -139,9 +142,7 @@ def _offer(agent: Agent, components: list[OfferedComponent]) -> None:
     Offer.objects.bulk_create(offers.values())
 
 
-@router.post(
-    "/agents/{agent_id}/credentials", auth=allow(Scope.AGENT), response=BusCredentials, summary="Renew bus credentials"
-)
+@router.post("/agents/{agent_id}/credentials", auth=AGENTS, response=BusCredentials, summary="Renew bus credentials")
 def renew(request: AuthedRequest, agent_id: str, payload: KeyOnly) -> dict[str, Any]:
     _need_bus()
     return _plain(bus_access.for_agent(request, _find(request, agent_id).pk, payload.public_key))
@@ -161,7 +162,7 @@ def get_agent(request: AuthedRequest, agent_id: str) -> Agent:
     return _find(request, agent_id)
 
 
-@router.delete("/agents/{agent_id}", auth=allow(Scope.RESEARCHER), response={204: None}, summary="Forget an agent")
+@router.delete("/agents/{agent_id}", auth=KEEPERS, response={204: None}, summary="Forget an agent")
 def forget(request: AuthedRequest, agent_id: str) -> Any:
     agent = _find(request, agent_id)
     if agent.alive:
@@ -172,7 +173,7 @@ def forget(request: AuthedRequest, agent_id: str) -> Any:
 
 @router.post(
     "/agents/{agent_id}/drain",
-    auth=allow(Scope.RESEARCHER),
+    auth=KEEPERS,
     response={202: AgentOut},
     by_alias=True,
     summary="Drain an agent",

@@ -14,10 +14,11 @@ from pydantic import AfterValidator
 
 from ...storage import ChecksumMismatch, NotStored, OffsetMismatch, StorageError, StorageFull
 from ..accounts.models import Scope
-from ..auth import AuthedRequest, Caller, allow
+from ..auth import AuthedRequest, Caller, allow, limited_to
 from ..conversations import snapshots
 from ..errors import Refusal, conflict, not_found
 from ..paging import Page, Paging, page
+from ..places.models import site_of
 from .models import Recording, storage, takes
 from .ranges import serve
 
@@ -112,11 +113,12 @@ def create(request: AuthedRequest, recording_id: Id, payload: RecordingIn) -> An
         if row.project_id != request.auth.project_id:
             conflict(f"the id {recording_id} is taken; record under a new one")
         device = request.auth.device or payload.device
-        _check_device(row, request.auth)
+        _check_place(row, request.auth)
         if row.key and (row.kind, row.media_type) != (payload.kind, payload.media_type):
             conflict(f"{recording_id} is {row.kind} of type {row.media_type} already; record under a new id")
         row.kind, row.media_type = payload.kind, payload.media_type
-        row.device, row.site = row.device or device, row.site or request.auth.site or payload.site
+        row.device = row.device or device
+        row.site = row.site or request.auth.site or payload.site or site_of(row.project_id, row.device)
         row.rate, row.turn_id = row.rate or payload.rate, row.turn_id or payload.turn_id
         row.source = row.source or payload.source
         row.samples = row.samples if payload.samples is None else payload.samples
@@ -198,18 +200,18 @@ def _find(request: AuthedRequest, recording_id: str) -> Recording:
 
 def _mine(request: AuthedRequest, recording_id: str) -> Recording:
     row = _find(request, recording_id)
-    _check_device(row, request.auth)
+    _check_place(row, request.auth)
     return row
 
 
-def _check_device(row: Recording, caller: Caller) -> None:
-    if caller.device and row.device not in ("", caller.device):
-        raise Refusal(403, f"recording {row.pk} is of device {row.device!r}, and this token is for {caller.device!r}")
+def _check_place(row: Recording, caller: Caller) -> None:
+    if row.is_elsewhere(caller):
+        raise Refusal(403, f"recording {row.pk} is of another place, and this token is limited to {limited_to(caller)}")
 
 
 def _session(caller: Caller, session_id: str) -> Any:
     try:
-        return snapshots.placeholder(caller.project_id, session_id)
+        return snapshots.placeholder(caller.project_id, session_id, caller)
     except snapshots.Refused:
         conflict(f"the session id {session_id} is taken; make a new one")
 

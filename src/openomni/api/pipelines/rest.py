@@ -96,7 +96,9 @@ def get_pipeline(request: AuthedRequest, name: str) -> dict[str, Any]:
     return _described(catalogue.find(request.auth.project_id, name))
 
 
-@router.put("/pipelines/{name}", auth=allow(Scope.RESEARCHER), response=PipelineOut, summary="Store a pipeline")
+@router.put(
+    "/pipelines/{name}", auth=allow(Scope.RESEARCHER, whole=True), response=PipelineOut, summary="Store a pipeline"
+)
 def put_pipeline(request: AuthedRequest, name: str, payload: Content, unchecked: bool = False) -> dict[str, Any]:
     """Content that is new makes a version; content that was here before brings that version back.
 

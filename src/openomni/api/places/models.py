@@ -10,7 +10,7 @@ from ..scoping import ProjectOwned
 class Site(ProjectOwned):
     """A place where devices stand: a home, a ward, a lab."""
 
-    limits = {"site": ("slug",)}
+    limits = {"site": ("slug",), "device": ("device__slug",)}
 
     slug = models.CharField(max_length=40, validators=[slug_validator])
     name = models.CharField(max_length=200)
@@ -45,10 +45,16 @@ class Device(ProjectOwned):
         return self.name
 
 
+def site_of(project_id: str, device: str) -> str:
+    """The slug of the site where a device stands; empty when it stands nowhere, or nobody told of it."""
+    sites = Device.objects.filter(project_id=project_id, slug=device).values_list("site__slug", flat=True)
+    return (device and sites.first()) or ""
+
+
 class Participant(ProjectOwned):
     """A person who is heard or seen, known by a code; the name is optional and for the project's eyes."""
 
-    limits = {"site": ("site__slug",)}
+    limits = {"site": ("site__slug",), "device": ("site__device__slug",)}
 
     code = models.CharField(max_length=40)
     name = models.CharField(max_length=200, blank=True)
@@ -77,7 +83,7 @@ class Purpose(models.TextChoices):
 class Consent(ProjectOwned):
     """A participant agreed to one purpose, from `given_at` until `withdrawn_at`."""
 
-    limits = {"site": ("participant__site__slug",)}
+    limits = {"site": ("participant__site__slug",), "device": ("participant__site__device__slug",)}
 
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="consents")
     purpose = models.CharField(max_length=20, choices=Purpose.choices)

@@ -8,8 +8,8 @@ from django.utils import timezone
 from ninja import Field, Query, Router, Schema, Status
 
 from ..accounts.models import Scope
-from ..auth import AuthedRequest, allow
-from ..errors import conflict, not_found
+from ..auth import AuthedRequest, allow, limited_to
+from ..errors import Refusal, conflict, not_found
 from ..paging import Page, Paging, page
 from ..scoping import ProjectQuerySet
 from .models import Consent, Device, Participant, Purpose, Site
@@ -53,7 +53,7 @@ def get_site(request: AuthedRequest, slug: str) -> Site:
 
 @router.patch("/sites/{slug}", auth=allow(Scope.RESEARCHER), response=SiteOut)
 def change_site(request: AuthedRequest, slug: str, payload: SiteChange) -> Site:
-    return _change(_find(request, Site, "slug", slug), payload.dict(exclude_none=True))
+    return _change(request, _find(request, Site, "slug", slug), payload.dict(exclude_none=True))
 
 
 # ---- devices -------------------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ def get_device(request: AuthedRequest, slug: str) -> Device:
 
 @router.patch("/devices/{slug}", auth=allow(Scope.RESEARCHER), response=DeviceOut)
 def change_device(request: AuthedRequest, slug: str, payload: DeviceChange) -> Device:
-    return _change(_find(request, Device, "slug", slug), _with_site(request, payload.dict(exclude_none=True)))
+    return _change(request, _find(request, Device, "slug", slug), _with_site(request, payload.dict(exclude_none=True)))
 
 
 # ---- participants --------------------------------------------------------------------------------------------
@@ -156,7 +156,9 @@ def get_participant(request: AuthedRequest, code: str) -> Participant:
 
 @router.patch("/participants/{code}", auth=allow(Scope.RESEARCHER), response=ParticipantOut)
 def change_participant(request: AuthedRequest, code: str, payload: ParticipantChange) -> Participant:
-    return _change(_find(request, Participant, "code", code), _with_site(request, payload.dict(exclude_none=True)))
+    return _change(
+        request, _find(request, Participant, "code", code), _with_site(request, payload.dict(exclude_none=True))
+    )
 
 
 @router.post("/participants/{code}/consents", auth=allow(Scope.RESEARCHER), response={201: ParticipantOut})
@@ -205,22 +207,33 @@ def _create(request: AuthedRequest, model: type[Row], key: str, values: dict[str
         row, made = _owned(model).get_or_create(
             project_id=request.auth.project_id, **{key: name}, defaults={k: v for k, v in values.items() if k != key}
         )
+        if made:
+            _check_own(request, row)
     if not made:
         conflict(f"there is a {model.__name__.lower()} {name!r} already; change it with PATCH, or choose another {key}")
     return row
 
 
-def _change(row: Row, values: dict[str, Any]) -> Row:
+def _change(request: AuthedRequest, row: Row, values: dict[str, Any]) -> Row:
     for field, value in values.items():
         setattr(row, field, value)
-    row.save(update_fields=list(values))
+    with transaction.atomic():
+        row.save(update_fields=list(values))
+        _check_own(request, row)
     return row
 
 
+def _check_own(request: AuthedRequest, row: Row) -> None:
+    """Nobody who is limited to a place makes or moves anything beyond it. Raises `Refusal`, to undo it."""
+    if not _owned(type(row)).scoped(request).filter(pk=row.pk).exists():
+        what = type(row).__name__.lower()
+        raise Refusal(403, f"this token is limited to {limited_to(request.auth)}, and the {what} would not be of it")
+
+
 def _with_site(request: AuthedRequest, values: dict[str, Any]) -> dict[str, Any]:
-    """The values with the site itself in place of its slug; an empty slug is no site."""
+    """The values with the site itself in place of its slug; an empty slug is the caller's own site, or none."""
     if "site" in values:
-        slug = values["site"]
+        slug = values["site"] or request.auth.site
         values["site"] = _find(request, Site, "slug", slug) if slug else None
     return values
 

@@ -12,6 +12,7 @@ from ... import clock
 from ...errors import OpenOmniError
 from ...events import AXIS_RATE
 from ...storage.spool import Recording, Spool, new_recording
+from ..echo import EchoCanceller
 from .microphone import Microphone
 from .sources import PICTURE_EVERY_S, Block, Captured, Picture, jpeg
 
@@ -26,9 +27,9 @@ class Camera:
     decides_turns = False
     ambient = True
 
-    def __init__(self, camera: str = DEVICE, microphone: str | None = None) -> None:
+    def __init__(self, camera: str = DEVICE, microphone: str | None = None, echo: EchoCanceller | None = None) -> None:
         self._camera = camera
-        self._microphone = Microphone(microphone)
+        self._microphone = Microphone(microphone, echo)
         self._stopped = threading.Event()
 
     def check(self) -> None:

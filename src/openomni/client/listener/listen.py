@@ -6,26 +6,24 @@ import asyncio
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
 from ...errors import OpenOmniError, WrongUsage
 from ...events import AXIS_RATE
-from ...storage.api import Api
+from ...storage.api import AWAY_PATIENCE_S, Api
 from ...storage.spool import Recording, Spool
 from ...storage.upload import Uploader
 from ..connection import Link
+from ..echo import EchoCanceller
 from ..replies import ReplyFolder
 from ..responder.sinks import Report, Sink, VirtualSpeaker
 from ..signals import stops_on_signals
 from .listener import Listener, Told, Turn
 from .sources import FileSource, NoSpeech, Source, keep_file
 
-UPLOAD_PATIENCE_S = 10.0
-"""How long the end of a capture waits for a server that is away before it leaves the rest in the spool."""
-AWAY_PATIENCE_S = 60.0
-"""How long a server that was there before may be away while its answers are waited for."""
 AGENT_POLL_S = 1.0
 DEFAULT_REPLIES = Path("openomni-replies")
 
@@ -51,6 +49,9 @@ class Request:
     play: bool = False
     """Play the replies on this machine's loudspeaker, rather than leave it to a responder."""
     full_duplex: bool = False
+    """Send all that is heard: with headphones there is no echo."""
+    half_duplex: bool = False
+    """Send silence while a reply is played, rather than cancel its echo."""
 
 
 @dataclass
@@ -65,13 +66,14 @@ class Outcome:
 
 async def listen(request: Request, told: Told) -> Outcome:
     """Raises OpenOmniError for whatever a person can mend; what was captured by then is in the spool."""
-    source = make_source(request)
+    echo = cancel_echo(request, told)
+    source = make_source(request, echo)
     await asyncio.to_thread(source.check)
     if request.wait:
         ReplyFolder(request.replies).make()
-    async with Api(request.server, request.token) as api:
-        await check_pipeline(api, request, told)
-        api.patience_s, api.notice = AWAY_PATIENCE_S, told.notice
+    async with Api(request.server, request.token) as first:
+        await check_pipeline(first, request, told)
+        api = first.patient(told.notice)
         spool = Spool(request.spool, api.server, request.token)
         async with Uploader(api) as uploader:
             for recording in spool.waiting():
@@ -81,7 +83,7 @@ async def listen(request: Request, told: Told) -> Outcome:
                 if request.pace == "fast":
                     await _fast(request, told, api, spool, uploader, outcome)
                 else:
-                    await _realtime(request, told, source, spool, uploader, outcome)
+                    await _realtime(request, told, source, echo, spool, uploader, outcome)
             except asyncio.CancelledError:
                 _tell_left(uploader, told)
                 raise
@@ -90,9 +92,12 @@ async def listen(request: Request, told: Told) -> Outcome:
 
 async def resume_uploads(server: str, token: str, folder: Path | None, told: Told) -> Outcome:
     """Uploads what earlier runs left in the spool for this server. Raises Unreachable when it is away."""
-    async with Api(server, token) as api:
+    async with Api(server, token) as first:
+        api = first.patient(told.notice)
         spool = Spool(folder, api.server, token)
         waiting = spool.waiting(any_token=True)
+        if waiting:
+            await first.get("/hello")
         async with Uploader(api) as uploader:
             for recording in waiting:
                 uploader.add(recording)
@@ -104,7 +109,18 @@ async def resume_uploads(server: str, token: str, folder: Path | None, told: Tol
             return outcome
 
 
-def make_source(request: Request) -> Source:
+def cancel_echo(request: Request, told: Told) -> EchoCanceller | None:
+    """Where this machine's loudspeaker plays beside its microphone. None, too, where the library for it is missing."""
+    if not request.play or request.source.startswith("file:") or request.full_duplex or request.half_duplex:
+        return None
+    try:
+        return EchoCanceller()
+    except OpenOmniError as error:
+        told.notice(f"{error}; until then nobody can interrupt: silence is sent while a reply is played")
+        return None
+
+
+def make_source(request: Request, echo: EchoCanceller | None = None) -> Source:
     """Raises WrongUsage for a source that there is not."""
     kind, _, rest = request.source.partition(":")
     if kind == "file" and rest:
@@ -114,11 +130,11 @@ def make_source(request: Request) -> Source:
     if request.source == "mic":
         from .microphone import Microphone
 
-        return Microphone(request.device)
+        return Microphone(request.device, echo)
     if request.source == "camera":
         from .camera import Camera
 
-        return Camera(request.camera, request.device)
+        return Camera(request.camera, request.device, echo)
     raise WrongUsage(f"--source {request.source!r} is none; choose mic, camera or file:PATH")
 
 
@@ -140,8 +156,9 @@ async def check_pipeline(api: Api, request: Request, told: Told) -> None:
 
 
 async def _realtime(
-    request: Request, told: Told, source: Source, spool: Spool, uploader: Uploader, outcome: Outcome
-) -> None:
+    request: Request, told: Told, source: Source, echo: EchoCanceller | None, spool: Spool, uploader: Uploader,
+    outcome: Outcome,
+) -> None:  # fmt: skip
     recording_id = uuid.uuid4().hex
     hello = {"role": "listener", "audio": "binary", "rate": AXIS_RATE, "source": source.label, "output": True,
              "recording_id": recording_id, "wait_for_agent": request.wait_for_agent}  # fmt: skip
@@ -162,9 +179,9 @@ async def _realtime(
                 uploader.add(recording)
             # A room's loudspeaker is played by a responder, which reports; then ours only follows it, to know when
             # the room is quiet.
-            listener = Listener(link, source, _sink(request), ReplyFolder(request.replies), told,
+            listener = Listener(link, source, _sink(request, echo), ReplyFolder(request.replies), told,
                                 reports=request.play or not source.ambient,
-                                full_duplex=request.full_duplex, wait=request.wait)  # fmt: skip
+                                full_duplex=request.full_duplex or echo is not None, wait=request.wait)  # fmt: skip
             try:
                 with stops_on_signals(stop):
                     await listener.run()
@@ -188,7 +205,7 @@ async def _fast(request: Request, told: Told, api: Api, spool: Spool, uploader: 
     outcome.session_id = uuid.uuid4().hex
     recording = await asyncio.to_thread(keep_file, path, spool, outcome.session_id)
     replay = Replay(api, recording, outcome.session_id, request.pipeline)
-    await replay.upload(uploader, told)
+    await replay.upload(uploader)
     await replay.queue(spans, request.wait_for_agent)
     if request.wait:
         outcome.turns = await replay.follow(len(spans) if spans else None, told, request.replies)
@@ -200,7 +217,7 @@ async def _fast(request: Request, told: Told, api: Api, spool: Spool, uploader: 
 
 
 async def _drain(uploader: Uploader, told: Told, outcome: Outcome) -> None:
-    await uploader.drain(UPLOAD_PATIENCE_S)
+    await uploader.drain(AWAY_PATIENCE_S)
     outcome.left, outcome.refused = len(uploader.recordings), uploader.refused
     _tell_left(uploader, told)
 
@@ -211,12 +228,12 @@ def _tell_left(uploader: Uploader, told: Told) -> None:
         told.notice(f"{left} recordings are not uploaded yet{why}; they are kept: openomni listen --resume-uploads")
 
 
-def _sink(request: Request) -> Callable[[Report], Sink]:
+def _sink(request: Request, echo: EchoCanceller | None) -> Callable[[Report], Sink]:
     if not request.play:
         return VirtualSpeaker
     from ..responder.speaker import Speaker
 
-    return Speaker
+    return partial(Speaker, reference=echo.played if echo is not None else None)
 
 
 def _tell_undelivered(listener: Listener, told: Told) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import OpenOmniError
+from ...storage.api import AWAY_PATIENCE_S
 from ..connection import Down, Link, Received, Up
 from ..replies import ReplyFolder
 from ..responder.responder import error_line
@@ -21,8 +22,6 @@ ECHO_TAIL_S = 0.3
 """How long a room goes on sounding after the loudspeaker fell silent."""
 HELD_S = 30.0
 """Captured sound that waits for a slow connection; older sound is left to the upload of the recording."""
-LAST_PATIENCE_S = 30.0
-"""Once all is said: how long a broken connection may take to come back with the last replies."""
 _AUDIO_END = {"type": "openomni.audio_end"}
 _NO_TURN_DETECTION = {
     "type": "session.update",
@@ -141,7 +140,8 @@ class Listener:
             if not await self._link.send(self._message(item)):
                 self._left_out(item)
         self._progress.capture_over = True
-        self._link.patience_s = LAST_PATIENCE_S
+        # Once all is said: for the last replies.
+        self._link.patience_s = AWAY_PATIENCE_S
         await self._link.send(_AUDIO_END)
 
     def _message(self, item: Captured) -> dict[str, Any] | bytes:

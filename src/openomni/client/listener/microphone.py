@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ...errors import OpenOmniError
 from ...events import AXIS_RATE
 from ...storage.spool import Recording, Spool, new_recording, wav_header
 from .. import portaudio
+from ..echo import DELAY_S, EchoCanceller
 from .sources import BLOCK, BLOCK_S, Block, Captured
 
 SYNC_EVERY_S = 1.0
@@ -22,16 +24,19 @@ STALLED_S = 5.0
 
 
 class Microphone:
-    """Captures mono at 16 kHz where the device can, else at its own rate; the recording keeps what it gave."""
+    """Captures mono at 16 kHz where the device can, else at its own rate; the recording keeps what it gave.
+
+    With an echo canceller it is at 16 kHz in any case, and without the sound of the loudspeaker: so is the recording.
+    """
 
     label = "mic"
     decides_turns = False
     ambient = True
 
-    def __init__(self, device: str | None = None) -> None:
+    def __init__(self, device: str | None = None, echo: EchoCanceller | None = None) -> None:
         self.overflows = 0
         """How often the machine was too slow and the device dropped sound."""
-        self._device = device
+        self._device, self._echo = device, echo
         self._queue: asyncio.Queue[tuple[bytes, float] | None] = asyncio.Queue()
 
     def check(self) -> None:
@@ -40,10 +45,11 @@ class Microphone:
         self._rate = self._best_rate()
 
     def open(self, spool: Spool, session_id: str, recording_id: str) -> list[Recording]:
-        meta = new_recording("audio", "audio/wav", rate=self._rate, session_id=session_id, source=self.label,
+        rate = self._rate if self._echo is None else AXIS_RATE
+        meta = new_recording("audio", "audio/wav", rate=rate, session_id=session_id, source=self.label,
                              recording_id=recording_id)  # fmt: skip
         self._recording = spool.record(meta, ".wav")
-        self._recording.append(wav_header(self._rate))
+        self._recording.append(wav_header(rate))
         return [self._recording]
 
     def stop(self) -> None:
@@ -57,13 +63,24 @@ class Microphone:
         try:
             while (item := await self._heard()) is not None:
                 pcm, stamp = item
-                self._recording.append(pcm)
-                for block in axis.blocks(pcm, stamp):
+                for block in self._kept(axis, pcm, stamp):
                     yield block
         finally:
             syncing.cancel()
             await asyncio.to_thread(stream.close)
             self._recording.end()
+
+    def _kept(self, axis: _Axis, pcm: bytes, stamp: float) -> Iterator[Block]:
+        """What was heard in blocks, once it is in the recording."""
+        if self._echo is None:
+            self._recording.append(pcm)
+            yield from axis.blocks(pcm, stamp)
+            return
+        for block in axis.blocks(pcm, stamp):
+            clean = self._echo.cancel(block.pcm, block.captured)
+            self._recording.append(clean)
+            sent = bytes(len(clean)) if self._echo.learning else clean
+            yield replace(block, captured=block.captured - DELAY_S, pcm=sent)
 
     async def _heard(self) -> tuple[bytes, float] | None:
         try:
@@ -91,7 +108,7 @@ class Microphone:
     def _start(self, loop: asyncio.AbstractEventLoop) -> Any:
         def heard(data: Any, count: int, time: Any, status: Any) -> None:
             self.overflows += bool(status.input_overflow)
-            stamp = clock.now() - (time.currentTime - time.inputBufferAdcTime)
+            stamp = clock.now() - portaudio.lag(time.currentTime - time.inputBufferAdcTime)
             loop.call_soon_threadsafe(self._queue.put_nowait, (bytes(data), stamp))
 
         try:

@@ -11,7 +11,7 @@ from ... import clock
 from ...errors import OpenOmniError
 from ...events import AXIS_RATE
 from ...media import AUDIBLE, AudioReader
-from ...storage.api import Api, NoRoom, Refused, delays
+from ...storage.api import Api, Faulty, NoRoom, Refused, delays
 from ...storage.spool import Recording
 from ...storage.upload import Uploader
 from ..replies import ReplyFolder
@@ -34,18 +34,14 @@ class Replay:
     session_id: str
     pipeline: str
 
-    async def upload(self, uploader: Uploader, told: Told) -> None:
-        """Until the server acknowledged it. Raises OpenOmniError when it is refused; then it stays in the spool."""
-        recording_id = self.recording.id
+    async def upload(self, uploader: Uploader) -> None:
+        """Until the server acknowledged it, however long that is away. Raises OpenOmniError when it is refused, or the
+        server is full or at fault; then it stays in the spool."""
         task = uploader.add(self.recording)
-        said = None
         while not task.done():
             await asyncio.wait([task], timeout=0.25)
-            if isinstance(uploader.trouble, NoRoom):
+            if isinstance(uploader.trouble, (NoRoom, Faulty)):
                 raise OpenOmniError(f"{uploader.trouble}; the recording is kept: openomni listen --resume-uploads")
-            if uploader.trouble is not None and str(uploader.trouble) != said:
-                said = str(uploader.trouble)
-                told.notice(f"{said}; recording {recording_id[:8]} is kept and tried again")
         if refusal := task.result():
             raise refusal
 

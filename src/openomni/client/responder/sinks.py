@@ -15,10 +15,15 @@ from ..wire import Playback, ReplyChunk
 Report = Callable[[Playback], None]
 TICK_S = 0.002
 """A timer may fire this much early."""
+REPORT_EVERY_S = 0.5
+"""How often it is said how much of a reply was played, while it plays."""
+PAUSE_PATIENCE_S = 30.0
+"""How long a reply may stay paused: where nobody has said by then how it goes on, nobody will."""
 
 
 class Sink(Protocol):
-    """Plays replies one after another, and reports each one's first audible sample and its end."""
+    """Plays replies one after another. It reports each one's first audible sample and its end, at once when it is
+    paused, resumed or cut, and every `REPORT_EVERY_S` while it plays."""
 
     def play(self, chunk: ReplyChunk) -> None:
         """More of a reply; its turn begins with its first chunk."""
@@ -57,6 +62,16 @@ class _Reply:
     complete: bool = False
     paused: float | None = None
     reports: list[asyncio.TimerHandle] = field(default_factory=list)
+    beat: asyncio.TimerHandle | None = None
+    """The next report on how much was played."""
+    patience: asyncio.TimerHandle | None = None
+
+    def cancel_timers(self) -> None:
+        for timer in (*self.reports, self.beat, self.patience):
+            if timer is not None:
+                timer.cancel()
+        self.reports.clear()
+        self.beat = self.patience = None
 
 
 class VirtualSpeaker:
@@ -83,6 +98,7 @@ class VirtualSpeaker:
             self._note_busy(begin, reply.until)
             if first is not None:
                 self._report_audible(chunk.turn_id, reply)
+            self._beat_on(chunk.turn_id, reply)
 
     def end(self, turn_id: str, status: str) -> None:
         reply = self._replies.get(turn_id)
@@ -100,8 +116,8 @@ class VirtualSpeaker:
         if reply is None or reply.paused is not None:
             return
         reply.paused = clock.now()
-        for report in reply.reports:
-            report.cancel()
+        reply.cancel_timers()
+        reply.patience = asyncio.get_running_loop().call_later(PAUSE_PATIENCE_S, self.end, turn_id, "cancelled")
         self._silent_from(reply.paused)
         if reply.started <= reply.paused:
             self._tell(turn_id, reply, ended=False)
@@ -116,8 +132,12 @@ class VirtualSpeaker:
             reply.audible += late
         reply.until += late
         reply.paused = None
+        reply.cancel_timers()
         self._note_busy(now, reply.until)
+        if reply.started <= now:
+            self._tell(turn_id, reply, ended=False)
         self._report_audible(turn_id, reply)
+        self._beat_on(turn_id, reply)
         if reply.complete:
             self._at(reply, reply.until, turn_id, ended=True)
 
@@ -130,8 +150,7 @@ class VirtualSpeaker:
 
     def _cut(self, turn_id: str, reply: _Reply) -> None:
         now = clock.now()
-        for report in reply.reports:
-            report.cancel()
+        reply.cancel_timers()
         reply.seconds = self._played(reply)
         silent = now if reply.paused is None else reply.paused
         reply.until = min(reply.until, silent)
@@ -160,6 +179,18 @@ class VirtualSpeaker:
             start = self._busy.pop()[0]
         self._busy = [*self._busy[-7:], (start, end)]
 
+    def _beat_on(self, turn_id: str, reply: _Reply) -> None:
+        if reply.beat is None:
+            reply.beat = asyncio.get_running_loop().call_later(REPORT_EVERY_S, self._beat, turn_id, reply)
+
+    def _beat(self, turn_id: str, reply: _Reply) -> None:
+        """Ends with the sound that is there; more sound begins it again."""
+        reply.beat = None
+        if clock.now() < reply.until - TICK_S:
+            if reply.started <= clock.now():
+                self._tell(turn_id, reply, ended=False)
+            self._beat_on(turn_id, reply)
+
     def _at(self, reply: _Reply, stamp: float, turn_id: str, ended: bool) -> None:
         """Reports once the moment is there, never before: until then a cancel may undo it."""
         wait = max(stamp - clock.now(), 0.0)
@@ -168,6 +199,7 @@ class VirtualSpeaker:
 
     def _tell(self, turn_id: str, reply: _Reply, ended: bool) -> None:
         if ended:
+            reply.cancel_timers()
             self._replies.pop(turn_id, None)
         now = clock.now()
         audible = reply.audible if reply.audible is not None and reply.audible <= now + TICK_S else None

@@ -20,9 +20,8 @@ class OpenAIChat:
 
     Args:
         model: A model that the server has.
-        base_url: The server's address, ending in /v1; OPENAI_BASE_URL, else OpenAI, by default.
-        api_key: Better on the agent's machine: OPENAI_API_KEY, or for another server OPENOMNI_KEY_ and its host, as in
-            OPENOMNI_KEY_API_EXAMPLE_ORG. A pipeline can be read by others.
+        base_url: The server's address, ending in /v1; OPENAI_BASE_URL, else OpenAI, by default. A key that it asks for
+            is set on the agent's machine, never here: OPENAI_API_KEY, or OPENOMNI_KEYS=ADDRESS=KEY for another server.
         temperature: 0 is the likeliest text; higher is more varied. The model's own by default.
         max_tokens: Where the reply is cut off.
         input_price: Price of a million input tokens; with `output_price` each turn states its cost.
@@ -37,14 +36,13 @@ class OpenAIChat:
         self,
         model: str = "gpt-4o-mini",
         base_url: str | None = None,
-        api_key: str | None = None,
         temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None,
         max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None,
         input_price: float | None = None,
         output_price: float | None = None,
         currency: str = "USD",
     ) -> None:
-        self._remote = Remote(model, base_url, api_key)
+        self._remote = Remote(model, base_url)
         # OpenAI's newer models refuse the older name, and most other servers know no other.
         limit = "max_completion_tokens" if self._remote.is_openai else "max_tokens"
         options = {"temperature": temperature, limit: max_tokens}

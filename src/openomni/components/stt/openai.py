@@ -24,9 +24,8 @@ class OpenAITranscriber:
 
     Args:
         model: A model that the server has.
-        base_url: The server's address, ending in /v1; OPENAI_BASE_URL, else OpenAI, by default.
-        api_key: Better on the agent's machine: OPENAI_API_KEY, or for another server OPENOMNI_KEY_ and its host, as in
-            OPENOMNI_KEY_API_EXAMPLE_ORG. A pipeline can be read by others.
+        base_url: The server's address, ending in /v1; OPENAI_BASE_URL, else OpenAI, by default. A key that it asks for
+            is set on the agent's machine, never here: OPENAI_API_KEY, or OPENOMNI_KEYS=ADDRESS=KEY for another server.
         language: ISO 639-1 code such as `en`; found out by the model when it is left out.
         prompt: Words to expect, such as names.
         temperature: 0 is the likeliest text.
@@ -41,14 +40,13 @@ class OpenAITranscriber:
         self,
         model: str = "gpt-4o-mini-transcribe",
         base_url: str | None = None,
-        api_key: str | None = None,
         language: str | None = None,
         prompt: str | None = None,
         temperature: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None,
         price: float | None = None,
         currency: str = "USD",
     ) -> None:
-        self._remote = Remote(model, base_url, api_key)
+        self._remote = Remote(model, base_url)
         options = {"language": language, "prompt": prompt, "temperature": temperature}
         self._options: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         self._language = language

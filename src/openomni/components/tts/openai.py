@@ -20,9 +20,8 @@ class OpenAISpeech:
     Args:
         model: A model that the server has.
         voice: One of the model's voices.
-        base_url: The server's address, ending in /v1; OPENAI_BASE_URL, else OpenAI, by default.
-        api_key: Better on the agent's machine: OPENAI_API_KEY, or for another server OPENOMNI_KEY_ and its host, as in
-            OPENOMNI_KEY_API_EXAMPLE_ORG. A pipeline can be read by others.
+        base_url: The server's address, ending in /v1; OPENAI_BASE_URL, else OpenAI, by default. A key that it asks for
+            is set on the agent's machine, never here: OPENAI_API_KEY, or OPENOMNI_KEYS=ADDRESS=KEY for another server.
         instructions: How to speak, for models that take it.
         speed: 1 is the voice's own.
         rate: Samples a second of the server's PCM; OpenAI's is 24000.
@@ -38,14 +37,13 @@ class OpenAISpeech:
         model: str = "gpt-4o-mini-tts",
         voice: str = "alloy",
         base_url: str | None = None,
-        api_key: str | None = None,
         instructions: str | None = None,
         speed: Annotated[float, msgspec.Meta(ge=0.25, le=4)] | None = None,
         rate: Annotated[int, msgspec.Meta(ge=8000)] = 24_000,
         price: float | None = None,
         currency: str = "USD",
     ) -> None:
-        self._remote = Remote(model, base_url, api_key)
+        self._remote = Remote(model, base_url)
         options = {"instructions": instructions, "speed": speed}
         self._options: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         self._voice = voice
