@@ -31,30 +31,32 @@ class Event(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields
 # ---- values that stages take and give ------------------------------------------------------------------------
 
 
+class Word(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One word, in seconds from the start of the utterance, or of the clause, that it belongs to."""
+
+    text: str
+    start: float
+    end: float
+    probability: float | None = None
+
+
 class Sound(Event, frozen=True, tag="sound"):
     """A stretch of audio; `start` is its first sample's place in seconds on the stream that it belongs to.
 
     `clause`: of a voice's sound, which of the texts that it was given (from 0) is spoken; -1 where nobody knows.
+    `words`: with the first sound of a clause, from a voice that knows when it speaks which word of it.
     """
 
     audio: Audio
     start: float = 0.0
     clause: int = -1
+    words: tuple[Word, ...] = ()
 
 
 class Picture(Event, frozen=True, tag="picture"):
     """A camera frame."""
 
     frame: Frame
-
-
-class Word(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One recognised word, in seconds from the start of the utterance."""
-
-    text: str
-    start: float
-    end: float
-    probability: float | None = None
 
 
 class Transcript(Event, frozen=True, tag="transcript"):

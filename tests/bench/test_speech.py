@@ -29,11 +29,12 @@ def test_a_pause_is_cut_where_it_is_quietest_and_shifts_all_that_follows() -> No
     whole = spoken(0.5, 0.5)
     broken = with_pauses(whole, [(0.49, 0.4)])  # a recogniser's end of the word, 10 ms before the gap
     ((start, end),) = broken.pauses
-    assert 0.5 * AXIS_RATE <= start <= 0.56 * AXIS_RATE
+    assert start == pytest.approx(0.5 * AXIS_RATE, abs=2)
     assert end - start == 0.4 * AXIS_RATE
-    assert not broken.audio.samples[start:end].any()
-    assert broken.end == whole.end + 0.4 * AXIS_RATE
-    assert len(broken.audio.samples) == len(whole.audio.samples) + 0.4 * AXIS_RATE
+    assert np.abs(broken.audio.samples[start:end]).max() <= AUDIBLE
+    # The gap between the words was 60 ms of the pause already.
+    assert broken.end == pytest.approx(whole.end + 0.34 * AXIS_RATE, abs=2)
+    assert len(broken.audio.samples) == len(whole.audio.samples) + broken.end - whole.end
     assert np.abs(broken.audio.samples[: round(0.4 * AXIS_RATE)]).max() == pytest.approx(0.3, abs=0.01)
 
 
@@ -44,7 +45,7 @@ def test_several_pauses_keep_their_order_and_the_speech_between_them() -> None:
     assert first[1] < second[0]
     assert sum(end - start for start, end in broken.pauses) == AXIS_RATE
     between = broken.audio.samples[first[1] : second[0]]
-    assert len(between) / AXIS_RATE == pytest.approx(0.56, abs=0.07)
+    assert len(between) / AXIS_RATE == pytest.approx(0.5, abs=0.01)
     assert np.abs(between).max() > 0.25
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 import pytest
@@ -193,3 +194,18 @@ async def _all(messages: object) -> int:
 )
 def test_wildcards(pattern: str, subject: str, fits: bool) -> None:
     assert matcher(pattern)(subject) is fits
+
+
+async def test_a_cancellation_that_the_library_loses_does_not_make_it_wait_for_ever(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def deaf(self: Bus, *_: object) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        await asyncio.sleep(3600)
+
+    keys = Keys.create()
+    monkeypatch.setattr(Bus, "_open", deaf)
+    with pytest.raises(BusError, match="did not take us within 0.1 s"):
+        async with asyncio.timeout(30):
+            await connect(deployment.server.url, deployment.renew(keys, 60), keys, "x", timeout=0.1)

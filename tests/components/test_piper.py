@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from openomni.components.conformance import conformance
@@ -29,23 +31,51 @@ def test_conforms(piper: Piper) -> None:
     conformance("tts", lambda: piper)
 
 
+def said(piper: Piper, text: str) -> Audio:
+    return Audio.join([sound.audio for sound in piper.synthesize(text)])
+
+
 def test_what_it_says_can_be_understood(piper: Piper) -> None:
-    spoken = Audio.join(piper.synthesize("The weather is fine today, and the train leaves at noon."))
+    spoken = said(piper, "The weather is fine today, and the train leaves at noon.")
     heard = FasterWhisper().transcribe(spoken).text
     assert " ".join(re.findall(r"\w+", heard.lower())) == "the weather is fine today and the train leaves at noon"
 
 
 def test_starts_with_sound(piper: Piper) -> None:
     for text in (TEXT, "Hello!", "She sells shells."):
-        audible = next(piper.synthesize(text)).first_audible()
+        audible = next(piper.synthesize(text)).audio.first_audible()
         assert audible is not None
         assert audible <= 0.010
 
 
-def test_a_piece_for_each_sentence(piper: Piper) -> None:
-    pieces = list(piper.synthesize("One. Two. Three."))
-    assert len(pieces) == 3
-    assert {piece.rate for piece in pieces} == {22_050}
+def test_a_sentence_comes_in_pieces_and_the_first_is_short(piper: Piper) -> None:
+    pieces = [sound.audio.duration for sound in piper.synthesize("The weather is fine today, as it was last week.")]
+    assert len(pieces) > 2
+    assert pieces[0] <= 0.25
+
+
+def test_a_voice_is_neither_quiet_nor_clipped(piper: Piper) -> None:
+    for text in (TEXT, "Stop!", "She sells shells."):
+        loudest = float(np.abs(said(piper, text).samples).max())
+        assert 0.3 < loudest <= 1.0
+
+
+def test_it_tells_when_it_speaks_each_word(piper: Piper) -> None:
+    first, *others = piper.synthesize("The weather is fine, and the train leaves at noon.")
+    whole = Audio.join([sound.audio for sound in (first, *others)])
+    assert [word.text for word in first.words] == "The weather is fine, and the train leaves at noon.".split()
+    assert all(before.end <= after.start for before, after in pairwise(first.words))
+    assert 0 <= first.words[0].start
+    assert first.words[-1].end <= whole.duration
+    # What is cut out between two words is those words, and no others.
+    third, sixth = first.words[3], first.words[5]
+    heard = FasterWhisper().transcribe(Audio.join([Audio.silence(0.3, whole.rate),
+                                                   whole.cut(third.start, sixth.end)])).text  # fmt: skip
+    assert re.findall(r"\w+", heard.lower()) == ["fine", "and", "the"]
+
+
+def test_numbers_are_read_in_more_words_than_are_written(piper: Piper) -> None:
+    assert next(piper.synthesize("There are 24 of them.")).words == ()
 
 
 @pytest.mark.parametrize("text", ["", "  ", "...", "—"])
@@ -54,8 +84,7 @@ def test_what_can_not_be_spoken_gives_no_sound(piper: Piper, text: str) -> None:
 
 
 def test_twice_the_speed_takes_about_half_the_time(piper: Piper) -> None:
-    fast = Audio.join(Piper(speed=2.0).synthesize(TEXT)).duration
-    assert fast < 0.7 * Audio.join(piper.synthesize(TEXT)).duration
+    assert said(Piper(speed=2.0), TEXT).duration < 0.7 * said(piper, TEXT).duration
 
 
 def test_a_speaker_that_the_voice_lacks_is_one_line() -> None:

@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
+import msgspec
+
 from .. import clock
 from ..bus import subjects
 from ..bus.calls import AgentLost, AgentRefused, call_stage
@@ -253,7 +255,7 @@ class _Inputs:
 def _numbered(value: Value, first: int) -> Value:
     """A voice that goes on for another counts its clauses from its own first one."""
     if first and isinstance(value, Sound) and value.clause >= 0:
-        return Sound(value.audio, value.start, value.clause + first)
+        return msgspec.structs.replace(value, clause=value.clause + first)
     return value
 
 

@@ -106,7 +106,7 @@ class _Synthetic:
         if not file.is_file():
             self._told("speaking the questions (once) …")
             self._told = lambda line: None
-            audio = Audio.join(self._voice(faster / higher).synthesize(text))
+            audio = Audio.join([sound.audio for sound in self._voice(faster / higher).synthesize(text)])
             # Played faster than it was made, a voice is higher and quicker.
             _keep(file, Audio(audio.samples, round(audio.rate * higher)).resample(AXIS_RATE))
         return speech.utterance(text, name, Audio.load(file), text)

@@ -111,7 +111,7 @@ def with_pauses(spoken: Utterance, pauses: Sequence[tuple[float, float]]) -> Utt
     """The same with silences put in: `pauses` are (after how many seconds of `audio`, how long), in their order.
 
     Each is cut at the quietest instant nearby and faded on both sides; the room's own noise fills it where it is
-    played.
+    played. Where the speaker was silent for a moment already, that counts: the whole pause is as long as is said.
     """
     samples = spoken.audio.samples
     pieces: list[Samples] = []
@@ -119,9 +119,10 @@ def with_pauses(spoken: Utterance, pauses: Sequence[tuple[float, float]]) -> Utt
     position = shift = 0
     for at, seconds in pauses:
         cut = max(quietest(samples, round(at * AXIS_RATE)), position)
-        length = round(seconds * AXIS_RATE)
+        before, after = silent_around(samples, cut)
+        length = max(round(seconds * AXIS_RATE) - before - after, 0)
         pieces += [faded(samples[position:cut]), np.zeros(length, np.float32)]
-        made.append((cut + shift, cut + shift + length))
+        made.append((cut + shift - before, cut + shift + length + after))
         position, shift = cut, shift + length
     pieces.append(faded(samples[position:]))
     audio = Audio(np.concatenate(pieces), AXIS_RATE)
@@ -137,6 +138,13 @@ def quietest(samples: Samples, at: int) -> int:
     if not len(whole):
         return min(at, len(samples))
     return first + int(np.argmin(np.mean(whole**2, axis=1))) * STEP + STEP // 2
+
+
+def silent_around(samples: Samples, at: int) -> tuple[int, int]:
+    """How many samples before and after a place nothing is louder than −40 dBFS."""
+    loud = np.abs(samples) > AUDIBLE
+    before, after = np.flatnonzero(loud[:at]), np.flatnonzero(loud[at:])
+    return (at - int(before[-1]) - 1 if len(before) else at), (int(after[0]) if len(after) else len(samples) - at)
 
 
 def faded(samples: Samples) -> Samples:

@@ -106,20 +106,29 @@ async def connect(
     bus = Bus([urls] if isinstance(urls, str) else list(urls), renew, keys, name)
     if any(url.startswith("ws") for url in bus.urls):
         _speak_websockets()
+    opening = asyncio.create_task(bus._open(retry_every, tls), name="opening the bus")
     try:
-        async with asyncio.timeout(timeout):
-            await bus._open(retry_every, tls)
-    except TimeoutError:
-        await bus.close()
+        await asyncio.wait({opening}, timeout=timeout)
+        if opening.done():
+            opening.result()
+            return bus
         reason = f" ({bus.last_error})" if bus.last_error else ""
         raise BusError(
             f"the bus at {', '.join(bus.urls)} did not take us within {timeout:g} s{reason}; "
             "check that it runs, and its address"
-        ) from None
+        )
     except BaseException:
+        await _give_up(opening)
         await bus.close()
         raise
-    return bus
+
+
+async def _give_up(opening: asyncio.Task[None]) -> None:
+    """nats-py waits by `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes together with the
+    answer waited for, and then tries for ever: so it is told until it hears."""
+    while not opening.done():
+        opening.cancel()
+        await asyncio.wait({opening}, timeout=0.1)
 
 
 def _speak_websockets() -> None:

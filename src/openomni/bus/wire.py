@@ -64,7 +64,9 @@ def pieces(value: Value) -> Iterator[Value]:
     samples, rate = value.audio.samples, value.audio.rate
     step = PIECE // samples.itemsize
     for first in range(0, len(samples), step):
-        yield Sound(Audio(samples[first : first + step], rate), value.start + first / rate)
+        piece = Audio(samples[first : first + step], rate)
+        words = () if first else value.words
+        yield msgspec.structs.replace(value, audio=piece, start=value.start + first / rate, words=words)
 
 
 def live_pieces(event: Event) -> Iterator[Event]:

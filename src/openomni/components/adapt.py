@@ -158,7 +158,7 @@ class Outputs:
             raise self._wrong(item, hint)
         if self._rate and audio.rate != self._rate:
             raise WrongValue(f"changed its rate from {self._rate} to {audio.rate} Hz in one reply; keep one rate")
-        sound = Sound(audio, self._seconds)
+        sound = Sound(audio, self._seconds, words=item.words if isinstance(item, Sound) else ())
         self._rate = audio.rate
         self._seconds += audio.duration
         return [sound] if len(audio.samples) else []

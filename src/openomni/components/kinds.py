@@ -87,7 +87,7 @@ KINDS: dict[str, Kind] = {
             "tts",
             "Speaks the reply",
             "synthesize",
-            "synthesize(text: str) -> Audio | Iterator[Audio]",
+            "synthesize(text: str) -> Audio | Iterator[Audio | Sound]",
             takes=("reply",),
             gives=("voice",),
         ),

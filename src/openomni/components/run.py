@@ -10,6 +10,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from .. import clock
 from ..errors import OpenOmniError
 from ..events import Sound, Usage, Value
@@ -176,7 +178,7 @@ class Run:
 
     async def _put(self, value: Value) -> None:
         if isinstance(value, Sound) and self._callee.kind == "tts":
-            value = Sound(value.audio, value.start, len(self._timing.calls) - 1)
+            value = msgspec.structs.replace(value, clause=len(self._timing.calls) - 1)
         if isinstance(value, Usage):
             self._timing.usage = adapt.add(self._timing.usage, value)
         elif self._timing.first_output is None:

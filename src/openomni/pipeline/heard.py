@@ -1,7 +1,8 @@
 """Which words of a reply a person heard before it fell silent.
 
 A voice says which clause each piece of its sound speaks, so whole clauses are known to the sample. Within the clause
-that was cut, words are laid over the stretches that are not silent, each as long as its share of the letters.
+that was cut, a voice may know when it speaks which word; of others, words are laid over the stretches that are not
+silent, each as long as its share of the letters.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..events import Word
 from ..media import Audio, Samples
 
 STEP = 0.01
@@ -30,6 +32,8 @@ class SpokenClause:
     text: str
     start: float
     pieces: list[Audio] = field(default_factory=list)
+    words: tuple[Word, ...] = ()
+    """When each word is spoken, in seconds from the clause's first sample, from a voice that knows."""
 
     @property
     def seconds(self) -> float:
@@ -50,6 +54,9 @@ def words_heard(clauses: list[SpokenClause], seconds: float) -> str:
 
 
 def _part(clause: SpokenClause, seconds: float) -> str:
+    if clause.words:
+        heard = [word.text for word in clause.words if word.start + ENOUGH * (word.end - word.start) <= seconds]
+        return " ".join(heard)
     words = [match.group() for match in _WORD.finditer(clause.text)]
     weights = np.array([_weight(word) for word in words], dtype=np.float64)
     if not len(words) or not weights.sum():

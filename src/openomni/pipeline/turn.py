@@ -269,6 +269,7 @@ class Turn:
             text = self._spoken[len(clauses)] if len(clauses) < len(self._spoken) else ""
             clauses.append(SpokenClause(text, reply.samples / reply.rate if reply.rate else 0.0))
         clauses[number].pieces.append(sound.audio)
+        clauses[number].words = clauses[number].words or sound.words
 
     # ---- what each kind of stage is given ----
 

@@ -1,24 +1,37 @@
-"""Piper voices, sentence by sentence."""
+"""Piper voices, sentence by sentence, each in pieces as it is made."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
 
 from ... import models
 from ...errors import OpenOmniError
-from ...media import Audio
+from ...events import Sound, Word
+from ...lazy import Lazy
+from ...media import Audio, Samples
 from .. import cores
 from ..registry import component
 
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Lazy("numpy")
+
 LEAD = 0.005
 """Seconds of silence kept before the first audible sample: a consonant's onset is quieter than −40 dBFS."""
+MEASURED = "The quick brown fox jumps over the lazy dog, and nobody knows why."
+"""What a voice says to find out how loud it is."""
+LOUDEST = 0.75
+"""The highest sample of that, once it is made as loud as a voice should be."""
+RAMP_S = 0.005
+"""A voice that gets too loud is turned down over so long."""
 
 
-@component("tts", "piper", install="openomni[local]", requires=("piper", "onnxruntime"))
+@component("tts", "piper", install="openomni[local]", requires=("piper", "onnxruntime", "onnx"))
 class Piper:
     """A Piper voice (the runtime is GPL-3.0; voices have licences of their own).
 
@@ -37,34 +50,90 @@ class Piper:
         speaker: Annotated[int, Meta(ge=0)] = 0,
         threads: Annotated[int, Meta(ge=0)] = 0,
     ) -> None:
-        from piper import SynthesisConfig
+        import json
 
-        self._voice = _load(*_files(voice), cores.threads_for(threads))
-        natural = self._voice.config.length_scale
-        self._settings = SynthesisConfig(speaker_id=speaker, length_scale=natural / speed)
-        speakers = max(self._voice.config.num_speakers, 1)
+        from piper import PiperVoice
+        from piper.config import PiperConfig
+
+        from .vits import Vits
+
+        model, settings = _files(voice)
+        self._config = PiperConfig.from_dict(json.loads(settings.read_text("utf-8")))
+        self._network = Vits(model, cores.threads_for(threads))
+        # It makes phonemes of text; the network is run here, in pieces.
+        self._voice = PiperVoice(session=None, config=self._config)
+        config = self._config
+        scales = [config.noise_scale, config.length_scale / speed, config.noise_w_scale]
+        self._given: dict[str, Any] = {"scales": np.array(scales, np.float32)}
+        if config.num_speakers > 1:
+            self._given["sid"] = np.array([speaker], np.int64)
+        speakers = max(config.num_speakers, 1)
         if speaker >= speakers:
             raise OpenOmniError(f"the voice {voice} has {speakers} speaker(s), numbered from 0; there is no {speaker}")
+        self._gain: float | None = None
 
-    def synthesize(self, text: str) -> Iterator[Audio]:
-        """A piece of audio per sentence; silence before the first sound of the first one is left out."""
-        first = True
-        chunks = self._voice.synthesize(text, self._settings)
-        while True:
+    def synthesize(self, text: str) -> Iterator[Sound]:
+        """Each sentence in pieces, the first of about 0.2 s, with its words where the voice tells when they are
+        spoken; silence before the first sound of all is left out."""
+        if self._gain is None:
+            self.warm_up()
+        rate = self._config.sample_rate
+        sentences = [phonemes for phonemes in self._voice.phonemize(text) if phonemes]
+        first, left_out = True, 0.0
+        for phonemes in sentences:
+            gain = self._gain or 1.0
+            ids = self._voice.phonemes_to_ids(phonemes)
             with cores.VOICE.taken():
-                chunk = next(chunks, None)
-            if chunk is None:
-                return
-            audio = Audio(chunk.audio_float_array, chunk.sample_rate)
-            if first:
-                audio = _without_lead(audio)
-            if len(audio.samples):
+                pieces, frames = self._network.speak(self._inputs(ids))
+            for samples in _each(pieces):
+                samples, gain = _turned_down(samples, gain, rate)
+                audio = Audio(samples, rate)
+                if not first:
+                    yield Sound(audio)
+                    continue
+                whole, audio = audio.duration, _without_lead(audio)
+                left_out += whole - audio.duration
+                if not len(audio.samples):
+                    continue
                 first = False
-                yield audio
+                words: tuple[Word, ...] = ()
+                if len(sentences) == 1 and frames is not None and len(frames) == len(ids):
+                    known, seconds = self._config.phoneme_id_map, self._config.hop_length / rate
+                    words = words_of(text, phonemes, frames, known, seconds, left_out)
+                yield Sound(audio, words=words)
 
     def warm_up(self) -> None:
-        for _ in self.synthesize("Hello."):
-            pass
+        """Says something, to know how loud the voice is: in pieces it can't be told from what it says."""
+        peak = 0.0
+        for phonemes in self._voice.phonemize(MEASURED):
+            pieces, _ = self._network.speak(self._inputs(self._voice.phonemes_to_ids(phonemes)))
+            peak = max(peak, *(float(np.abs(samples).max()) for samples in pieces))
+        self._gain = LOUDEST / max(peak, 1e-3)
+
+    def _inputs(self, ids: list[int]) -> dict[str, Any]:
+        return {"input": np.array([ids], np.int64), "input_lengths": np.array([len(ids)], np.int64), **self._given}
+
+
+def _each(pieces: Iterator[Samples]) -> Iterator[Samples]:
+    """Piece by piece, with precedence while one is made."""
+    while True:
+        with cores.VOICE.taken():
+            samples = next(pieces, None)
+        if samples is None:
+            return
+        yield samples
+
+
+def _turned_down(samples: Samples, gain: float, rate: int) -> tuple[Samples, float]:
+    """As loud as the voice is made, or less: from where it would clip on, and for the rest of the sentence."""
+    peak = float(np.abs(samples).max(initial=0.0))
+    if peak * gain <= 1.0:
+        return (samples * gain).astype(np.float32), gain
+    lower = 1.0 / peak
+    gains = np.full(len(samples), lower, np.float32)
+    ramp = min(round(RAMP_S * rate), len(samples))
+    gains[:ramp] = np.linspace(gain, lower, ramp)
+    return np.clip(samples * gains, -1.0, 1.0).astype(np.float32), lower
 
 
 def _without_lead(audio: Audio) -> Audio:
@@ -81,19 +150,32 @@ def _files(voice: str) -> tuple[Path, Path]:
     return model, settings
 
 
-def _load(model: Path, settings: Path, threads: int) -> Any:
-    """As `PiperVoice.load` does, but with the number of threads ours to say."""
-    import json
+def words_of(text: str, phonemes: Sequence[str], frames: Sequence[float], ids: Mapping[str, Sequence[int]],
+             seconds: float, left_out: float) -> tuple[Word, ...]:  # fmt: skip
+    """When each word of a sentence is spoken; none where the phonemes can't be laid on the words, as for a number.
 
-    import onnxruntime
-    from piper import PiperVoice
-    from piper.config import PiperConfig
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Threads that wait by spinning would take the core from the language model that writes the next clause.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    return PiperVoice(session=session, config=PiperConfig.from_dict(json.loads(settings.read_text("utf-8"))))
+    `frames`: how many each id of the sentence takes, `seconds` is the length of one; `left_out` seconds of sound were
+    taken off its beginning. Piper puts a pad after each phoneme.
+    """
+    pad = len(ids["_"])
+    at = len(ids["^"]) + pad
+    here = float(sum(frames[:at]))
+    spans: list[tuple[float, float]] = []
+    begun: float | None = None
+    for phoneme in (*phonemes, " "):
+        length = len(ids.get(phoneme, ())) + pad if phoneme in ids else 0
+        then = here + float(sum(frames[at : at + length]))
+        if phoneme == " ":
+            if begun is not None:
+                spans.append((begun, here))
+            begun = None
+        elif begun is None:
+            begun = here
+        at, here = at + length, then
+    words = [word for word in text.split() if any(map(str.isalnum, word))]
+    if len(words) != len(spans) or any(map(str.isdigit, text)):  # numbers are read out in many words
+        return ()
+    return tuple(
+        Word(word, max(begin * seconds - left_out, 0.0), max(end * seconds - left_out, 0.0))
+        for word, (begin, end) in zip(words, spans, strict=True)
+    )
