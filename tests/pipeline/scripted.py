@@ -34,6 +34,9 @@ class ScriptedRunner:
     open_stages: int = 0
     prepared: list[list[Message]] = field(default_factory=list)
 
+    async def ending(self, stage: StageSpec, messages: Sequence[Message]) -> float | None:
+        return None
+
     async def prepare(self, stage: StageSpec, messages: Sequence[Message]) -> None:
         self.prepared.append(list(messages))
 

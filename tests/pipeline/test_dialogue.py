@@ -41,7 +41,7 @@ from openomni.events import (
     Value,
 )
 from openomni.media import Audio
-from openomni.pipeline.session import LiveSession
+from openomni.pipeline.session import Judge, LiveSession
 from openomni.records import TurnRecord
 from pipeline.scripted import ScriptedRunner, tone
 from pipeline.test_session import KeptReply, LoudMeansSpeech
@@ -83,7 +83,7 @@ class Talk:
     """A session, a person who speaks by a script, and a loudspeaker that plays, pauses and reports."""
 
     runner: Runner = field(default_factory=Runner)
-    finished: Callable[[Audio, str], Awaitable[float]] | None = None
+    finished: Judge | None = None
     taking: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     late: float = 0.0
@@ -217,8 +217,8 @@ class Talk:
         return [list(taken[0].messages) for kind, taken in self.runner.seen if kind == "llm" and taken]
 
 
-def judged(probability: float, after: float = 0.02) -> Callable[[Audio, str], Awaitable[float]]:
-    async def finished(audio: Audio, text: str) -> float:
+def judged(probability: float, after: float = 0.02) -> Judge:
+    async def finished(audio: Audio, text: str, ending: float | None) -> float:
         await asyncio.sleep(after)
         return probability
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import logging
 from collections import OrderedDict
@@ -94,6 +95,17 @@ class Built:
             except StageError as error:
                 log.warning("%s", error)
 
+    async def ending(self, stage: StageSpec, messages: Sequence[Message]) -> float | None:
+        """How likely the last message ends where it does, from a language model that is built and can say."""
+        built = self._entry(stage).stage
+        if built is None:
+            return None
+        try:
+            return await built.ending(messages, stage.framework.timeout or TIMEOUT)
+        except StageError as error:
+            log.warning("%s", error)
+            return None
+
     async def detector(self, name: str) -> Detector:
         """A voice activity detector for one stream. Raises `OpenOmniError`."""
         if name not in self._detectors:
@@ -112,9 +124,11 @@ class Built:
                 await asyncio.to_thread(component.warm_up)
             self._judges[name] = component
         finished = self._judges[name].finished
+        reads = len(inspect.signature(finished).parameters) > 2
 
-        async def judge(audio: Audio, text: str) -> float:
-            return float(await asyncio.to_thread(finished, audio, text))
+        async def judge(audio: Audio, text: str, ending: float | None) -> float:
+            given = (audio, text, ending) if reads else (audio, text)
+            return float(await asyncio.to_thread(finished, *given))
 
         return judge
 

@@ -74,6 +74,12 @@ class FleetRunner:
         if messages and (stage.kind, stage.component) in self._built:
             await self._built.prepare(stage, messages)
 
+    async def ending(self, stage: StageSpec, messages: Sequence[Message]) -> float | None:
+        """Only here, too: a judgement that has to travel comes late."""
+        if (stage.kind, stage.component) not in self._built:
+            return None
+        return await self._built.ending(stage, messages)
+
     def missing(self, stages: tuple[StageSpec, ...]) -> list[str]:
         """The components that neither this agent nor any other of the fleet offers, as `kind:name`."""
         return [

@@ -158,6 +158,8 @@ class Bus:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._renewal: asyncio.Task[None] | None = None
+        self._begun = False
+        """nats-py was asked to connect."""
 
     # ---- life ------------------------------------------------------------------------------------------------
 
@@ -168,6 +170,7 @@ class Bus:
             except (OSError, OpenOmniError) as error:
                 self._note(str(error) or type(error).__name__)
                 await asyncio.sleep(retry_every)
+        self._begun = True
         await self._client.connect(
             self.urls,
             name=self.name,
@@ -197,8 +200,9 @@ class Bus:
             await subscription.aclose()
         for _, future in self._waiting.values():
             future.cancel()
-        with contextlib.suppress(NatsError, OSError):
-            await self._client.close()
+        if self._begun:
+            with contextlib.suppress(NatsError, OSError):
+                await self._client.close()
 
     async def flush(self, timeout: float = 5.0) -> None:
         """Waits until the server has taken all that was published and subscribed."""

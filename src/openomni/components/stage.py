@@ -125,6 +125,22 @@ class LocalStage:
             self._preparing = False
             self._give_back(worker)
 
+    async def ending(self, messages: Sequence[Message], timeout: float = TIMEOUT) -> float | None:
+        """The probability, 0…1, that the last message ends where it does, from a language model that can say; else
+        None. It takes a slot, as a run does."""
+        hook = getattr(self.component, "ending", None)
+        if hook is None:
+            return None
+        worker = await self._claim(timeout)
+        try:
+            found = await self._hook(worker, hook, messages)
+        except asyncio.CancelledError:
+            self._interrupt()
+            raise
+        finally:
+            self._give_back(worker)
+        return None if found is None else float(found)
+
     async def close(self) -> None:
         """Stops what runs and calls the component's `close`. A call that does not return is left behind."""
         self._closed = True
@@ -200,11 +216,10 @@ class LocalStage:
             await asyncio.shield(self._warm)
             timing.loaded = clock.now()
 
-    async def _hook(self, worker: Worker, hook: Callable[..., Any], *arguments: Any) -> None:
+    async def _hook(self, worker: Worker, hook: Callable[..., Any], *arguments: Any) -> Any:
         try:
             result = hook(*arguments) if inspect.iscoroutinefunction(hook) else await worker.submit(hook, *arguments)
-            if inspect.isawaitable(result):
-                await result
+            return await result if inspect.isawaitable(result) else result
         except Exception as error:
             raise self._callee.error(error) from error
 

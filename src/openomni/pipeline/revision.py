@@ -77,8 +77,10 @@ class Revision:
         """It is known that the utterance ended: what was heard is final."""
         self.transcript: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """The final transcript; cancelled when there will be none."""
-        self.answering = asyncio.Event()
-        """The first piece of an answer is there, or there will be none."""
+        self.read = asyncio.Event()
+        """A language model has read it, or will not."""
+        self.ending: float | None = None
+        """How likely it ends where it does, as read."""
         self._tell = tell
         self._heard: Heard | None = None
         turn.emit = self._emit
@@ -101,11 +103,11 @@ class Revision:
 
     def _over(self, _: asyncio.Task[None]) -> None:
         self.transcript.cancel()
-        self.answering.set()
+        self.read.set()
 
     async def _emit(self, event: SessionOutput) -> None:
         if not isinstance(event, Heard):
-            self.answering.set()
+            self.read.set()
             await self.gate.emit(event)
             return
         if event.final and not self.transcript.done():

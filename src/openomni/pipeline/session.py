@@ -26,6 +26,7 @@ from ..events import (
     Commit,
     ItemGone,
     ItemIn,
+    Message,
     PictureIn,
     Played,
     ReplyEnd,
@@ -65,11 +66,12 @@ TAIL_SECONDS = 0.2
 JUDGED_SECONDS = 8.0
 """How much of an utterance is looked at to say whether the person has finished."""
 
-JUDGING_SECONDS = 0.08
-"""How long before the silence of a finished sentence is full it is asked about, at the latest."""
+JUDGING_SECONDS = 0.15
+"""How long before the longest silence is full a finished sentence is asked about, at the latest."""
 
-Judge = Callable[[Audio, str], Awaitable[float]]
-"""The probability that the person has finished, from the sound so far (16 kHz) and its transcript."""
+Judge = Callable[[Audio, str, float | None], Awaitable[float]]
+"""The probability that the person has finished, from the sound so far (16 kHz), its transcript, and how likely that ends
+where it does, where a language model says so."""
 
 
 class LiveSession:
@@ -294,18 +296,18 @@ class LiveSession:
             if self._draft is not draft or draft.revision is not revision:
                 raise
             text = ""
-        # Until the silence is full the answer is not wanted. Reading the prompt takes all cores, writing the reply one:
-        # on few cores it is asked when that begins.
+        # Reading the prompt takes all cores, writing the reply one: the judge has the other then. Nothing is lost by
+        # waiting for it, for there is no reply yet that could be let out.
         silence = clock.now() - self._captured(revision.end)
-        wait = self._taking.end_of_turn_silence - JUDGING_SECONDS - silence
+        wait = self._longest_silence - JUDGING_SECONDS - silence
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(wait, 0)):
-                await revision.answering.wait()
+                await revision.read.wait()
         begin = max(draft.start, revision.end - round(JUDGED_SECONDS * AXIS_RATE))
         heard = self._tape.sound(begin, revision.end + round(TAIL_SECONDS * AXIS_RATE))
         if self._draft is not draft or draft.revision is not revision:
             return  # they spoke on meanwhile
-        finished = await self._judge(heard, text) >= self._taking.turn_threshold
+        finished = await self._judge(heard, text, revision.ending) >= self._taking.turn_threshold
         if finished and self._draft is draft and draft.revision is revision:
             self._finder.patience = self._taking.end_of_turn_silence
             if (ended := self._finder.settle()) is not None:
@@ -401,6 +403,17 @@ class LiveSession:
         if not self._creates and not turn.utterance.speaks_first:
             await (await self._replies.get(turn.turn_id)).asked.wait()
         turn.utterance.history = self._conversation.messages
+        revision = draft.revision
+        if text and self._judges and revision is not None and revision.turn is turn and not revision.decided:
+            await self._read_ending(revision, text)
+
+    async def _read_ending(self, revision: Revision, text: str) -> None:
+        """Lets the language model say how likely the sentence is over. It has to read it for its reply anyway."""
+        stage = next((stage for stage in self._pipeline.stages if stage.kind == "llm"), None)
+        if stage is not None:
+            told = beginning(stage.framework, revision.turn.utterance.history, revision.turn.utterance.instructions)
+            revision.ending = await self._runner.ending(stage, [*told, Message("user", text)])
+        revision.read.set()
 
     async def _dismiss(self, draft: Draft) -> None:
         """A cough, or a word that shows attention: the reply goes on."""

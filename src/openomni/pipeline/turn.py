@@ -61,6 +61,9 @@ class StageRunner(Protocol):
     async def prepare(self, stage: StageSpec, messages: Sequence[Message]) -> None:
         """Lets a language model read what the next prompt begins with, while nobody waits; a run interrupts it."""
 
+    async def ending(self, stage: StageSpec, messages: Sequence[Message]) -> float | None:
+        """How likely the last message ends where it does, from a language model that can say; it has then read it."""
+
 
 class TurnFailed(OpenOmniError):
     """A stage failed; the message names its component and the reason."""

@@ -6,9 +6,12 @@ progress only between batches, so small batches are what makes a cancel quick.
 
 from __future__ import annotations
 
+import math
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Annotated, Any
 
@@ -28,6 +31,13 @@ OTHER_PREFIXES_MIB = 256
 """Memory for the prefixes of other sessions that take turns in the slot."""
 
 
+LOOKED_AT = 50
+"""The likeliest next tokens, among which those that end a message are counted."""
+HEAD = 16 * 1024 * 1024
+"""Bytes at the beginning of a file that hold what it says of itself, its vocabulary included."""
+TEMPLATE = 16 * 1024
+_ENDS = re.compile(r"\s*[.?!]")
+_LAST_MARKS = re.compile(r"[\s.,;:!?…—–-]+$")
 STAND_BACK = 0.5
 """Seconds that the model stands back for the voice, at most, before it writes on."""
 
@@ -67,7 +77,9 @@ class LlamaCpp:
     ) -> None:
         if max_tokens >= context:
             raise OpenOmniError(f"max_tokens ({max_tokens}) must leave room in the context of {context} tokens")
-        self._server = _serve(str(models.locate(model, "llama-cpp")), context, threads, gpu_layers)
+        path = models.locate(model, "llama-cpp")
+        self._server = _serve(str(path), context, threads, gpu_layers)
+        self._chatml = _speaks_chatml(path)
         self._sampling = {"temperature": temperature, "top_p": top_p, "seed": seed}
         self._max_tokens = max_tokens
         self._context = context
@@ -85,6 +97,31 @@ class LlamaCpp:
         with self._one_at_a_time:
             for _ in self._answer(tuple(messages), 1):
                 pass
+
+    def ending(self, messages: Sequence[Message]) -> float | None:
+        """The probability, 0…1, that the last message ends where it does, as far as a text can tell; None where the
+        model's prompts are not written in ChatML. What it reads stays in the slot for the reply."""
+        if not self._chatml:
+            return None
+        told = "".join(f"<|im_start|>{message.role}\n{message.content}<|im_end|>\n" for message in messages[:-1])
+        # What marks a recogniser put at the end does not count: it puts them behind every pause.
+        prompt = f"{told}<|im_start|>{messages[-1].role}\n{_LAST_MARKS.sub('', messages[-1].content.rstrip())}"
+        request = {"prompt": prompt, "n_predict": 1, "n_probs": LOOKED_AT, "stream": True, "return_progress": True,
+                   "cache_prompt": True, "temperature": 0}  # fmt: skip
+        with self._one_at_a_time:
+            call = self._call = _Call(request, self._context - self._max_tokens)
+            try:
+                for event in call.events(self._server and self._server.handle_completions):
+                    for choice in event.get("choices", ()):
+                        if seen := (choice.get("logprobs") or {}).get("content"):
+                            return sum(
+                                math.exp(each["logprob"])
+                                for each in seen[0]["top_logprobs"]
+                                if ends_message(each["token"])
+                            )
+            finally:
+                self._call = None
+        return None
 
     def cancel(self) -> None:
         """Ends the call that runs, within about a batch. Returns at once."""
@@ -106,7 +143,8 @@ class LlamaCpp:
             call = _Call(self._request(kept, max_tokens), self._context - max_tokens)
             self._call = call
             try:
-                yield from call.run(self._server)
+                for event in call.events(self._server and self._server.handle_chat_completions):
+                    yield from call.read(event)
             finally:
                 self._call = None
             if call.too_long is None:
@@ -161,16 +199,17 @@ class _Call:
         self._most = most
         self._events: SimpleQueue[dict[str, Any] | BaseException | None] = SimpleQueue()
 
-    def run(self, server: Any) -> Iterator[str | Usage]:
-        if server is None:
+    def events(self, complete: Callable[..., object] | None) -> Iterator[dict[str, Any]]:
+        """What llama.cpp says while it completes. Raises OpenOmniError where the server is gone."""
+        if complete is None:
             raise OpenOmniError("the model was closed")
-        thread = threading.Thread(target=self._drive, args=(server.handle_chat_completions,), name="llama.cpp")
+        thread = threading.Thread(target=self._drive, args=(complete,), name="llama.cpp")
         thread.start()
         try:
             while (event := self._events.get()) is not None:
                 if isinstance(event, BaseException):
                     raise event
-                yield from self._read(event)
+                yield event
         finally:
             self.cancelled = True
             thread.join()
@@ -194,7 +233,8 @@ class _Call:
             cores.VOICE.give_way(STAND_BACK)
         return self.cancelled
 
-    def _read(self, event: dict[str, Any]) -> Iterator[str | Usage]:
+    def read(self, event: dict[str, Any]) -> Iterator[str | Usage]:
+        """The text in it, or what was consumed. Raises OpenOmniError for what llama.cpp refuses."""
         if self.cancelled:
             return
         if error := event.get("error"):
@@ -217,6 +257,18 @@ def _without(messages: tuple[Message, ...], count: int) -> tuple[Message, ...]:
         else:
             count -= 1
     return tuple(kept)
+
+
+def ends_message(token: str) -> bool:
+    """Whether a next token is a mark, or the break, that ends a message."""
+    return bool(_ENDS.match(token)) or token.startswith("<|im_end|>") or not token.strip()
+
+
+def _speaks_chatml(path: Path) -> bool:
+    """By the template in the head of the file."""
+    with path.open("rb") as file:
+        _, _, template = file.read(HEAD).partition(b"tokenizer.chat_template")
+    return b"<|im_start|>" in template[:TEMPLATE]
 
 
 def _serve(path: str, context: int, threads: int, gpu_layers: int) -> Any:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from msgspec import Meta
 
 from ... import models
+from ...errors import OpenOmniError
 from ...events import AXIS_RATE, Transcript
 from ...lazy import Lazy
 from ...media import Audio, Samples
@@ -105,10 +106,12 @@ class FasterWhisper:
         self._language = language if self._model.model.is_multilingual else "en"
         self._beam_size = beam_size
         self._window = window
+        self._cancelled = False
 
     def transcribe(self, audio: Audio) -> Transcript:
         """The text of one utterance. `diagnostics`: `fallback` (the short window was given up), `window_s`,
         `avg_logprob`, `no_speech_prob`."""
+        self._cancelled = False
         audio = audio.resample(AXIS_RATE)
         if not len(audio.samples):
             return Transcript("", language=self._language)
@@ -130,6 +133,10 @@ class FasterWhisper:
             },
         )
 
+    def cancel(self) -> None:
+        """What is encoded is not decoded any more: the person spoke on, and the next call waits."""
+        self._cancelled = True
+
     def warm_up(self) -> None:
         self._decode(Audio.silence(1.0, AXIS_RATE), SHORTEST)
 
@@ -137,6 +144,8 @@ class FasterWhisper:
         """One pass over one window, greedy or by beam, without sampling: the same audio gives the same text."""
         whisper = self._model
         encoded = whisper.encode(self._features(audio.samples, window))
+        if self._cancelled:
+            raise OpenOmniError("the call was cancelled")
         language = self._language or whisper.model.detect_language(encoded)[0][0][0][2:-2]
         tokenizer = self._tokenizer(language)
         prompt = list(tokenizer.sot_sequence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
@@ -23,6 +24,15 @@ SECONDS = 8
 WINDOW, HOP = 400, 160
 """Samples of one frame of the spectrogram, and between two."""
 FLOOR = 1e-10
+BIAS, HEARD, READ = 0.9, 0.17, 0.73
+"""Log-odds = BIAS + HEARD × log-odds by ear + READ × log-odds by reading. Fitted on 120 ends and 108 pauses in
+mid-sentence of the voices of `openomni bench live`, seed 1: the area under the curve is 0.65 by ear, 0.84 by reading,
+0.85 by both."""
+OPEN = 0.25, 0.75
+"""Between these the ear is asked, too."""
+HALF = 0.5
+SURE = 1e-3
+"""No probability is believed to be nearer to 0 or 1."""
 
 
 @component("turn", "smart-turn", install="openomni[local]", requires=("onnxruntime", "faster_whisper"))
@@ -32,6 +42,8 @@ class SmartTurn:
     Args:
         model: A name of the catalogue (`openomni models list`) or the path of an `.onnx`.
         words: Whether the transcript has a say, too: a sentence that ends in "and the" is not over, however it sounds.
+            Where the pipeline's language model runs beside it and can say how likely a text ends there, that counts
+            most (English was measured); else the words that a sentence can't end in.
         threads: Threads on the CPU; more than one gains little, and takes the core that the reply is written on.
     """
 
@@ -51,12 +63,17 @@ class SmartTurn:
         self._hann = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
         self._words = words
 
-    def finished(self, audio: Audio, text: str) -> float:
-        """The probability, 0…1, that nothing follows. `audio`: the utterance so far, the pause included."""
+    def finished(self, audio: Audio, text: str, ending: float | None = None) -> float:
+        """The probability, 0…1, that nothing follows. `audio`: the utterance so far, the pause included; `ending`: how
+        likely its text ends where it does, from a language model that read it."""
+        if ending is not None and self._words and not OPEN[0] < ending < OPEN[1]:
+            return together(HALF, ending)  # the ear could not turn it, and takes time
         heard: Any = self._session.run(None, {"input_features": self._features(audio.resample(AXIS_RATE).samples)})
         probability = float(np.asarray(heard[0]).reshape(-1)[0])
         if not self._words or not text.strip():
             return probability
+        if ending is not None:
+            return together(probability, ending)
         return combined(probability, finished_by_words(text))
 
     def warm_up(self) -> None:
@@ -74,6 +91,17 @@ class SmartTurn:
         power = np.abs(np.fft.rfft(frames * self._hann, axis=-1)) ** 2
         mel = np.log10(np.maximum(self._filters @ power.T, FLOOR))
         return ((np.maximum(mel, mel.max() - 8.0) + 4.0) / 4.0).astype(np.float32)[None]
+
+
+def together(heard: float, read: float) -> float:
+    """By ear and by a language model's reading, as their log-odds were found to count."""
+    log_odds = BIAS + HEARD * _log_odds(heard) + READ * _log_odds(read)
+    return 1 / (1 + math.exp(-log_odds))
+
+
+def _log_odds(probability: float) -> float:
+    believed = min(max(probability, SURE), 1 - SURE)
+    return math.log(believed / (1 - believed))
 
 
 def combined(heard: float, read: float) -> float:

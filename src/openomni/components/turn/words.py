@@ -51,5 +51,5 @@ def finished_by_words(text: str) -> float:
 class Words:
     """Judges by the transcript alone: punctuation, and English words that leave a sentence open. No model, no wait."""
 
-    def finished(self, audio: Audio, text: str) -> float:
+    def finished(self, audio: Audio, text: str, ending: float | None = None) -> float:
         return finished_by_words(text)
