@@ -88,10 +88,10 @@ class TestTranscribing:
         assert transcript.diagnostics["fallback"] is False
         assert transcript.diagnostics["window_s"] == pytest.approx(jfk.duration + 2, abs=0.01)
 
-    def test_a_short_utterance_gets_ten_seconds(self, whisper: FasterWhisper, jfk: Audio) -> None:
+    def test_a_short_utterance_gets_six_seconds(self, whisper: FasterWhisper, jfk: Audio) -> None:
         transcript = whisper.transcribe(jfk.cut(3.2, 4.6))
         assert transcript.text.lower().startswith("ask not")
-        assert transcript.diagnostics["window_s"] == 10.0
+        assert transcript.diagnostics["window_s"] == 6.0
 
     def test_the_same_audio_gives_the_same_text(self, whisper: FasterWhisper, jfk: Audio) -> None:
         piece = jfk.cut(0, 2.5)
@@ -106,15 +106,16 @@ class TestTranscribing:
         assert silence.text == ""
         assert silence.diagnostics["fallback"] is False
 
-    def test_a_text_that_never_ends_is_decoded_again_on_the_full_window(
-        self, whisper: FasterWhisper, jfk: Audio, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(("caps", "window"), [([5, 60], 10.0), ([5, 5, 60], 30.0)])
+    def test_a_text_that_never_ends_is_decoded_again_on_a_longer_window(
+        self, whisper: FasterWhisper, jfk: Audio, monkeypatch: pytest.MonkeyPatch, caps: list[int], window: float
     ) -> None:
         whole = FasterWhisper(window="full").transcribe(jfk.cut(0, 2.5)).text
-        caps = iter([5, 60])
-        monkeypatch.setattr(faster_whisper, "longest", lambda seconds: next(caps))
+        left = iter(caps)
+        monkeypatch.setattr(faster_whisper, "longest", lambda seconds: next(left))
         transcript = whisper.transcribe(jfk.cut(0, 2.5))
         assert transcript.diagnostics["fallback"] is True
-        assert transcript.diagnostics["window_s"] == 30.0
+        assert transcript.diagnostics["window_s"] == window
         assert transcript.text == whole
 
     def test_longer_than_a_window(self, whisper: FasterWhisper, jfk: Audio) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 FIRST_WORDS = 2
 """A comma may end the first clause after this many words."""
-FIRST_LONG = 6
+FIRST_LONG = 4
 """Words after which a first clause without any mark may be cut before a word of `_JOINTS`."""
 LONGEST_WORDS = 30
 """A clause without any mark is cut here, so that a rambling model is heard."""
@@ -29,7 +29,7 @@ _JOINTS = {
     "into", "like", "of", "on", "or", "over", "since", "so", "than", "that", "through", "to", "under", "until", "when",
     "where", "which", "while", "who", "with", "without",
 }  # fmt: skip
-_FEWEST = 4
+_FEWEST = 3
 """Words that stand before such a cut at least, so that it does not sound like a stammer."""
 
 

@@ -38,13 +38,19 @@ def beginning(framework: Framework, history: Sequence[Message], instructions: st
 
 
 def recent(history: Sequence[Message], turns: int | None) -> list[Message]:
-    """The last `turns` turns of a history, from a user's message on; all for None."""
+    """The last `turns` turns of a history at most, from a user's message on; all for None.
+
+    The oldest leave by halves rather than one by one: what a language model has read stays the beginning of its next
+    prompt for some turns then.
+    """
     if turns is None:
         return list(history)
     starts = [index for index, message in enumerate(history) if message.role == "user"]
     if turns <= 0 or not starts:
         return []
-    return list(history[starts[max(len(starts) - turns, 0)] :])
+    step = max(turns // 2, 1)
+    left_out = -(-max(len(starts) - turns, 0) // step) * step
+    return list(history[starts[left_out] :])
 
 
 def spread(frames: Sequence[Frame], count: int) -> tuple[Frame, ...]:

@@ -136,6 +136,9 @@ class Draft:
     revision: Revision | None = None
     revisions: int = 0
     superseded: list[TaskTrace] = field(default_factory=list)
+    recognised: int = 0
+    """Up to which sample it was recognised while the person spoke on."""
+    recognising: asyncio.Task[None] | None = None
 
     def supersede(self) -> None:
         """Gives up what ran ahead."""

@@ -18,12 +18,14 @@ import msgspec
 
 from .. import clock, records
 from ..clock import Offset
+from ..errors import OpenOmniError
 from ..events import (
     AXIS_RATE,
     AudioEnd,
     AudioIn,
     CancelResponse,
     Commit,
+    Heard,
     ItemGone,
     ItemIn,
     Message,
@@ -37,12 +39,15 @@ from ..events import (
     SessionEnded,
     SessionInput,
     SessionOutput,
+    Sound,
     SpeechStarted,
     SpeechStopped,
     TextIn,
     Tool,
+    Transcript,
     Truncate,
     TurnDone,
+    Value,
 )
 from ..media import Audio
 from ..records import AnyRecord, SessionRecord, Status
@@ -50,11 +55,12 @@ from .account import Account, ReplySink
 from .backchannels import UNSURE, is_backchannel
 from .conversation import Conversation
 from .earlier import NOTHING_EARLIER, Earlier
-from .prompt import beginning
+from .prompt import beginning, make_prompt
 from .replies import Answer, Replies
 from .revision import Draft, Emit, Revision
-from .spec import Pipeline, parse
+from .spec import Pipeline, StageSpec, parse
 from .tape import Tape
+from .task import TaskTrace
 from .turn import StageRunner, Turn, TurnFailed, Utterance
 from .turn_taking import Detector, SpeechBegan, SpeechEnded, SpeechFinder, SpeechPaused, SpeechResumed
 
@@ -70,8 +76,8 @@ JUDGING_SECONDS = 0.15
 """How long before the longest silence is full a finished sentence is asked about, at the latest."""
 
 Judge = Callable[[Audio, str, float | None], Awaitable[float]]
-"""The probability that the person has finished, from the sound so far (16 kHz), its transcript, and how likely that ends
-where it does, where a language model says so."""
+"""The probability that the person has finished, from the sound so far (16 kHz), its transcript, and how likely that
+ends where it does, where a language model says so."""
 
 
 class LiveSession:
@@ -241,6 +247,8 @@ class LiveSession:
                 case SpeechEnded() if self._detects_turns:
                     await self._speech_ended(found)
         draft, taking = self._draft, self._taking
+        if draft is not None and self._detects_turns and taking.recognise_every is not None:
+            self._keep_up(draft, taking.recognise_every)
         if draft is not None and draft.challenges:
             speech = self._finder.last_speech - draft.start
             if speech >= round(taking.interruption_speech * AXIS_RATE):
@@ -276,6 +284,44 @@ class LiveSession:
         if not draft.announced:
             draft.announced = True
             await self._emit(SpeechStarted(draft.turn_id, draft.start))
+
+    def _keep_up(self, draft: Draft, every: float) -> None:
+        """Recognises what was said so far, while it goes on."""
+        assert self._finder is not None
+        if draft.revision is not None or draft.challenges or draft.dismissed or draft.recognising is not None:
+            return
+        here = self._finder.last_speech
+        stage = next((stage for stage in self._pipeline.stages if stage.kind == "stt"), None)
+        if stage is not None and here - max(draft.recognised, draft.start) >= round(every * AXIS_RATE):
+            draft.recognised = here
+            draft.recognising = self._keep(self._recognise(draft, stage), "recognising")
+
+    async def _recognise(self, draft: Draft, stage: StageSpec) -> None:
+        """What was said so far is told, and read by the language model, which then has less to read at the end."""
+        task = TaskTrace(stage, draft.revisions)
+        draft.revisions += 1
+        draft.superseded.append(task)
+        task.ready = clock.now()
+        padding = round(self._taking.padding * AXIS_RATE)
+        sound = Sound(self._tape.sound(draft.start - padding, self._tape.end))
+        text = ""
+        try:
+            async for value in self._runner.run(stage, task, _only(sound)):
+                if isinstance(value, Transcript):
+                    text = value.text
+        except OpenOmniError:
+            return  # what fails here fails again at the end of the turn, and is told then
+        finally:
+            task.supersede()
+            draft.recognising = None
+        if self._draft is not draft or draft.revision is not None or not text:
+            return
+        await self._tell(draft)(Heard(draft.turn_id, text, final=False))
+        for reader in self._pipeline.stages:
+            if reader.kind == "llm":
+                history, instructions = self._conversation.messages, self._instructions
+                prompt = make_prompt(reader.framework, history, text, instructions=instructions)
+                await self._runner.prepare(reader, prompt.messages)
 
     def _run_ahead(self, found: SpeechPaused) -> None:
         """The turn may be over: it is answered as if it were, behind closed gates."""
@@ -363,6 +409,8 @@ class LiveSession:
 
     def _revise(self, draft: Draft, end: int) -> Revision:
         """Begins to answer what was said so far."""
+        if draft.recognising is not None:
+            draft.recognising.cancel()
         padding = round(self._taking.padding * AXIS_RATE) if self._detects_turns else 0
         audio = self._tape.sound(draft.start - padding, end + round(TAIL_SECONDS * AXIS_RATE))
         frames = self._tape.pictures(draft.start, end) if self._wants_pictures else []
@@ -580,10 +628,11 @@ class LiveSession:
         self._record(record)
         await self._emit(TurnDone(record.turn_id, records.encode(record)))
 
-    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._runs.add(task)
         task.add_done_callback(self._runs.discard)
+        return task
 
     def _session_record(self, status: Literal["open", "closed", "lost"]) -> SessionRecord:
         opened = self._opened
@@ -602,6 +651,10 @@ class LiveSession:
             ended_at=None if status == "open" else time.time(),
             recordings=[opened.recording] if opened.recording else [],
         )
+
+
+async def _only(value: Value) -> AsyncIterator[Value]:
+    yield value
 
 
 def _is_guess(turn: Turn) -> bool:

@@ -24,6 +24,10 @@ class PipelineError(WrongUsage):
     """A pipeline that can't be read; one line with the place, the reason and the mend."""
 
 
+SOONEST = 0.2
+"""Seconds between two recognitions of what somebody is saying, at least."""
+
+
 class TurnTaking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """When the person's turn begins and ends, and who has the word. Durations in seconds.
 
@@ -35,7 +39,8 @@ class TurnTaking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     enough, else it takes `unfinished_silence`.
 
     After a pause of `speculate_after` the turn runs ahead, with its reply held back until the end of the turn is sure;
-    null never runs ahead.
+    null never runs ahead. `recognise_every` so much speech without a pause, what was said so far is recognised and read
+    by the language model, so that less is to be done at its end; null waits for the pause.
 
     `interruption`: whether speech stops a reply that is being heard. It falls silent at the first speech, and is over
     when that lasts `interruption_speech` or holds words that are no `backchannels`; else it goes on where it was.
@@ -48,6 +53,7 @@ class TurnTaking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     unfinished_silence: float = 0.8
     turn_threshold: float = 0.9
     speculate_after: float | None = 0.1
+    recognise_every: float | None = None
     min_speech: float = 0.096
     padding: float = 0.1
     max_utterance: float = 60.0
@@ -301,6 +307,8 @@ def _turn_taking(value: Any, where: str) -> TurnTaking:
     for name in ("end_of_turn_silence", "unfinished_silence", "max_utterance", "interruption_speech"):
         if getattr(taking, name) <= 0:
             raise PipelineError(f"{where}: turn_taking: {name} must be more than 0 seconds")
+    if taking.recognise_every is not None and taking.recognise_every < SOONEST:
+        raise PipelineError(f"{where}: turn_taking: recognise_every must be at least {SOONEST:g} seconds, or null")
     for name in ("min_speech", "padding", "speculate_after"):
         if (getattr(taking, name) or 0) < 0:
             raise PipelineError(f"{where}: turn_taking: {name} must not be negative")
