@@ -43,9 +43,7 @@ class Vits:
             self._whole = self._session(str(model))
             return
         before, after, self._frames, self._durations, self._given = parts
-        # Thousands of small operations: a second thread costs more at their meetings than it takes off.
-        self._before = self._session(before, threads=1)
-        self._after = self._session(after)
+        self._before, self._after = self._session(before), self._session(after)
 
     def speak(self, inputs: dict[str, Any]) -> tuple[Iterator[Samples], Any]:
         """The sound of one sentence, in pieces as they are made, and how many frames each phoneme takes (None where
@@ -65,11 +63,11 @@ class Vits:
             yield sound[(at - low) * hop : (end - low) * hop]
             at, length = end, min(length * GROWS, LONGEST)
 
-    def _session(self, model: str | bytes, threads: int | None = None) -> Any:
+    def _session(self, model: str | bytes) -> Any:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or self._threads
+        options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         # Threads that wait by spinning would take the core from the language model that writes the next clause.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
