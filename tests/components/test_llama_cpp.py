@@ -51,6 +51,9 @@ class Listening:
         self.requests.append(request)
         self._server.handle_chat_completions(request, listen)
 
+    def handle_completions(self, request: dict[str, Any], take: Callable[[dict[str, Any]], bool]) -> None:
+        self._server.handle_completions(request, take)
+
     @property
     def cached(self) -> int:
         """Tokens of the last prompt that were in the slot already."""
@@ -83,6 +86,25 @@ def test_streams_a_reply_and_says_what_it_took(llama: LlamaCpp) -> None:
 def test_the_same_messages_give_the_same_reply(llama: LlamaCpp) -> None:
     first, second = (text(list(llama.generate([INSTRUCTIONS, QUESTION]))) for _ in range(2))
     assert first == second
+
+
+def test_it_knows_where_a_sentence_ends_whatever_mark_stands_there(llama: LlamaCpp) -> None:
+    def ending(said: str) -> float:
+        found = llama.ending([Message("system", "Answer in one sentence."), Message("user", said)])
+        assert found is not None
+        return found
+
+    assert ending("What is the capital of France?") > 0.7
+    assert ending("What is the capital of France") == pytest.approx(ending("What is the capital of France..."))
+    for half in ("Could you explain?", "What is the capital of.", "My neighbour has given me a..."):
+        assert ending(half) < 0.1
+
+
+def test_what_was_read_to_know_that_is_not_read_again(llama: LlamaCpp, listening: Listening) -> None:
+    asked = [Message("system", "Answer in one sentence."), Message("user", "Why is the sky blue in the evening?")]
+    llama.ending(asked)
+    text(list(llama.generate(asked)))
+    assert listening.cached >= 18  # all but the mark, the end of the message and the beginning of the reply
 
 
 def test_prepared_history_is_not_read_again(llama: LlamaCpp, listening: Listening) -> None:

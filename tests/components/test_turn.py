@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from openomni.components.conformance import check
-from openomni.components.turn.smart_turn import SmartTurn, combined
+from openomni.components.turn.smart_turn import SmartTurn, combined, together
 from openomni.components.turn.words import finished_by_words
 from openomni.media import Audio
 
@@ -71,6 +71,20 @@ def test_a_whole_question_is_over_and_its_first_half_is_not(smart: SmartTurn, qu
 def test_any_length_and_rate_will_do(smart: SmartTurn, question: Audio) -> None:
     for audio in (Audio(np.zeros(0), 16_000), Audio.silence(30.0, 16_000), question.resample(8000)):
         assert 0 <= smart.finished(audio, "") <= 1
+
+
+def test_what_a_language_model_read_counts_more_than_what_is_heard(smart: SmartTurn, question: Audio) -> None:
+    said = "What is the capital of France?"
+    for heard in (question, Audio(question.samples[: len(question.samples) // 2], 16_000)):
+        assert smart.finished(heard, said, 0.97) > 0.85
+        assert smart.finished(heard, said, 0.01) < 0.2
+    assert 0.3 < smart.finished(question, said, 0.5) < 0.9
+
+
+def test_where_reading_leaves_it_open_the_ear_decides() -> None:
+    assert together(0.98, 0.5) > 0.72 + 0.06
+    assert together(0.02, 0.5) < 0.72 - 0.06
+    assert all(together(heard, 0.5) < together(heard, 0.6) for heard in (0.0, 0.5, 1.0))
 
 
 @pytest.mark.parametrize("name", ["words", "smart-turn"])

@@ -7,7 +7,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from .. import clock
 from ..events import Heard, SessionOutput
+from .spec import StageSpec
 from .task import TaskTrace
 from .turn import Turn
 from .turn_taking import SpeechEnded
@@ -139,6 +141,14 @@ class Draft:
     recognised: int = 0
     """Up to which sample it was recognised while the person spoke on."""
     recognising: asyncio.Task[None] | None = None
+
+    def begin_task(self, stage: StageSpec) -> TaskTrace:
+        """One stage alone, while the person speaks on: it counts among what was superseded."""
+        task = TaskTrace(stage, self.revisions)
+        self.revisions += 1
+        self.superseded.append(task)
+        task.ready = clock.now()
+        return task
 
     def supersede(self) -> None:
         """Gives up what ran ahead."""

@@ -18,7 +18,6 @@ import msgspec
 
 from .. import clock, records
 from ..clock import Offset
-from ..errors import OpenOmniError
 from ..events import (
     AXIS_RATE,
     AudioEnd,
@@ -28,7 +27,6 @@ from ..events import (
     Heard,
     ItemGone,
     ItemIn,
-    Message,
     PictureIn,
     Played,
     ReplyEnd,
@@ -39,28 +37,24 @@ from ..events import (
     SessionEnded,
     SessionInput,
     SessionOutput,
-    Sound,
     SpeechStarted,
     SpeechStopped,
     TextIn,
     Tool,
-    Transcript,
     Truncate,
     TurnDone,
-    Value,
 )
 from ..media import Audio
 from ..records import AnyRecord, SessionRecord, Status
 from .account import Account, ReplySink
+from .ahead import Ahead
 from .backchannels import UNSURE, is_backchannel
 from .conversation import Conversation
 from .earlier import NOTHING_EARLIER, Earlier
-from .prompt import beginning, make_prompt
 from .replies import Answer, Replies
 from .revision import Draft, Emit, Revision
 from .spec import Pipeline, StageSpec, parse
 from .tape import Tape
-from .task import TaskTrace
 from .turn import StageRunner, Turn, TurnFailed, Utterance
 from .turn_taking import Detector, SpeechBegan, SpeechEnded, SpeechFinder, SpeechPaused, SpeechResumed
 
@@ -103,6 +97,7 @@ class LiveSession:
         self._opened = opened
         self._pipeline: Pipeline = parse(opened.spec, opened.pipeline)
         self._runner, self._detector, self._judge = runner, detector, judge
+        self._ahead = Ahead(self._pipeline, runner)
         self._emit, self._record, self._new_sink, self._offset = emit, record, new_sink, offset
         self._tape = Tape()
         self._finder: SpeechFinder | None = None
@@ -291,37 +286,23 @@ class LiveSession:
         if draft.revision is not None or draft.challenges or draft.dismissed or draft.recognising is not None:
             return
         here = self._finder.last_speech
-        stage = next((stage for stage in self._pipeline.stages if stage.kind == "stt"), None)
+        stage = self._ahead.recogniser
         if stage is not None and here - max(draft.recognised, draft.start) >= round(every * AXIS_RATE):
             draft.recognised = here
             draft.recognising = self._keep(self._recognise(draft, stage), "recognising")
 
     async def _recognise(self, draft: Draft, stage: StageSpec) -> None:
         """What was said so far is told, and read by the language model, which then has less to read at the end."""
-        task = TaskTrace(stage, draft.revisions)
-        draft.revisions += 1
-        draft.superseded.append(task)
-        task.ready = clock.now()
+        task = draft.begin_task(stage)
         padding = round(self._taking.padding * AXIS_RATE)
-        sound = Sound(self._tape.sound(draft.start - padding, self._tape.end))
-        text = ""
         try:
-            async for value in self._runner.run(stage, task, _only(sound)):
-                if isinstance(value, Transcript):
-                    text = value.text
-        except OpenOmniError:
-            return  # what fails here fails again at the end of the turn, and is told then
+            text = await self._ahead.recognise(task, self._tape.sound(draft.start - padding, self._tape.end))
         finally:
             task.supersede()
             draft.recognising = None
-        if self._draft is not draft or draft.revision is not None or not text:
-            return
-        await self._tell(draft)(Heard(draft.turn_id, text, final=False))
-        for reader in self._pipeline.stages:
-            if reader.kind == "llm":
-                history, instructions = self._conversation.messages, self._instructions
-                prompt = make_prompt(reader.framework, history, text, instructions=instructions)
-                await self._runner.prepare(reader, prompt.messages)
+        if self._draft is draft and draft.revision is None and text:
+            await self._tell(draft)(Heard(draft.turn_id, text, final=False))
+            await self._ahead.read(self._conversation.messages, self._instructions, text)
 
     def _run_ahead(self, found: SpeechPaused) -> None:
         """The turn may be over: it is answered as if it were, behind closed gates."""
@@ -457,10 +438,8 @@ class LiveSession:
 
     async def _read_ending(self, revision: Revision, text: str) -> None:
         """Lets the language model say how likely the sentence is over. It has to read it for its reply anyway."""
-        stage = next((stage for stage in self._pipeline.stages if stage.kind == "llm"), None)
-        if stage is not None:
-            told = beginning(stage.framework, revision.turn.utterance.history, revision.turn.utterance.instructions)
-            revision.ending = await self._runner.ending(stage, [*told, Message("user", text)])
+        told, revision.turn.read_from = revision.turn.utterance, clock.now()
+        revision.ending = await self._ahead.ending(told.history, told.instructions, text)
         revision.read.set()
 
     async def _dismiss(self, draft: Draft) -> None:
@@ -551,7 +530,9 @@ class LiveSession:
     async def _answer(self) -> None:
         """Lets the answers out in their order: a later one builds on what was said in the earlier."""
         while True:
-            preparing = asyncio.create_task(self._prepare(), name="preparing")
+            preparing = asyncio.create_task(
+                self._ahead.read(self._conversation.messages, self._instructions), name="preparing"
+            )
             try:
                 answer = await self._waiting.get()
             finally:
@@ -562,13 +543,6 @@ class LiveSession:
             await self._replies.let_out(answer)
             await asyncio.wait({answer.revision.running})
             await self._turn_over(answer)
-
-    async def _prepare(self) -> None:
-        """Language models read instructions and history while the person has the word."""
-        for stage in self._pipeline.stages:
-            if stage.kind == "llm":
-                told = beginning(stage.framework, self._conversation.messages, self._instructions)
-                await self._runner.prepare(stage, told)
 
     async def _turn_over(self, answer: Answer) -> None:
         account, run = answer.account, answer.revision.running
@@ -651,10 +625,6 @@ class LiveSession:
             ended_at=None if status == "open" else time.time(),
             recordings=[opened.recording] if opened.recording else [],
         )
-
-
-async def _only(value: Value) -> AsyncIterator[Value]:
-    yield value
 
 
 def _is_guess(turn: Turn) -> bool:

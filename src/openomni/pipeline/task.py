@@ -67,6 +67,8 @@ class TaskTrace:
     released_at: float | None = None
     cleared: float | None = None
     """It had what it needs before, and was allowed to begin then."""
+    read_from: float | None = None
+    """Its model read what was said from then until it was allowed to begin, to say how likely the sentence is over."""
     first_arrival: float | None = None
     """The first output was with the host."""
     ended: float | None = None
@@ -174,7 +176,12 @@ class TaskTrace:
         )
         if self.cleared is not None:
             # Nothing is awaited of its input any more: somebody else still had the word.
-            return [arrived, Span(f"{self.task_id}.floor", "queue", at, self.ready, "host", arrived.name)]
+            reads = self.read_from if self.read_from is not None else self.ready
+            floor = Span(f"{self.task_id}.floor", "queue", at, max(reads, at), "host", arrived.name)
+            if self.read_from is None:
+                return [arrived, floor]
+            reading = Span(f"{self.task_id}.reading", "model", floor.end, self.ready, self.stage.name, floor.name)
+            return [arrived, floor, reading]
         return [arrived, Span(f"{self.task_id}.whole", "aggregation", at, self.ready, self.stage.name, arrived.name)]
 
     def record(self, origin: float) -> StageRecord:

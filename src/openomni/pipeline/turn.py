@@ -148,6 +148,8 @@ class Turn:
         """Set before `run` is cancelled because the person spoke on."""
         self.cleared: float | None = None
         """When the answer was allowed to begin."""
+        self.read_from: float | None = None
+        """Since when its language model had read what was said, by then."""
 
     async def run(self) -> None:
         """Raises `TurnFailed` when a stage fails; CancelledError passes through, with every task settled."""
@@ -389,6 +391,7 @@ class Turn:
             task.released_by, task.released_at = arrival.by, arrival.at
             if self.cleared is not None and self.cleared - arrival.at > FLOOR_WAIT:
                 task.cleared = self.cleared
+                task.read_from = self.read_from if task.stage.kind == "llm" else None
 
 
 def _gives(stage: StageSpec) -> tuple[Channel, ...]:
