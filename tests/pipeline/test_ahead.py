@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 
@@ -90,7 +91,7 @@ def test_the_oldest_turns_leave_by_halves_so_that_what_was_read_stays_a_beginnin
     kept = [recent(history[: 2 * count], 4) for count in range(1, 10)]
     assert [len(each) // 2 for each in kept] == [1, 2, 3, 4, 3, 4, 3, 4, 3]
     assert all(each[-1] == Message("assistant", f"a{n}") for n, each in enumerate(kept))
-    goes_on = [after[: len(before)] == before for before, after in zip(kept, kept[1:], strict=False)]
+    goes_on = [after[: len(before)] == before for before, after in pairwise(kept)]
     assert goes_on == [True, True, True, False, True, False, True, False]
 
 
