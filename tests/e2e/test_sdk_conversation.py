@@ -25,7 +25,8 @@ PATIENCE = 60
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     with installation(tmp_path_factory.mktemp("sdk"), "--no-agent") as running:
         running.agents({"all": staging.EVERYTHING})
-        spec = staging.pipeline("talk", llm_s=0.1, reply_s=1.5)
+        # The second clause is still being made when the first one is heard: there is something to cancel.
+        spec = staging.pipeline("talk", llm_s=0.1, tts_s=0.5, reply_s=1.5)
         spec["stages"][1]["text"] = "It is Paris. It lies on the Seine."
         running.put_pipeline(spec)
         yield running
