@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
+import random
 import signal
 import socket
 import sys
@@ -34,11 +36,17 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "openomni.cli.main", *arguments]
 
 
+PORTS = range(20_000, 32_000)
+"""Below those that systems give to outgoing connections, of which one may take a port before its server does."""
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that nobody listens on. Raises OSError when there is none."""
+    for port in random.sample(PORTS, 100):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise OSError(errno.EADDRINUSE, f"none of a hundred ports from {PORTS.start} on is free on {host}")
 
 
 class Stopped(SystemExit):
