@@ -1,7 +1,7 @@
 """What models do before anybody knows whether the person has finished: less is to be done then.
 
 A recogniser may keep up with somebody who speaks on. A language model reads instructions, history and what was said so
-far, and says how likely a sentence is over where it stands. All of it is done where a stage runs beside the session.
+far, and says how likely a sentence is over where it stands; only one that runs beside the session is asked.
 """
 
 from __future__ import annotations

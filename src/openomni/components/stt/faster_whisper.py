@@ -3,7 +3,7 @@
 Whisper was trained on windows of 30 s, and pads every utterance to that. A shorter window costs a fraction of the
 time, but the decoder then sometimes runs away and repeats itself. So it is guarded: some silence stays behind the
 speech, timestamps are on (an end-stamp is what stops the decoder), what follows an end-stamp near the end of the
-speech is cut off, the length is capped, and a text that repeats itself or never came to an end-stamp is thrown away and
+speech is cut off, the length is capped, and a text that repeats itself or never came to an end is thrown away and
 decoded again on a longer window, at last on the full one. `benchmarks/whisper_window.py` measures all this.
 """
 
