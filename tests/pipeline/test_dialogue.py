@@ -41,7 +41,8 @@ from openomni.events import (
     Value,
 )
 from openomni.media import Audio
-from openomni.pipeline.session import Judge, LiveSession
+from openomni.pipeline.judging import Judge
+from openomni.pipeline.session import LiveSession
 from openomni.records import TurnRecord
 from pipeline.scripted import ScriptedRunner, tone
 from pipeline.test_session import KeptReply, LoudMeansSpeech

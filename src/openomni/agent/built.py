@@ -18,7 +18,7 @@ from ..components.registry import ComponentInfo, Key
 from ..components.stage import TIMEOUT, LocalStage, StageError, StageTiming
 from ..events import Message, Value
 from ..media import Audio
-from ..pipeline.session import Judge
+from ..pipeline.judging import Judge
 from ..pipeline.spec import StageSpec
 from ..pipeline.turn_taking import Detector
 

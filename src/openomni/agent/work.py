@@ -17,8 +17,8 @@ from ..bus.work import Claim, TurnWork, WorkQueue, enqueue
 from ..errors import OpenOmniError
 from ..events import AXIS_RATE, Message
 from ..pipeline.earlier import spoken_history
+from ..pipeline.judging import TAIL_SECONDS
 from ..pipeline.queued import run_queued
-from ..pipeline.session import TAIL_SECONDS
 from ..pipeline.spec import Pipeline, parse
 from ..pipeline.turn_taking import SpeechEnded, find_utterances
 from ..records import Status, TurnRecord

@@ -8,7 +8,6 @@ speaks on. Nothing here waits for a record to be written.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -19,12 +18,10 @@ import msgspec
 from .. import clock, records
 from ..clock import Offset
 from ..events import (
-    AXIS_RATE,
     AudioEnd,
     AudioIn,
     CancelResponse,
     Commit,
-    Heard,
     ItemGone,
     ItemIn,
     PictureIn,
@@ -37,41 +34,27 @@ from ..events import (
     SessionEnded,
     SessionInput,
     SessionOutput,
-    SpeechStarted,
     SpeechStopped,
     TextIn,
-    Tool,
     Truncate,
     TurnDone,
 )
-from ..media import Audio
 from ..records import AnyRecord, SessionRecord, Status
 from .account import Account, ReplySink
 from .ahead import Ahead
-from .backchannels import UNSURE, is_backchannel
 from .conversation import Conversation
 from .earlier import NOTHING_EARLIER, Earlier
+from .hearing import Hearing
+from .judging import EndOfTurn, Judge
 from .replies import Answer, Replies
 from .revision import Draft, Emit, Revision
-from .spec import Pipeline, StageSpec, parse
-from .tape import Tape
+from .settings import Settings
+from .spec import Pipeline, parse
 from .turn import StageRunner, Turn, TurnFailed, Utterance
-from .turn_taking import Detector, SpeechBegan, SpeechEnded, SpeechFinder, SpeechPaused, SpeechResumed
+from .turn_taking import Detector, SpeechEnded
 
 if TYPE_CHECKING:
     from ..bus.sessions import OpenSession
-
-TAIL_SECONDS = 0.2
-"""Sound after the last speech sample that still belongs to the utterance: a soft ending."""
-JUDGED_SECONDS = 8.0
-"""How much of an utterance is looked at to say whether the person has finished."""
-
-JUDGING_SECONDS = 0.15
-"""How long before the longest silence is full a finished sentence is asked about, at the latest."""
-
-Judge = Callable[[Audio, str, float | None], Awaitable[float]]
-"""The probability that the person has finished, from the sound so far (16 kHz), its transcript, and how likely that
-ends where it does, where a language model says so."""
 
 
 class LiveSession:
@@ -96,13 +79,9 @@ class LiveSession:
     ) -> None:
         self._opened = opened
         self._pipeline: Pipeline = parse(opened.spec, opened.pipeline)
-        self._runner, self._detector, self._judge = runner, detector, judge
+        self._runner = runner
         self._ahead = Ahead(self._pipeline, runner)
         self._emit, self._record, self._new_sink, self._offset = emit, record, new_sink, offset
-        self._tape = Tape()
-        self._finder: SpeechFinder | None = None
-        self._committed = 0
-        self._draft: Draft | None = None
         self._conversation = Conversation(earlier.history)
         self._replies = Replies(emit, self._publish, self._conversation, offset)
         self._first_index = earlier.turns
@@ -110,17 +89,14 @@ class LiveSession:
         self._waiting: asyncio.Queue[Answer | None] = asyncio.Queue()
         self._runs: set[asyncio.Task[Any]] = set()
         self._started_at = time.time()
-        self._taking = self._pipeline.turn_taking
-        self._detects_turns = self._creates = True
-        self._interruptible = self._taking.interruption == "stop"
-        self._semantic = True
-        self._text_only = False
-        self._instructions: str | None = None
-        self._tools: tuple[Tool, ...] = ()
-        self._tool_choice = "auto"
-        self._change(msgspec.convert(_known(opened.settings), SessionChange))
-        self._wants_pictures = any(stage.framework.frames for stage in self._pipeline.stages)
-        self._transcribes = any(stage.kind == "stt" for stage in self._pipeline.stages)
+        taking = self._pipeline.turn_taking
+        self._settings = Settings(taking, interruptible=taking.interruption == "stop")
+        self._settings.change(msgspec.convert(_known(opened.settings), SessionChange))
+        self._end_of_turn = EndOfTurn(self._settings, judge)
+        self._hearing = Hearing(
+            self._pipeline, self._settings, detector, self._end_of_turn, self._ahead, self._replies,
+            self._conversation, emit, offset, self._begin_revision, self._decide, self._keep,
+        )  # fmt: skip
 
     async def run(self, inputs: AsyncIterator[SessionInput]) -> None:
         """Returns when the client left, or its capture ended and everything was answered and heard."""
@@ -156,13 +132,13 @@ class LiveSession:
         async for event in inputs:
             match event:
                 case AudioIn():
-                    await self._hear(event)
+                    await self._hearing.hear(event)
                 case Played():
                     await self._replies.played(event)
                 case PictureIn():
-                    self._tape.show(event)
+                    self._hearing.show(event)
                 case Commit():
-                    await self._commit()
+                    await self._hearing.commit()
                 case TextIn():
                     await self._begin(Utterance(text=event.text))
                 case ItemIn():
@@ -176,239 +152,26 @@ class LiveSession:
                 case Truncate():
                     await self._replies.truncate(event.turn_id, event.seconds)
                 case SessionChange():
-                    self._change(event)
+                    self._settings.change(event)
+                    self._hearing.settings_changed(event.turn_detection is not None)
                 case AudioEnd():
-                    await self._commit(anything=False)
+                    await self._hearing.commit(anything=False)
                     return "ended"
                 case SessionClose():
                     break
         self._replies.nobody_listens()
         return "left"
 
-    def _change(self, event: SessionChange) -> None:
-        for name, value in (
-            ("_instructions", event.instructions),
-            ("_interruptible", event.interrupt_response),
-            ("_creates", event.create_response),
-            ("_text_only", event.text_only),
-            ("_tools", event.tools),
-            ("_tool_choice", event.tool_choice),
-            ("_semantic", event.semantic),
-        ):
-            if value is not None:
-                setattr(self, name, value)
-        if event.turn_detection is not None:
-            self._detects_turns = event.turn_detection
-            self._committed = max(self._committed, self._tape.end)
-        times = {
-            "end_of_turn_silence": event.silence,
-            "threshold": event.threshold,
-            "padding": event.padding,
-        }
-        self._taking = msgspec.structs.replace(
-            self._taking, **{name: value for name, value in times.items() if value is not None}
-        )
-        if self._finder is not None:
-            self._finder.taking, self._finder.default = self._taking, self._longest_silence
-
-    @property
-    def _judges(self) -> bool:
-        return self._judge is not None and self._semantic
-
-    @property
-    def _longest_silence(self) -> float:
-        """What ends an utterance about which nothing more is known."""
-        taking = self._taking
-        if not self._judges:
-            return taking.end_of_turn_silence
-        return max(taking.unfinished_silence, taking.end_of_turn_silence)
-
-    # ---- speech ----
-
-    async def _hear(self, event: AudioIn) -> None:
-        new = self._tape.write(event)
-        if self._finder is None:
-            self._finder = SpeechFinder(self._detector, self._taking, event.position)
-            self._finder.default = self._longest_silence
-            self._committed = event.position
-        for found in self._finder.feed(new):
-            match found:
-                case SpeechBegan():
-                    await self._speech_began(found)
-                case SpeechPaused() if self._detects_turns:
-                    self._run_ahead(found)
-                case SpeechResumed() if self._detects_turns:
-                    await self._speaks_on()
-                case SpeechEnded() if self._detects_turns:
-                    await self._speech_ended(found)
-        draft, taking = self._draft, self._taking
-        if draft is not None and self._detects_turns and taking.recognise_every is not None:
-            self._keep_up(draft, taking.recognise_every)
-        if draft is not None and draft.challenges:
-            speech = self._finder.last_speech - draft.start
-            if speech >= round(taking.interruption_speech * AXIS_RATE):
-                await self._take_word(draft)
-        if not self._detects_turns:
-            if self._tape.end - self._committed >= taking.max_utterance * AXIS_RATE:
-                await self._commit()
-        elif not self._finder.speaking:
-            keep = taking.padding + taking.min_speech + 0.5
-            self._tape.forget(self._tape.end - round(keep * AXIS_RATE))
-
-    async def _speech_began(self, found: SpeechBegan) -> None:
-        if self._draft is None or self._detects_turns:
-            self._draft = Draft(uuid.uuid4().hex, found.start)
-        await self._challenge(self._draft)
-        if self._draft.challenges and not self._detects_turns:
-            await self._take_word(self._draft)  # who says when they have finished means it when they begin
-
-    async def _challenge(self, draft: Draft) -> None:
-        if self._interruptible and self._replies.active:
-            draft.challenges = True
-            await self._replies.challenge()
-        else:
-            await self._announce(draft)
-
-    async def _take_word(self, draft: Draft) -> None:
-        """It is an interruption: what is being said stops."""
-        draft.challenges = False
-        await self._replies.cut("the person spoke")
-        await self._announce(draft)
-
-    async def _announce(self, draft: Draft) -> None:
-        if not draft.announced:
-            draft.announced = True
-            await self._emit(SpeechStarted(draft.turn_id, draft.start))
-
-    def _keep_up(self, draft: Draft, every: float) -> None:
-        """Recognises what was said so far, while it goes on."""
-        assert self._finder is not None
-        if draft.revision is not None or draft.challenges or draft.dismissed or draft.recognising is not None:
-            return
-        here = self._finder.last_speech
-        stage = self._ahead.recogniser
-        if stage is not None and here - max(draft.recognised, draft.start) >= round(every * AXIS_RATE):
-            draft.recognised = here
-            draft.recognising = self._keep(self._recognise(draft, stage), "recognising")
-
-    async def _recognise(self, draft: Draft, stage: StageSpec) -> None:
-        """What was said so far is told, and read by the language model, which then has less to read at the end."""
-        task = draft.begin_task(stage)
-        padding = round(self._taking.padding * AXIS_RATE)
-        try:
-            text = await self._ahead.recognise(task, self._tape.sound(draft.start - padding, self._tape.end))
-        finally:
-            task.supersede()
-            draft.recognising = None
-        if self._draft is draft and draft.revision is None and text:
-            await self._tell(draft)(Heard(draft.turn_id, text, final=False))
-            await self._ahead.read(self._conversation.messages, self._instructions, text)
-
-    def _run_ahead(self, found: SpeechPaused) -> None:
-        """The turn may be over: it is answered as if it were, behind closed gates."""
-        draft = self._draft
-        assert draft is not None
-        if draft.revision is None and not draft.dismissed:
-            revision = self._revise(draft, found.end)
-            if self._judges:
-                self._keep(self._judge_pause(draft, revision), "judging")
-
-    async def _judge_pause(self, draft: Draft, revision: Revision) -> None:
-        """Shortens the wait when the person has finished."""
-        assert self._judge is not None
-        assert self._finder is not None
-        try:
-            text = await revision.transcript if self._transcribes else ""
-        except asyncio.CancelledError:
-            if self._draft is not draft or draft.revision is not revision:
-                raise
-            text = ""
-        # Reading the prompt takes all cores, writing the reply one: the judge has the other then. Nothing is lost by
-        # waiting for it, for there is no reply yet that could be let out.
-        silence = clock.now() - self._captured(revision.end)
-        wait = self._longest_silence - JUDGING_SECONDS - silence
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(wait, 0)):
-                await revision.read.wait()
-        begin = max(draft.start, revision.end - round(JUDGED_SECONDS * AXIS_RATE))
-        heard = self._tape.sound(begin, revision.end + round(TAIL_SECONDS * AXIS_RATE))
-        if self._draft is not draft or draft.revision is not revision:
-            return  # they spoke on meanwhile
-        finished = await self._judge(heard, text, revision.ending) >= self._taking.turn_threshold
-        if finished and self._draft is draft and draft.revision is revision:
-            self._finder.patience = self._taking.end_of_turn_silence
-            if (ended := self._finder.settle()) is not None:
-                await self._speech_ended(ended)
-
-    async def _speaks_on(self) -> None:
-        draft = self._draft
-        assert draft is not None
-        draft.supersede()
-        if draft.dismissed:
-            draft.dismissed = False
-            await self._challenge(draft)
-
-    async def _speech_ended(self, ended: SpeechEnded) -> None:
-        draft, self._draft = self._draft, None
-        assert draft is not None
-        draft.ended, draft.decided = ended, clock.now()
-        if draft.dismissed:
-            draft.supersede()
-            return
-        if draft.revision is not None and draft.revision.end != ended.end:
-            draft.supersede()
-        if draft.revision is None:
-            self._revise(draft, ended.end)
-        if draft.challenges and not self._transcribes:
-            await self._take_word(draft)
-        if not draft.challenges:
-            await self._decide(draft)
-
-    async def _commit(self, anything: bool = True) -> None:
-        """The utterance ends here. `anything`: also one in which the detector heard no speech."""
-        if self._finder is None:
-            return
-        if self._detects_turns:
-            ended = self._finder.finish()
-            if ended is not None:
-                await self._speech_ended(ended)
-            return
-        start, end = self._committed, self._tape.end
-        self._committed = end
-        self._finder.finish()
-        heard = self._finder.last_speech
-        draft, self._draft = self._draft or Draft(uuid.uuid4().hex, start, announced=True), None
-        if end > start and (anything or heard > start):
-            draft.start = start
-            until = min(heard, end) if heard > start else end
-            draft.ended, draft.decided = SpeechEnded(start, until, end), clock.now()
-            self._revise(draft, until)
-            await self._decide(draft)
-        self._tape.forget(end)
-
     # ---- a turn ----
 
-    def _revise(self, draft: Draft, end: int) -> Revision:
-        """Begins to answer what was said so far."""
-        if draft.recognising is not None:
-            draft.recognising.cancel()
-        padding = round(self._taking.padding * AXIS_RATE) if self._detects_turns else 0
-        audio = self._tape.sound(draft.start - padding, end + round(TAIL_SECONDS * AXIS_RATE))
-        frames = self._tape.pictures(draft.start, end) if self._wants_pictures else []
-        return self._begin_revision(draft, Utterance(audio=audio, frames=frames), end)
-
     def _begin_revision(self, draft: Draft, utterance: Utterance, end: int) -> Revision:
-        utterance.instructions = utterance.instructions or self._instructions
-        utterance.tools = utterance.tools or self._tools
-        if utterance.tool_choice == "auto":
-            utterance.tool_choice = self._tool_choice
-        utterance.text_only = utterance.text_only or self._text_only
+        self._settings.fill(utterance)
         turn = Turn(
             draft.turn_id, self._pipeline, self._runner, utterance, self._emit, self._to_gateway,
             clearance=lambda text: self._clear(draft, turn, text), revision=draft.revisions,
         )  # fmt: skip
         draft.revisions += 1
-        draft.revision = Revision(turn, end, self._out(turn), self._tell(draft))
+        draft.revision = Revision(turn, end, self._out(turn), lambda event: self._hearing.tell(draft, event))
         running = draft.revision.begin()
         self._runs.add(running)
         running.add_done_callback(self._runs.discard)
@@ -416,24 +179,14 @@ class LiveSession:
 
     async def _clear(self, draft: Draft, turn: Turn, text: str | None) -> None:
         """Returns when the turn may answer; never, when it is not to."""
-        if draft.challenges and text is not None:
-            if not (is_backchannel(text, self._taking.backchannels) or _is_guess(turn)):
-                await self._take_word(draft)
-            elif text.strip() and self._replies.asking and not _is_guess(turn):
-                draft.challenges = False
-                await self._replies.dismiss()
-                await self._announce(draft)
-            else:
-                await self._dismiss(draft)
-                await asyncio.get_running_loop().create_future()
-            if draft.ended is not None:
-                await self._decide(draft)
+        if text is not None:
+            await self._hearing.may_answer(draft, turn, text)
         await self._replies.turn_of(turn.turn_id)
-        if not self._creates and not turn.utterance.speaks_first:
+        if not self._settings.creates and not turn.utterance.speaks_first:
             await (await self._replies.get(turn.turn_id)).asked.wait()
         turn.utterance.history = self._conversation.messages
         revision = draft.revision
-        if text and self._judges and revision is not None and revision.turn is turn and not revision.decided:
+        if text and self._end_of_turn.asks and revision is not None and revision.turn is turn and not revision.decided:
             await self._read_ending(revision, text)
 
     async def _read_ending(self, revision: Revision, text: str) -> None:
@@ -442,17 +195,9 @@ class LiveSession:
         revision.ending = await self._ahead.ending(told.history, told.instructions, text)
         revision.read.set()
 
-    async def _dismiss(self, draft: Draft) -> None:
-        """A cough, or a word that shows attention: the reply goes on."""
-        draft.challenges, draft.dismissed = False, True
-        end = draft.revision.end if draft.revision is not None else draft.start
-        await self._replies.dismiss((draft.start, end))
-        if draft.ended is not None:
-            draft.supersede()
-
     async def _begin(self, utterance: Utterance) -> None:
         """Answers what was typed, or nothing: the agent has the word."""
-        here = self._tape.end
+        here = self._hearing.end
         draft = Draft(uuid.uuid4().hex, here, announced=True, ended=SpeechEnded(here, here, here), decided=clock.now())
         self._begin_revision(draft, utterance, here)
         await self._decide(draft, spoken=False)
@@ -480,8 +225,8 @@ class LiveSession:
         assert revision is not None
         assert ended is not None
         turn, decided = revision.turn, draft.decided
-        speech_end = self._captured(ended.end) if spoken else decided
-        speech_start = self._captured(ended.start) if spoken else decided
+        speech_end = self._hearing.captured(ended.end) if spoken else decided
+        speech_start = self._hearing.captured(ended.start) if spoken else decided
         account = Account(
             project=self._opened.project,
             session_id=self._opened.session_id,
@@ -497,7 +242,7 @@ class LiveSession:
             superseded=draft.superseded,
         )
         answer = Answer(account, revision)
-        if self._creates or not spoken:
+        if self._settings.creates or not spoken:
             answer.asked.set()
         self._release_unasked()
         self._replies.add(answer)
@@ -505,7 +250,7 @@ class LiveSession:
         self._waiting.put_nowait(answer)
         await asyncio.sleep(0)
         if spoken:
-            await self._announce(draft)
+            await self._hearing.announce(draft)
         if not turn.utterance.speaks_first:
             await self._emit(SpeechStopped(turn.turn_id, ended.end))
         await revision.decide()
@@ -518,10 +263,6 @@ class LiveSession:
                 answer.account.reason = "no answer was asked for"
                 answer.revision.running.cancel()
 
-    def _captured(self, position: int) -> float:
-        """When a sample was captured, on this machine's clock."""
-        return self._offset().to_local(self._tape.captured(position))
-
     def _to_gateway(self, stamp: float) -> float:
         return self._offset().to_remote(stamp)
 
@@ -531,7 +272,7 @@ class LiveSession:
         """Lets the answers out in their order: a later one builds on what was said in the earlier."""
         while True:
             preparing = asyncio.create_task(
-                self._ahead.read(self._conversation.messages, self._instructions), name="preparing"
+                self._ahead.read(self._conversation.messages, self._settings.instructions), name="preparing"
             )
             try:
                 answer = await self._waiting.get()
@@ -567,15 +308,6 @@ class LiveSession:
     def _close_account(self, account: Account, status: Status, reason: str) -> None:
         account.close_sink()
         account.status, account.reason, account.ended = status, reason, clock.now()
-
-    def _tell(self, draft: Draft) -> Emit:
-        """Says what is heard of an utterance, once the person has the word."""
-
-        async def tell(event: SessionOutput) -> None:
-            if draft.announced:
-                await self._emit(event)
-
-        return tell
 
     def _out(self, turn: Turn) -> Emit:
         """The way of a reply out of the gate."""
@@ -625,15 +357,6 @@ class LiveSession:
             ended_at=None if status == "open" else time.time(),
             recordings=[opened.recording] if opened.recording else [],
         )
-
-
-def _is_guess(turn: Turn) -> bool:
-    """Whether its recogniser says that it hardly understood anything: a hum has no words."""
-    for task in turn.tasks:
-        noticed = task.output.get("diagnostics")
-        if task.stage.kind == "stt" and isinstance(noticed, dict):
-            return float(noticed.get("avg_logprob", 0.0)) < UNSURE
-    return False
 
 
 def _known(settings: dict[str, Any]) -> dict[str, Any]:

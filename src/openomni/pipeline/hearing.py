@@ -1,0 +1,293 @@
+"""What the person says in a session: where it begins, pauses and ends, and whether it takes the word from a reply.
+
+At a pause the utterance is answered as if it were over, as a revision with its output held back; when the person
+speaks on, that is superseded. What ends a pause sooner or later than usual is what is learnt about it meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from .. import clock
+from ..clock import Offset
+from ..events import AXIS_RATE, AudioIn, Heard, PictureIn, SessionOutput, SpeechStarted
+from .ahead import Ahead
+from .backchannels import UNSURE, is_backchannel
+from .conversation import Conversation
+from .judging import TAIL_SECONDS, EndOfTurn
+from .replies import Replies
+from .revision import Draft, Revision
+from .settings import Settings
+from .spec import Pipeline, StageSpec
+from .tape import Tape
+from .turn import Turn, Utterance
+from .turn_taking import Detector, SpeechBegan, SpeechEnded, SpeechFinder, SpeechPaused, SpeechResumed
+
+KEPT_SECONDS = 0.5
+"""Sound that is kept while nobody speaks, besides what may turn out to be the beginning of an utterance."""
+
+
+class Hearing:
+    """Of one session. `begin` begins to answer an utterance up to a sample, `decide` says that a draft is over, `keep`
+    looks after work that goes on beside."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        settings: Settings,
+        detector: Detector,
+        end_of_turn: EndOfTurn,
+        ahead: Ahead,
+        replies: Replies,
+        conversation: Conversation,
+        emit: Callable[[SessionOutput], Awaitable[None]],
+        offset: Callable[[], Offset],
+        begin: Callable[[Draft, Utterance, int], Revision],
+        decide: Callable[[Draft], Awaitable[None]],
+        keep: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+    ) -> None:
+        self._settings, self._detector, self._end_of_turn, self._ahead = settings, detector, end_of_turn, ahead
+        self._replies, self._conversation, self._emit, self._offset = replies, conversation, emit, offset
+        self._begin, self._decide, self._keep = begin, decide, keep
+        self._wants_pictures = any(stage.framework.frames for stage in pipeline.stages)
+        self._transcribes = ahead.recogniser is not None
+        self._tape = Tape()
+        self._finder: SpeechFinder | None = None
+        self._committed = 0
+        self._draft: Draft | None = None
+
+    @property
+    def end(self) -> int:
+        """Just past the newest sample."""
+        return self._tape.end
+
+    def captured(self, position: int) -> float:
+        """When a sample was captured, on this machine's clock."""
+        return self._offset().to_local(self._tape.captured(position))
+
+    def show(self, event: PictureIn) -> None:
+        self._tape.show(event)
+
+    def settings_changed(self, turn_detection: bool) -> None:
+        """`turn_detection`: who says where an utterance ends was set, too."""
+        if turn_detection:
+            self._committed = max(self._committed, self._tape.end)
+        if self._finder is not None:
+            self._finder.taking, self._finder.default = self._settings.taking, self._end_of_turn.longest_silence
+
+    async def hear(self, event: AudioIn) -> None:
+        new = self._tape.write(event)
+        settings, taking = self._settings, self._settings.taking
+        if self._finder is None:
+            self._finder = SpeechFinder(self._detector, taking, event.position)
+            self._finder.default = self._end_of_turn.longest_silence
+            self._committed = event.position
+        for found in self._finder.feed(new):
+            match found:
+                case SpeechBegan():
+                    await self._speech_began(found)
+                case SpeechPaused() if settings.detects_turns:
+                    self._run_ahead(found)
+                case SpeechResumed() if settings.detects_turns:
+                    await self._speaks_on()
+                case SpeechEnded() if settings.detects_turns:
+                    await self._speech_ended(found)
+        draft = self._draft
+        if draft is not None and settings.detects_turns and taking.recognise_every is not None:
+            self._keep_up(draft, taking.recognise_every)
+        if draft is not None and draft.challenges:
+            speech = self._finder.last_speech - draft.start
+            if speech >= round(taking.interruption_speech * AXIS_RATE):
+                await self._take_word(draft)
+        if not settings.detects_turns:
+            if self._tape.end - self._committed >= taking.max_utterance * AXIS_RATE:
+                await self.commit()
+        elif not self._finder.speaking:
+            keep = taking.padding + taking.min_speech + KEPT_SECONDS
+            self._tape.forget(self._tape.end - round(keep * AXIS_RATE))
+
+    async def commit(self, anything: bool = True) -> None:
+        """The utterance ends here. `anything`: also one in which the detector heard no speech."""
+        if self._finder is None:
+            return
+        if self._settings.detects_turns:
+            ended = self._finder.finish()
+            if ended is not None:
+                await self._speech_ended(ended)
+            return
+        start, end = self._committed, self._tape.end
+        self._committed = end
+        self._finder.finish()
+        heard = self._finder.last_speech
+        draft, self._draft = self._draft or Draft(uuid.uuid4().hex, start, announced=True), None
+        if end > start and (anything or heard > start):
+            draft.start = start
+            until = min(heard, end) if heard > start else end
+            draft.ended, draft.decided = SpeechEnded(start, until, end), clock.now()
+            self._revise(draft, until)
+            await self._decide(draft)
+        self._tape.forget(end)
+
+    # ---- who has the word ----
+
+    async def may_answer(self, draft: Draft, turn: Turn, text: str) -> None:
+        """Returns when what was said takes the word, or takes it from nobody; never, where it only goes along with a
+        reply."""
+        if not draft.challenges:
+            return
+        guess = _is_guess(turn)
+        if guess or is_backchannel(text, self._settings.taking.backchannels):
+            if guess or not text.strip() or not self._replies.asking:
+                await self._dismiss(draft)
+                await asyncio.get_running_loop().create_future()
+            draft.challenges = False
+            await self._replies.dismiss()
+            await self.announce(draft)
+        else:
+            await self._take_word(draft)
+        if draft.ended is not None:
+            await self._decide(draft)
+
+    async def announce(self, draft: Draft) -> None:
+        if not draft.announced:
+            draft.announced = True
+            await self._emit(SpeechStarted(draft.turn_id, draft.start))
+
+    async def tell(self, draft: Draft, event: SessionOutput) -> None:
+        """Says what is heard of an utterance, once the person has the word."""
+        if draft.announced:
+            await self._emit(event)
+
+    async def _speech_began(self, found: SpeechBegan) -> None:
+        if self._draft is None or self._settings.detects_turns:
+            self._draft = Draft(uuid.uuid4().hex, found.start)
+        await self._challenge(self._draft)
+        if self._draft.challenges and not self._settings.detects_turns:
+            await self._take_word(self._draft)  # who says when they have finished means it when they begin
+
+    async def _challenge(self, draft: Draft) -> None:
+        if self._settings.interruptible and self._replies.active:
+            draft.challenges = True
+            await self._replies.challenge()
+        else:
+            await self.announce(draft)
+
+    async def _take_word(self, draft: Draft) -> None:
+        """It is an interruption: what is being said stops."""
+        draft.challenges = False
+        await self._replies.cut("the person spoke")
+        await self.announce(draft)
+
+    async def _dismiss(self, draft: Draft) -> None:
+        """A cough, or a word that shows attention: the reply goes on."""
+        draft.challenges, draft.dismissed = False, True
+        end = draft.revision.end if draft.revision is not None else draft.start
+        await self._replies.dismiss((draft.start, end))
+        if draft.ended is not None:
+            draft.supersede()
+
+    # ---- ahead of the end ----
+
+    def _keep_up(self, draft: Draft, every: float) -> None:
+        """Recognises what was said so far, while it goes on."""
+        assert self._finder is not None
+        if draft.revision is not None or draft.challenges or draft.dismissed or draft.recognising is not None:
+            return
+        here = self._finder.last_speech
+        stage = self._ahead.recogniser
+        if stage is not None and here - max(draft.recognised, draft.start) >= round(every * AXIS_RATE):
+            draft.recognised = here
+            draft.recognising = self._keep(self._recognise(draft, stage), "recognising")
+
+    async def _recognise(self, draft: Draft, stage: StageSpec) -> None:
+        """What was said so far is told, and read by the language model, which then has less to read at the end."""
+        task = draft.begin_task(stage)
+        padding = round(self._settings.taking.padding * AXIS_RATE)
+        try:
+            text = await self._ahead.recognise(task, self._tape.sound(draft.start - padding, self._tape.end))
+        finally:
+            task.supersede()
+            draft.recognising = None
+        if self._draft is draft and draft.revision is None and text:
+            await self.tell(draft, Heard(draft.turn_id, text, final=False))
+            await self._ahead.read(self._conversation.messages, self._settings.instructions, text)
+
+    def _run_ahead(self, found: SpeechPaused) -> None:
+        """The turn may be over: it is answered as if it were, behind closed gates."""
+        draft = self._draft
+        assert draft is not None
+        if draft.revision is None and not draft.dismissed:
+            revision = self._revise(draft, found.end)
+            if self._end_of_turn.asks:
+                self._keep(self._judge_pause(draft, revision), "judging")
+
+    async def _judge_pause(self, draft: Draft, revision: Revision) -> None:
+        """Says how long to wait in this pause, once something is known about it."""
+        assert self._finder is not None
+        try:
+            text = await revision.transcript if self._transcribes else ""
+        except asyncio.CancelledError:
+            if self._draft is not draft or draft.revision is not revision:
+                raise
+            text = ""
+        # Reading the prompt takes all cores, writing the reply one: the judge has the other then. Nothing is lost by
+        # waiting for it, for there is no reply yet that could be let out.
+        silence = clock.now() - self.captured(revision.end)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(self._end_of_turn.asked_at_last - silence, 0)):
+                await revision.read.wait()
+        begin, tail = self._end_of_turn.looked_at(draft.start, revision.end)
+        heard = self._tape.sound(begin, tail)
+        if self._draft is not draft or draft.revision is not revision:
+            return  # they spoke on meanwhile
+        patience = await self._end_of_turn.patience(heard, text, revision.ending)
+        if self._draft is draft and draft.revision is revision:
+            self._finder.patience = patience
+            if (ended := self._finder.settle()) is not None:
+                await self._speech_ended(ended)
+
+    async def _speaks_on(self) -> None:
+        draft = self._draft
+        assert draft is not None
+        draft.supersede()
+        if draft.dismissed:
+            draft.dismissed = False
+            await self._challenge(draft)
+
+    async def _speech_ended(self, ended: SpeechEnded) -> None:
+        draft, self._draft = self._draft, None
+        assert draft is not None
+        draft.ended, draft.decided = ended, clock.now()
+        if draft.dismissed:
+            draft.supersede()
+            return
+        if draft.revision is not None and draft.revision.end != ended.end:
+            draft.supersede()
+        if draft.revision is None:
+            self._revise(draft, ended.end)
+        if draft.challenges and not self._transcribes:
+            await self._take_word(draft)
+        if not draft.challenges:
+            await self._decide(draft)
+
+    def _revise(self, draft: Draft, end: int) -> Revision:
+        """Begins to answer what was said so far."""
+        if draft.recognising is not None:
+            draft.recognising.cancel()
+        padding = round(self._settings.taking.padding * AXIS_RATE) if self._settings.detects_turns else 0
+        audio = self._tape.sound(draft.start - padding, end + round(TAIL_SECONDS * AXIS_RATE))
+        frames = self._tape.pictures(draft.start, end) if self._wants_pictures else []
+        return self._begin(draft, Utterance(audio=audio, frames=frames), end)
+
+
+def _is_guess(turn: Turn) -> bool:
+    """Whether its recogniser says that it hardly understood anything: a hum has no words."""
+    for task in turn.tasks:
+        noticed = task.output.get("diagnostics")
+        if task.stage.kind == "stt" and isinstance(noticed, dict):
+            return float(noticed.get("avg_logprob", 0.0)) < UNSURE
+    return False
