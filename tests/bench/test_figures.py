@@ -130,20 +130,27 @@ def test_the_summary_counts_each_thing_over_what_it_was_tried_on() -> None:
     assert "backchannel_stop_rate" not in found
 
 
+CAPITAL = ("the", "capital", "of", "italy", "is", "rome")
+
+
 @pytest.mark.parametrize(
     ("written", "heard", "words"),
     [
-        ("The capital of Italy is Rome.", "the capital of Italy is Rome", 0),
-        ("The capital of Italy is Rome.", "The capital of Italy", 2),
-        ("The capital of Italy", "The capital of Italy is", 1),
-        ("The capital of Italy is room", "The capital of Italy is Rome.", 0),  # misheard, not missing
-        ("The capital of Italy", "zzz", None),
-        ("", "The capital", 2),
-        ("The capital", "", None),
+        ("The capital of Italy is Rome.", kept.Heard(CAPITAL, 6, 6), 0),
+        ("The capital of Italy is Rome.", kept.Heard(CAPITAL, 4, 4), 2),
+        ("The capital of Italy", kept.Heard(CAPITAL, 5, 6), 1),
+        ("The capital of Italy", kept.Heard(CAPITAL, 4, 5), 0),
+        ("The capital of Italy is", kept.Heard(CAPITAL, 4, 5), 0),  # the cut went through it
+        ("The capital of Italy is Rome", kept.Heard(CAPITAL, 4, 5), 1),
+        ("The capital of Italy is room", kept.Heard(CAPITAL, 6, 6), 0),  # misheard, not missing
+        ("The capital of Italy", kept.Heard(("zzz",), 1, 1), None),
+        ("", kept.Heard(CAPITAL, 2, 3), 2),
+        ("", kept.Heard(CAPITAL, 0, 1), 0),
+        ("The capital", kept.Heard((), 0, 0), None),
     ],
 )
-def test_how_many_words_the_history_is_off(written: str, heard: str, words: int | None) -> None:
-    assert kept.tail_difference(written, heard) == words
+def test_how_many_words_the_history_is_off(written: str, heard: kept.Heard, words: int | None) -> None:
+    assert kept.words_off(written, heard) == words
 
 
 def test_a_block_that_the_recording_does_not_hold_in_its_place_is_lost() -> None:

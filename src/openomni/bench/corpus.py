@@ -209,17 +209,17 @@ def _words(spoken: Utterance) -> list[tuple[str, float, float]]:
     digest = hashlib.sha256(spoken.audio.pcm16()).hexdigest()
     file = _cached(f"words {RECOGNISER} {digest}", ".json")
     if not file.is_file():
-        segments, _ = _recogniser().transcribe(spoken.audio.samples, language="en", beam_size=1, word_timestamps=True)
-        words = [(word.word, word.start, word.end) for segment in segments for word in segment.words or ()]
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(words))
+        file.write_text(json.dumps(timed_words(spoken.audio)))
     return [(str(text), float(start), float(end)) for text, start, end in json.loads(file.read_text())]
 
 
-def transcribe(audio: Audio) -> str:
-    """By the same recogniser that found the words."""
-    segments, _ = _recogniser().transcribe(audio.resample(AXIS_RATE).samples, language="en", beam_size=1)
-    return "".join(segment.text for segment in segments).strip()
+def timed_words(audio: Audio) -> list[tuple[str, float, float]]:
+    """(text, start, end) of each word, in seconds."""
+    segments, _ = _recogniser().transcribe(
+        audio.resample(AXIS_RATE).samples, language="en", beam_size=1, word_timestamps=True
+    )
+    return [(word.word, float(word.start), float(word.end)) for segment in segments for word in segment.words or ()]
 
 
 @cache

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
 
@@ -22,6 +24,9 @@ PATIENCE_S = 30.0
 SAME = 0.6
 """How alike what was heard and what was written must be, for the tail of the one to be judged by the other."""
 SHORTEST_S = 0.4
+LATE_S, SLACK_S = 0.06, 0.07
+"""How late the recogniser puts words, and how exactly it knows. Beside the voice's own times, the middle half of its
+starts lies between 0.01 s before and 0.09 s after, of its ends between 0 and 0.13 s after."""
 
 _WORD = re.compile(r"[a-z0-9']+")
 
@@ -58,32 +63,55 @@ async def _complete(client: httpx.AsyncClient, recording: str) -> bool:
 # ---- the history ----
 
 
-def played_words(caller: Caller, folder: Path, most: int = 30) -> dict[str, str]:
-    """What a recogniser hears of each reply, by its turn, that was cut while it was heard: of as much as was played.
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a recogniser hears of a reply that was cut: `words` of all that came, of which at least the first `least`
+    were played and at most the first `most`. The word that the cut went through may count or not."""
 
-    `folder` has the replies' sound. Takes a while; nothing is measured then.
+    words: tuple[str, ...]
+    least: int
+    most: int
+
+    @property
+    def text(self) -> str:
+        """What was surely played, and in brackets what may have been."""
+        sure, unsure = " ".join(self.words[: self.least]), " ".join(self.words[self.least : self.most])
+        return f"{sure} [{unsure}]".strip() if unsure else sure
+
+
+def heard_words(caller: Caller, folder: Path, most: int = 30) -> dict[str, Heard]:
+    """Of each reply, by its turn, that was cut while it was heard. `folder` has the replies' sound.
+
+    The recogniser gets what came, which mostly goes on after the cut: of a sound that ends within a word it makes up
+    the rest. Takes a while; nothing is measured then.
     """
-    found: dict[str, str] = {}
+    found: dict[str, Heard] = {}
     for reply in caller.replies.values():
         if not reply.cut or reply.audible is None or reply.played < SHORTEST_S or len(found) == most:
             continue
-        try:
-            sound = Audio.load(folder / f"{reply.turn_id}.wav").cut(0.0, reply.played)
-        except MediaError:
-            continue
-        found[reply.turn_id] = corpus.transcribe(sound)
+        with contextlib.suppress(MediaError):
+            found[reply.turn_id] = heard_until(Audio.load(folder / f"{reply.turn_id}.wav"), reply.played)
     return found
 
 
-def tail_difference(written: str, heard: str) -> int | None:
-    """How many words more, or fewer, one text has after the last word that both share; None where they are too
-    different to say. A word that was only heard wrongly makes no difference."""
-    texts = _WORD.findall(written.lower()), _WORD.findall(heard.lower())
-    if not all(texts):
-        return len(texts[1]) or None  # words were heard of which none is written; or nothing was understood
-    blocks = [each for each in SequenceMatcher(None, *texts, autojunk=False).get_matching_blocks() if each.size]
-    if sum(each.size for each in blocks) < SAME * min(map(len, texts)):
+def heard_until(sound: Audio, played: float) -> Heard:
+    """Of a reply's sound, when its first `played` seconds were."""
+    words = [
+        (word, start, end) for text, start, end in corpus.timed_words(sound) for word in _WORD.findall(text.lower())
+    ]
+    least = sum(end - LATE_S <= played - SLACK_S for _, _, end in words)
+    return Heard(tuple(word for word, _, _ in words), least, sum(start - LATE_S < played + SLACK_S for _, start, _ in words))
+
+
+def words_off(written: str, heard: Heard) -> int | None:
+    """How many words more, or fewer, a text has than were played; None where it is too different from what was heard
+    to say. A word that was only heard wrongly makes no difference."""
+    told, words = _WORD.findall(written.lower()), list(heard.words)
+    if not words:
+        return None if told else 0
+    blocks = [each for each in SequenceMatcher(None, told, words, autojunk=False).get_matching_blocks() if each.size]
+    if sum(each.size for each in blocks) < SAME * min(len(told), heard.least):
         return None
-    last = blocks[-1]
-    tails = len(texts[0]) - (last.a + last.size), len(texts[1]) - (last.b + last.size)
-    return abs(tails[0] - tails[1])
+    shared = (blocks[-1].a + blocks[-1].size, blocks[-1].b + blocks[-1].size) if blocks else (0, 0)
+    count = shared[1] + len(told) - shared[0]
+    return max(heard.least - count, count - heard.most, 0)

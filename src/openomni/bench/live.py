@@ -64,17 +64,17 @@ async def measure(
     told("comparing what was kept with what was said and played")
     lost = await _frames_lost(server, token, calls)
     found["frames_lost"] = sum(each or 0 for each in lost)
-    found |= _history(await asyncio.to_thread(kept.played_words, alone.caller, folder / "alone" / "0"), rows)
+    found |= _history(await asyncio.to_thread(kept.heard_words, alone.caller, folder / "alone" / "0"), rows)
     notes = ["a recording was not complete in time; its frames are not counted"] if None in lost else []
     return Measured(found, rows, [*notes, *corpus.notes, *(note for call in calls for note in call.caller.notices)])
 
 
-def _history(played: dict[str, str], rows: Sequence[Row]) -> dict[str, float]:
+def _history(played: dict[str, kept.Heard], rows: Sequence[Row]) -> dict[str, float]:
     """Whether what was kept of the replies that were cut is what was played; fills it into their rows."""
     for row in rows:
         if row.turn_id in played:
-            row.played_text = played[row.turn_id]
-            row.history_words_off = kept.tail_difference(row.remembered, row.played_text)
+            row.played_text = played[row.turn_id].text
+            row.history_words_off = kept.words_off(row.remembered, played[row.turn_id])
     off = [row.history_words_off for row in rows if row.history_words_off is not None]
     if not off:
         return {}
