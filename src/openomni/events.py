@@ -62,7 +62,8 @@ class Picture(Event, frozen=True, tag="picture"):
 class Transcript(Event, frozen=True, tag="transcript"):
     """What was said. A partial one (`final` false) is replaced by the next; the final one stands.
 
-    `diagnostics` carries what the recogniser noticed about itself: a fallback taken, a repetition, a log probability.
+    `ending`: how likely it is over where it ends, 0…1, from a recogniser that can say. `diagnostics` carries what the
+    recogniser noticed about itself: a fallback taken, a repetition, a log probability.
     """
 
     text: str
@@ -70,6 +71,19 @@ class Transcript(Event, frozen=True, tag="transcript"):
     language: str | None = None
     words: tuple[Word, ...] = ()
     diagnostics: dict[str, float | str | bool] = {}
+    ending: float | None = None
+
+
+class Endings(msgspec.Struct, frozen=True):
+    """How likely what was said is over where it ends, 0…1, as models of the pipeline see it that had to look at it
+    anyway; None where one can't say."""
+
+    recogniser: float | None = None
+    reader: float | None = None
+    """The language model."""
+
+
+NOTHING_KNOWN = Endings()
 
 
 class Tool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -60,6 +60,16 @@ class TestGuards:
     def test_texts_that_do_not(self, text: str) -> None:
         assert not repeats(text)
 
+    @pytest.mark.parametrize(
+        ("text", "kind"),
+        [(" the", faster_whisper.WORD), ("n't", faster_whisper.WORD), (".", faster_whisper.END),
+         ("?\"", faster_whisper.END), ("。", faster_whisper.END), ("...", faster_whisper.GOES_ON),
+         (",", faster_whisper.GOES_ON), (" -", faster_whisper.GOES_ON), ('"', faster_whisper.NO_MARK),
+         ("", faster_whisper.NO_MARK)],
+    )  # fmt: skip
+    def test_what_a_token_says_about_the_sentence_before_it(self, text: str, kind: int) -> None:
+        assert faster_whisper.kind_of_token(text) == kind
+
 
 @pytest.fixture(scope="module")
 def whisper() -> FasterWhisper:
@@ -92,6 +102,14 @@ class TestTranscribing:
         transcript = whisper.transcribe(jfk.cut(3.2, 4.6))
         assert transcript.text.lower().startswith("ask not")
         assert transcript.diagnostics["window_s"] == 6.0
+
+    def test_it_says_how_likely_the_sentence_is_over(self, whisper: FasterWhisper, jfk: Audio) -> None:
+        over, cut = whisper.transcribe(jfk).ending, whisper.transcribe(jfk.cut(0, 1.9)).ending
+        assert over is not None
+        assert cut is not None
+        assert 0 <= cut < 0.5 < 0.9 < over <= 1
+        assert whisper.transcribe(Audio.silence(2.0, 16_000)).ending is None
+        assert FasterWhisper(beam_size=2).transcribe(jfk.cut(0, 1.9)).ending is None
 
     def test_the_same_audio_gives_the_same_text(self, whisper: FasterWhisper, jfk: Audio) -> None:
         piece = jfk.cut(0, 2.5)

@@ -8,6 +8,7 @@ import pytest
 from openomni.components.conformance import check
 from openomni.components.turn.smart_turn import SmartTurn, combined, together
 from openomni.components.turn.words import finished_by_words
+from openomni.events import Endings
 from openomni.media import Audio
 
 QUESTION = "src/openomni/cli/data/question.wav"
@@ -73,18 +74,25 @@ def test_any_length_and_rate_will_do(smart: SmartTurn, question: Audio) -> None:
         assert 0 <= smart.finished(audio, "") <= 1
 
 
-def test_what_a_language_model_read_counts_more_than_what_is_heard(smart: SmartTurn, question: Audio) -> None:
+def test_what_the_other_models_know_counts_more_than_what_is_heard(smart: SmartTurn, question: Audio) -> None:
     said = "What is the capital of France?"
     for heard in (question, Audio(question.samples[: len(question.samples) // 2], 16_000)):
-        assert smart.finished(heard, said, 0.97) > 0.85
-        assert smart.finished(heard, said, 0.01) < 0.2
-    assert 0.3 < smart.finished(question, said, 0.5) < 0.9
+        assert smart.finished(heard, said, Endings(recogniser=0.99, reader=0.97)) > 0.9
+        assert smart.finished(heard, said, Endings(recogniser=0.3, reader=0.01)) < 0.1
+        assert smart.finished(heard, said, Endings(reader=0.99)) > 0.85
+        assert smart.finished(heard, said, Endings(recogniser=0.5)) < 0.3
+    assert 0.3 < smart.finished(question, said, Endings(reader=0.5)) < 0.95
 
 
-def test_where_reading_leaves_it_open_the_ear_decides() -> None:
-    assert together(0.98, 0.5) > 0.72 + 0.06
-    assert together(0.02, 0.5) < 0.72 - 0.06
-    assert all(together(heard, 0.5) < together(heard, 0.6) for heard in (0.0, 0.5, 1.0))
+@pytest.mark.parametrize("known", [Endings(0.9, 0.6), Endings(recogniser=0.96), Endings(reader=0.4)])
+def test_where_they_leave_it_open_the_ear_decides(known: Endings) -> None:
+    assert together(0.98, known) > 0.77 > together(0.02, known)
+
+
+@pytest.mark.parametrize("field", ["recogniser", "reader"])
+def test_whoever_says_a_sentence_is_over_makes_it_likelier(field: str) -> None:
+    rising = [together(0.5, Endings(**{field: likely})) for likely in (0.0, 0.1, 0.5, 0.9, 1.0)]
+    assert rising == sorted(set(rising))
 
 
 @pytest.mark.parametrize("name", ["words", "smart-turn"])

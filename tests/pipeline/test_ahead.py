@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from openomni.events import Heard, Message
+from openomni.events import Endings, Heard, Message
 from openomni.media import Audio
 from openomni.pipeline.prompt import recent
 from openomni.pipeline.spec import PipelineError, StageSpec, parse
@@ -61,28 +61,28 @@ def test_the_pause_does_not_wait_for_a_recognition_that_is_under_way() -> None:
     assert slow.turns[0].voice_to_voice_s == pytest.approx(plain.turns[0].voice_to_voice_s, abs=0.05)
 
 
-def test_the_judge_is_told_what_the_language_model_read() -> None:
-    told: list[tuple[str, float | None]] = []
+def test_the_judge_is_told_what_the_other_models_think() -> None:
+    told: list[tuple[str, Endings]] = []
 
-    async def judge(audio: Audio, text: str, ending: float | None) -> float:
-        told.append((text, ending))
+    async def judge(audio: Audio, text: str, endings: Endings) -> float:
+        told.append((text, endings))
         return 0.9
 
-    runner = Reader()
+    runner = Reader(ending_heard=0.7)
     Talk(runner, finished=judge).hold(long_question)
-    assert told[-1] == ("what is the time", 0.9)
+    assert told[-1] == ("what is the time", Endings(recogniser=0.7, reader=0.9))
     assert runner.asked[-1] == [Message("user", "what is the time")]
 
 
-def test_a_language_model_that_can_not_say_leaves_it_to_the_judge() -> None:
-    told: list[float | None] = []
+def test_models_that_can_not_say_leave_it_to_the_judge() -> None:
+    told: list[Endings] = []
 
-    async def judge(audio: Audio, text: str, ending: float | None) -> float:
-        told.append(ending)
+    async def judge(audio: Audio, text: str, endings: Endings) -> float:
+        told.append(endings)
         return 0.9
 
     talk = Talk(Reader(likely=None), finished=judge).hold(long_question)
-    assert told[-1] is None
+    assert told[-1] == Endings()
     assert talk.turns[-1].status == "completed"
 
 
@@ -108,7 +108,7 @@ def test_the_reading_is_the_language_models_own_time() -> None:
             await asyncio.sleep(0.4)
             return 0.9
 
-    async def judge(audio: Audio, text: str, ending: float | None) -> float:
+    async def judge(audio: Audio, text: str, endings: Endings) -> float:
         return 0.9
 
     (turn,) = Talk(Slow(), finished=judge).hold(long_question).turns

@@ -21,6 +21,7 @@ from openomni.events import (
     AXIS_RATE,
     AudioEnd,
     AudioIn,
+    Endings,
     Heard,
     ItemIn,
     Message,
@@ -59,6 +60,8 @@ class Runner(ScriptedRunner):
     reply: str = REPLY
     said: tuple[str, ...] = ("what is the time",)
     llm_delay: float = 0.01
+    ending_heard: float | None = None
+    """How likely the recogniser thinks each is over."""
     heard: list[float] = field(default_factory=list)
     """Seconds of sound of each recognition."""
     died: int = 0
@@ -73,7 +76,7 @@ class Runner(ScriptedRunner):
             loudness = float(np.abs(sound.audio.samples).max()) if len(speech) else 0.0
             await asyncio.sleep(self.stt_delay)
             # Each utterance of a script has a loudness of its own: that says which one it is.
-            yield Transcript(self.said[round((0.3 - loudness) / 0.02)])
+            yield Transcript(self.said[round((0.3 - loudness) / 0.02)], ending=self.ending_heard)
             return
         async for value in super()._give(kind, inputs, taken):
             yield value
@@ -219,7 +222,7 @@ class Talk:
 
 
 def judged(probability: float, after: float = 0.02) -> Judge:
-    async def finished(audio: Audio, text: str, ending: float | None) -> float:
+    async def finished(audio: Audio, text: str, endings: Endings) -> float:
         await asyncio.sleep(after)
         return probability
 
@@ -248,6 +251,20 @@ def test_an_unfinished_sentence_is_waited_for(pause: float) -> None:
     assert len(kept) == 1
     assert bool(superseded) or pause < 0.16
     assert all(revision < min(kept) for revision in superseded)
+
+
+@pytest.mark.parametrize("pause", [0.9, 1.0, 1.1, 1.2, 1.3])
+def test_a_sentence_that_is_left_open_is_waited_for_longest(pause: float) -> None:
+    async def script(talk: Talk) -> None:
+        await talk.speak(1.0)
+        await talk.wait(pause)
+        await talk.speak(1.0, which=1)
+        await talk.wait(2.5)
+
+    taking = {"open_threshold": 0.12, "open_silence": 1.4}
+    (turn,) = Talk(finished=judged(0.05), taking=taking).hold(script).turns
+    assert turn.status == "completed"
+    assert len(Talk(finished=judged(0.2), taking=taking).hold(script).turns) == 2
 
 
 @pytest.mark.parametrize("pause", PAUSES)

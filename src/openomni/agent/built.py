@@ -16,7 +16,7 @@ from .. import clock
 from ..components import registry
 from ..components.registry import ComponentInfo, Key
 from ..components.stage import TIMEOUT, LocalStage, StageError, StageTiming
-from ..events import Message, Value
+from ..events import Endings, Message, Value
 from ..media import Audio
 from ..pipeline.judging import Judge
 from ..pipeline.spec import StageSpec
@@ -126,8 +126,8 @@ class Built:
         finished = self._judges[name].finished
         reads = len(inspect.signature(finished).parameters) > 2
 
-        async def judge(audio: Audio, text: str, ending: float | None) -> float:
-            given = (audio, text, ending) if reads else (audio, text)
+        async def judge(audio: Audio, text: str, endings: Endings) -> float:
+            given = (audio, text, endings) if reads else (audio, text)
             return float(await asyncio.to_thread(finished, *given))
 
         return judge

@@ -100,7 +100,8 @@ def heard_until(sound: Audio, played: float) -> Heard:
         (word, start, end) for text, start, end in corpus.timed_words(sound) for word in _WORD.findall(text.lower())
     ]
     least = sum(end - LATE_S <= played - SLACK_S for _, _, end in words)
-    return Heard(tuple(word for word, _, _ in words), least, sum(start - LATE_S < played + SLACK_S for _, start, _ in words))
+    most = sum(start - LATE_S < played + SLACK_S for _, start, _ in words)
+    return Heard(tuple(word for word, _, _ in words), least, most)
 
 
 def words_off(written: str, heard: Heard) -> int | None:

@@ -113,7 +113,7 @@ KINDS: dict[str, Kind] = {
             "turn",
             "Whether the person has finished, at a pause",
             "finished",
-            "finished(audio: Audio, text: str, ending: float | None) -> float, the probability 0…1",
+            "finished(audio: Audio, text: str, endings: Endings) -> float, the probability 0…1",
             stage=False,
         ),
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import clock
 from ..clock import Offset
-from ..events import AXIS_RATE, AudioIn, Heard, PictureIn, SessionOutput, SpeechStarted
+from ..events import AXIS_RATE, AudioIn, Endings, Heard, PictureIn, SessionOutput, SpeechStarted
 from .ahead import Ahead
 from .backchannels import UNSURE, is_backchannel
 from .conversation import Conversation
@@ -77,14 +77,14 @@ class Hearing:
         if turn_detection:
             self._committed = max(self._committed, self._tape.end)
         if self._finder is not None:
-            self._finder.taking, self._finder.default = self._settings.taking, self._end_of_turn.longest_silence
+            self._finder.taking, self._finder.default = self._settings.taking, self._end_of_turn.usual
 
     async def hear(self, event: AudioIn) -> None:
         new = self._tape.write(event)
         settings, taking = self._settings, self._settings.taking
         if self._finder is None:
             self._finder = SpeechFinder(self._detector, taking, event.position)
-            self._finder.default = self._end_of_turn.longest_silence
+            self._finder.default = self._end_of_turn.usual
             self._committed = event.position
         for found in self._finder.feed(new):
             match found:
@@ -244,7 +244,9 @@ class Hearing:
         heard = self._tape.sound(begin, tail)
         if self._draft is not draft or draft.revision is not revision:
             return  # they spoke on meanwhile
-        patience = await self._end_of_turn.patience(heard, text, revision.ending)
+        patience = await self._end_of_turn.patience(
+            heard, text, Endings(_noticed(revision.turn, "ending"), revision.ending)
+        )
         if self._draft is draft and draft.revision is revision:
             self._finder.patience = patience
             if (ended := self._finder.settle()) is not None:
@@ -286,8 +288,10 @@ class Hearing:
 
 def _is_guess(turn: Turn) -> bool:
     """Whether its recogniser says that it hardly understood anything: a hum has no words."""
-    for task in turn.tasks:
-        noticed = task.output.get("diagnostics")
-        if task.stage.kind == "stt" and isinstance(noticed, dict):
-            return float(noticed.get("avg_logprob", 0.0)) < UNSURE
-    return False
+    noticed = _noticed(turn, "diagnostics")
+    return isinstance(noticed, dict) and float(noticed.get("avg_logprob", 0.0)) < UNSURE
+
+
+def _noticed(turn: Turn, what: str) -> Any:
+    """What its recogniser says beside the text."""
+    return next((task.output.get(what) for task in turn.tasks if task.stage.kind == "stt"), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from ..events import AXIS_RATE
+from ..events import AXIS_RATE, Endings
 from ..media import Audio
 from .settings import Settings
 
@@ -13,11 +13,11 @@ TAIL_SECONDS = 0.2
 JUDGED_SECONDS = 8.0
 """How much of an utterance is looked at to say whether the person has finished."""
 JUDGING_SECONDS = 0.15
-"""How long before the longest silence is full a finished sentence is asked about, at the latest."""
+"""How long before the usual silence is full a finished sentence is asked about, at the latest."""
 
-Judge = Callable[[Audio, str, float | None], Awaitable[float]]
-"""The probability that the person has finished, from the sound so far (16 kHz), its transcript, and how likely that
-ends where it does, where a language model says so."""
+Judge = Callable[[Audio, str, Endings], Awaitable[float]]
+"""The probability that the person has finished, from the sound so far (16 kHz), its transcript, and what the models
+that made and read that think of its end."""
 
 
 class EndOfTurn:
@@ -31,23 +31,25 @@ class EndOfTurn:
         return self._judge is not None and self._settings.semantic
 
     @property
-    def longest_silence(self) -> float:
-        """What ends an utterance about which nothing more is known."""
+    def usual(self) -> float:
+        """Seconds of silence that end an utterance about which nothing more is known."""
         taking = self._settings.taking
         return max(taking.unfinished_silence, taking.end_of_turn_silence) if self.asks else taking.end_of_turn_silence
 
     @property
     def asked_at_last(self) -> float:
         """Seconds of silence after which the judge is asked, whatever else is not known yet."""
-        return self.longest_silence - JUDGING_SECONDS
+        return self.usual - JUDGING_SECONDS
 
     def looked_at(self, start: int, end: int) -> tuple[int, int]:
         """Which samples of an utterance the judge hears."""
         return max(start, end - round(JUDGED_SECONDS * AXIS_RATE)), end + round(TAIL_SECONDS * AXIS_RATE)
 
-    async def patience(self, heard: Audio, text: str, ending: float | None) -> float:
+    async def patience(self, heard: Audio, text: str, endings: Endings) -> float:
         """Seconds of silence that end this utterance."""
         assert self._judge is not None
         taking = self._settings.taking
-        finished = await self._judge(heard, text, ending) >= taking.turn_threshold
-        return taking.end_of_turn_silence if finished else self.longest_silence
+        finished = await self._judge(heard, text, endings)
+        if finished >= taking.turn_threshold:
+            return taking.end_of_turn_silence
+        return max(taking.open_silence, self.usual) if finished < taking.open_threshold else self.usual

@@ -36,7 +36,7 @@ class TurnTaking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
     `end_of_turn` says how its end is found. `silence`: by `end_of_turn_silence` without speech. The name of a `turn`
     component: that is asked at each pause whether the person has finished; from `turn_threshold` on the same silence is
-    enough, else it takes `unfinished_silence`.
+    enough, else it takes `unfinished_silence`, and below `open_threshold` `open_silence`: nobody ends there.
 
     After a pause of `speculate_after` the turn runs ahead, with its reply held back until the end of the turn is sure;
     null never runs ahead. `recognise_every` so much speech without a pause, what was said so far is recognised and read
@@ -51,7 +51,9 @@ class TurnTaking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     end_of_turn: str = "silence"
     end_of_turn_silence: float = 0.2
     unfinished_silence: float = 0.8
+    open_silence: float = 1.0
     turn_threshold: float = 0.9
+    open_threshold: float = 0.0
     speculate_after: float | None = 0.1
     recognise_every: float | None = None
     min_speech: float = 0.096
@@ -304,7 +306,7 @@ def _turn_taking(value: Any, where: str) -> TurnTaking:
         raise PipelineError(f"{where}: turn_taking: {_reason(error)}") from None
     if not 0 < taking.threshold < 1:
         raise PipelineError(f"{where}: turn_taking: threshold is a probability between 0 and 1, not {taking.threshold}")
-    for name in ("end_of_turn_silence", "unfinished_silence", "max_utterance", "interruption_speech"):
+    for name in ("end_of_turn_silence", "unfinished_silence", "open_silence", "max_utterance", "interruption_speech"):
         if getattr(taking, name) <= 0:
             raise PipelineError(f"{where}: turn_taking: {name} must be more than 0 seconds")
     if taking.recognise_every is not None and taking.recognise_every < SOONEST:

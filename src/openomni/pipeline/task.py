@@ -92,7 +92,11 @@ class TaskTrace:
             self.first_arrival = at
         match value:
             case Transcript():
-                self.output |= {"text": value.text, "final": value.final, **_some(language=value.language)}
+                self.output |= {
+                    "text": value.text,
+                    "final": value.final,
+                    **_some(language=value.language, ending=value.ending),
+                }
                 if value.diagnostics:
                     self.output["diagnostics"] = value.diagnostics
             case Text():

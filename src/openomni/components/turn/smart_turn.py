@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta
 
 from ... import models
-from ...events import AXIS_RATE
+from ...events import AXIS_RATE, NOTHING_KNOWN, Endings
 from ...lazy import Lazy
 from ...media import Audio, Samples
 from ..registry import component
@@ -24,11 +24,15 @@ SECONDS = 8
 WINDOW, HOP = 400, 160
 """Samples of one frame of the spectrogram, and between two."""
 FLOOR = 1e-10
-BIAS, HEARD, READ = 0.9, 0.17, 0.73
-"""Log-odds = BIAS + HEARD × log-odds by ear + READ × log-odds by reading. Fitted on 120 ends and 108 pauses in
-mid-sentence of the voices of `openomni bench live`, seed 1: the area under the curve is 0.65 by ear, 0.84 by reading,
-0.85 by both."""
-OPEN = 0.25, 0.75
+EAR, BIAS = 0.26, -1.2
+WEIGHTS = {
+    (True, True): (BIAS, EAR, 0.71, 0.51),
+    (True, False): (-2.86, 0.22, 1.1, 0.0),
+    (False, True): (0.92, 0.28, 0.0, 0.81),
+}
+"""By whether a recogniser and a reader said something: log-odds = the first + the others × the log-odds by ear, of the
+recogniser and of the reader. `benchmarks/end_of_turn.py` fits and tests them."""
+OPEN = 0.25, 0.9
 """Between these the ear is asked, too."""
 HALF = 0.5
 SURE = 1e-3
@@ -42,7 +46,7 @@ class SmartTurn:
     Args:
         model: A name of the catalogue (`openomni models list`) or the path of an `.onnx`.
         words: Whether the transcript has a say, too: a sentence that ends in "and the" is not over, however it sounds.
-            Where the pipeline's language model runs beside it and can say how likely a text ends there, that counts
+            Where the pipeline's recogniser and language model can say how likely what was said ends there, that counts
             most (English was measured); else the words that a sentence can't end in.
         threads: Threads on the CPU; more than one gains little, and takes the core that the reply is written on.
     """
@@ -63,18 +67,16 @@ class SmartTurn:
         self._hann = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
         self._words = words
 
-    def finished(self, audio: Audio, text: str, ending: float | None = None) -> float:
-        """The probability, 0…1, that nothing follows. `audio`: the utterance so far, the pause included; `ending`: how
-        likely its text ends where it does, from a language model that read it."""
-        if ending is not None and self._words and not OPEN[0] < ending < OPEN[1]:
-            return together(HALF, ending)  # the ear could not turn it, and takes time
+    def finished(self, audio: Audio, text: str, endings: Endings = NOTHING_KNOWN) -> float:
+        """The probability, 0…1, that nothing follows. `audio`: the utterance so far, the pause included."""
+        known = self._words and bool(text.strip()) and endings != NOTHING_KNOWN
+        if known and not OPEN[0] < (sure := together(HALF, endings)) < OPEN[1]:
+            return sure  # the ear could hardly turn it, and takes time
         heard: Any = self._session.run(None, {"input_features": self._features(audio.resample(AXIS_RATE).samples)})
         probability = float(np.asarray(heard[0]).reshape(-1)[0])
-        if not self._words or not text.strip():
-            return probability
-        if ending is not None:
-            return together(probability, ending)
-        return combined(probability, finished_by_words(text))
+        if known:
+            return together(probability, endings)
+        return combined(probability, finished_by_words(text)) if self._words and text.strip() else probability
 
     def warm_up(self) -> None:
         self.finished(Audio.silence(1.0, AXIS_RATE), "")
@@ -93,9 +95,12 @@ class SmartTurn:
         return ((np.maximum(mel, mel.max() - 8.0) + 4.0) / 4.0).astype(np.float32)[None]
 
 
-def together(heard: float, read: float) -> float:
-    """By ear and by a language model's reading, as their log-odds were found to count."""
-    log_odds = BIAS + HEARD * _log_odds(heard) + READ * _log_odds(read)
+def together(heard: float, endings: Endings) -> float:
+    """By ear and by those of the other models that said something, as their log-odds were found to count."""
+    others = (endings.recogniser, endings.reader)
+    bias, *weights = WEIGHTS[others[0] is not None, others[1] is not None]
+    known = (heard, *(HALF if each is None else each for each in others))
+    log_odds = bias + sum(weight * _log_odds(each) for weight, each in zip(weights, known, strict=True))
     return 1 / (1 + math.exp(-log_odds))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ...events import NOTHING_KNOWN, Endings
 from ...media import Audio
 from ..registry import component
 
@@ -51,5 +52,5 @@ def finished_by_words(text: str) -> float:
 class Words:
     """Judges by the transcript alone: punctuation, and English words that leave a sentence open. No model, no wait."""
 
-    def finished(self, audio: Audio, text: str, ending: float | None = None) -> float:
+    def finished(self, audio: Audio, text: str, endings: Endings = NOTHING_KNOWN) -> float:
         return finished_by_words(text)
