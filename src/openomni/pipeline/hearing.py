@@ -206,6 +206,7 @@ class Hearing:
     async def _recognise(self, draft: Draft, stage: StageSpec) -> None:
         """What was said so far is told, and read by the language model, which then has less to read at the end."""
         task = draft.begin_task(stage)
+        task.ask(language=self._settings.language)
         padding = round(self._settings.taking.padding * AXIS_RATE)
         try:
             text = await self._ahead.recognise(task, self._tape.sound(draft.start - padding, self._tape.end))

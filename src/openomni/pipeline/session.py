@@ -154,6 +154,8 @@ class LiveSession:
                 case SessionChange():
                     self._settings.change(event)
                     self._hearing.settings_changed(event.turn_detection is not None)
+                    if event.voice:
+                        self._keep(self._ahead.load_voice(event.voice), "loading a voice")
                 case AudioEnd():
                     await self._hearing.commit(anything=False)
                     return "ended"
