@@ -11,13 +11,14 @@ _HOMES = {
     "Audio": "media", "Clip": "media", "Frame": "media",
     "Document": "events", "Emotion": "events", "Message": "events", "Speaker": "events",
     "Transcript": "events", "Usage": "events", "Word": "events",
-    "component": "components.registry",
+    "component": "components.registry", "Declined": "errors",
 }  # fmt: skip
-__all__ = ["Audio", "Clip", "Document", "Emotion", "Frame", "Message", "Speaker", "Transcript", "Usage", "Word",
-           "component"]  # fmt: skip
+__all__ = ["Audio", "Clip", "Declined", "Document", "Emotion", "Frame", "Message", "Speaker", "Transcript", "Usage",
+           "Word", "component"]  # fmt: skip
 
 if TYPE_CHECKING:
     from .components.registry import component
+    from .errors import Declined
     from .events import Document, Emotion, Message, Speaker, Transcript, Usage, Word
     from .media import Audio, Clip, Frame
 

@@ -18,6 +18,18 @@ class WrongUsage(OpenOmniError):
     exit_code = 2
 
 
+class Declined(OpenOmniError):
+    """A component does not have what a session asks of this call: a `voice` or a `language`.
+
+    Raised before anything is taken or given, it fails nothing: the component is called again without that option, and
+    the turn's record says why.
+    """
+
+    def __init__(self, option: str, reason: str) -> None:
+        self.option = option
+        super().__init__(reason)
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint to put behind «unknown name»: the nearest valid one, or all of them when none is near."""
     valid = sorted(valid)

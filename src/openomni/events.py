@@ -189,7 +189,7 @@ Value = Sound | Picture | Transcript | Prompt | Text | Emotion | Documents | Spe
 # ---- a live call to a stage on another agent -----------------------------------------------------------------
 
 
-class StageCall(Event, frozen=True, tag="stage.call"):
+class StageCall(Event, frozen=True, tag="stage.call", omit_defaults=True):
     """Asks an agent to run one stage. Inputs follow on the call's input subject; answers on the reply subject."""
 
     call_id: str
@@ -206,6 +206,8 @@ class StageCall(Event, frozen=True, tag="stage.call"):
     """Input 0, when it was there before the call and is small: it need not wait for the agent to accept."""
     count: int | None = None
     """How many inputs there are, when that is known by then."""
+    asked: dict[str, str] = {}
+    """What the session asks of this call, of what the component takes: a `voice`, a `language`."""
 
 
 class StageAccepted(Event, frozen=True, tag="stage.accepted"):
@@ -255,11 +257,12 @@ class StageOutput(Event, frozen=True, tag="stage.output"):
     consumed: int = 0
 
 
-class StageDone(Event, frozen=True, tag="stage.done"):
+class StageDone(Event, frozen=True, tag="stage.done", omit_defaults=True):
     """The call is over; stamps on the agent's clock, `None` where the moment never came.
 
     `received`: the first input was there; `started`: a slot was; until `loaded` the component was built and warmed.
-    `waited`: seconds in which it had to wait for more input.
+    `waited`: seconds in which it had to wait for more input. `declined`: why the component did not do as it was asked,
+    by what was asked.
     """
 
     count: int
@@ -270,6 +273,7 @@ class StageDone(Event, frozen=True, tag="stage.done"):
     ended: float
     model_started: float | None = None
     waited: float = 0.0
+    declined: dict[str, str] = {}
 
 
 class StageFailed(Event, frozen=True, tag="stage.failed"):
@@ -328,7 +332,7 @@ class ItemGone(Event, frozen=True, tag="item.gone"):
     item_id: str
 
 
-class Respond(Event, frozen=True, tag="respond"):
+class Respond(Event, frozen=True, tag="respond", omit_defaults=True):
     """Answer what is there now: the agent speaks first, or goes on after a tool's result.
 
     What is given here holds for this response alone; None: as the session has it.
@@ -338,6 +342,7 @@ class Respond(Event, frozen=True, tag="respond"):
     text_only: bool | None = None
     tools: tuple[Tool, ...] | None = None
     tool_choice: str | None = None
+    voice: str | None = None
 
 
 class CancelResponse(Event, frozen=True, tag="response.cancel"):
@@ -365,9 +370,9 @@ class SessionChange(Event, frozen=True, tag="session.change", omit_defaults=True
     tools: tuple[Tool, ...] | None = None
     tool_choice: str | None = None
     voice: str | None = None
-    """For the voice's component, where it takes one."""
+    """For the voice's component, where it takes one; empty: the pipeline's own again."""
     language: str | None = None
-    """For the recogniser, where it takes one."""
+    """For the recogniser, where it takes one: an ISO 639 code; empty: as the pipeline has it."""
     silence: float | None = None
     """Seconds of silence that end an utterance."""
     threshold: float | None = None

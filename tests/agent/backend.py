@@ -442,7 +442,8 @@ async def remote(backend: Backend, name: str, offer: str, slots: int = 4, projec
     """Serves what `offer` names as agent `name`, and returns when the fleet knows it."""
     agent_id = uuid.uuid4().hex
     bus = await backend.connect(name, project=project, agent_id=agent_id)
-    components = resolve(offer).components
+    offered = resolve(offer)
+    components = offered.components
     built, health = Built(components), Health(slots)
     presence = Presence(
         agent_id=agent_id,
@@ -450,6 +451,7 @@ async def remote(backend: Backend, name: str, offer: str, slots: int = 4, projec
         project=project,
         slots=slots,
         components=[f"{kind}:{of}" for kind, of in components],
+        options=offered.options,
     )
     server = await serve_stages(bus, project, agent_id, StageService(agent_id, built, health).run)
     backend.stack.push_async_callback(server.aclose)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from agent.backend import Backend, remote, runner
-from openomni import Audio, component
+from openomni import Audio, Declined, component
 from openomni.agent.runner import NoAgent
 from openomni.components.stage import StageError
 from openomni.events import Message, Prompt, Sound, Text, Value
@@ -34,6 +34,16 @@ class Gated:
         if text == "wait":
             gates[-1].wait(20)
         yield Audio(np.full(1600, level), 16_000)
+
+
+@component("tts", "voices-test")
+class Voices:
+    """Speaks with the voice `loud`, or its own."""
+
+    def synthesize(self, text: str, voice: str | None = None) -> Audio:
+        if voice not in (None, "loud"):
+            raise Declined("voice", f"there is no voice {voice!r}")
+        return Audio(np.full(1600, 0.5 if voice else 0.1), 16_000)
 
 
 @component("llm", "gated-test")
@@ -220,3 +230,40 @@ def collect(host: Any, stage: StageSpec, task: TaskTrace, *inputs: Value) -> asy
         return [value async for value in host.run(stage, task, given(*inputs))]
 
     return asyncio.create_task(run())
+
+
+async def spoken(backend: Backend, task: TaskTrace) -> float:
+    (sound,) = await collect(await runner(backend), task.stage, task, Text("Hello."))
+    return round(float(sound.audio.samples[0]), 2)
+
+
+@pytest.mark.parametrize(
+    ("voice", "level", "declined"),
+    [("loud", 0.5, {}), ("", 0.1, {}), ("alloy", 0.1, {"voice": "there is no voice 'alloy'"})],
+)
+async def test_what_a_session_asks_for_travels(
+    backend: Backend, voice: str, level: float, declined: dict[str, str]
+) -> None:
+    await remote(backend, "speaker", "tts:voices-test")
+    task = TaskTrace(StageSpec("tts", "voices-test"))
+    task.ask(voice=voice, language="de")
+
+    assert await spoken(backend, task) == level
+    assert task.asked == ({"voice": voice} if voice else {})
+    assert task.declined == declined
+    assert task.record(0.0).output.get("declined", {}) == declined
+
+
+async def test_an_agent_of_an_earlier_version_is_asked_for_nothing_that_it_does_not_know(backend: Backend) -> None:
+    old = await remote(backend, "speaker", "tts:voices-test")
+    host = await runner(backend)
+    old.presence.options = {}
+    old.health.on_change()
+    await backend.until(lambda: not any(each.options for each in host._fleet.find("tts", "voices-test")))
+    task = TaskTrace(StageSpec("tts", "voices-test"))
+    task.ask(voice="loud")
+
+    (sound,) = await collect(host, task.stage, task, Text("Hello."))
+
+    assert round(float(sound.audio.samples[0]), 2) == 0.1
+    assert task.declined == {"voice": "tts:voices-test takes no voice"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 
 from openomni.components.stage import TIMEOUT, LocalStage, StageTiming
@@ -23,9 +23,13 @@ async def for_ever(value: Value) -> AsyncIterator[Value]:
 
 
 async def outputs(
-    stage: LocalStage, *values: Value, timing: StageTiming | None = None, timeout: float = TIMEOUT
+    stage: LocalStage,
+    *values: Value,
+    timing: StageTiming | None = None,
+    timeout: float = TIMEOUT,
+    asked: Mapping[str, str] | None = None,
 ) -> list[Value]:
-    async with aclosing(stage.run(given(*values), timing, timeout)) as running:
+    async with aclosing(stage.run(given(*values), timing, timeout, asked)) as running:
         return [value async for value in running]
 
 

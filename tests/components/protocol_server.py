@@ -33,6 +33,7 @@ class ProtocolServer:
         """All that came with each, names in small letters."""
         self.asks_for_a_key = True
         self.misbehave = ""
+        self.voices = ("alloy", "coral")
         self.streaming = asyncio.Event()
         self.left = asyncio.Event()
         self.url = ""
@@ -80,6 +81,8 @@ class ProtocolServer:
     async def speech(self, request: Request) -> Response:
         body = await request.json()
         refusal = self.refuse(request, body)
+        if not refusal and body["voice"] not in self.voices:
+            refusal = _error(400, f"Invalid value: '{body['voice']}'. Supported values are: {self.voices}.")
         if refusal or self.misbehave == "words":
             return refusal or JSONResponse({"error": "no"})
         data = VOICE.pcm16()
@@ -92,6 +95,8 @@ class ProtocolServer:
         refusal = self.refuse(request, {"model": MODEL if MODEL.encode() in data else "?"}, note=False)
         if self.misbehave == "words":
             return JSONResponse({"hello": 1})
+        if not refusal and b"\r\n\r\nxx\r\n" in data:
+            refusal = _error(400, "Invalid language 'xx'")
         return refusal or JSONResponse({"text": " What time is it? "})
 
     def refuse(self, request: Request, body: dict[str, Any], note: bool = True) -> Response | None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 
 from openomni.components.conformance import conformance
 from openomni.components.stt import faster_whisper
 from openomni.components.stt.faster_whisper import FasterWhisper, before_last_stamp, repeats
-from openomni.errors import OpenOmniError
+from openomni.errors import Declined, OpenOmniError
 from openomni.events import Transcript
 from openomni.media import Audio
 
@@ -140,6 +143,12 @@ class TestTranscribing:
         transcript = whisper.transcribe(Audio.join([jfk, jfk, jfk]))
         assert transcript.text.lower().count("ask not") == 3
 
+    def test_a_model_that_knows_english_alone_says_so(self, whisper: FasterWhisper, jfk: Audio) -> None:
+        piece = jfk.cut(0, 2.5)
+        assert whisper.transcribe(piece, language="en") == whisper.transcribe(piece)
+        with pytest.raises(Declined, match="the model knows 'en' alone"):
+            whisper.transcribe(piece, language="de")
+
     def test_the_full_window_can_be_asked_for(self, jfk: Audio) -> None:
         transcript = FasterWhisper(window="full").transcribe(jfk.cut(0, 2.5))
         assert transcript.diagnostics["window_s"] == 30.0
@@ -149,3 +158,69 @@ class TestTranscribing:
 def test_a_folder_that_is_no_model_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(OpenOmniError, match=r"holds no model\.bin"):
         FasterWhisper(str(tmp_path))
+
+
+class Multilingual:
+    """What faster-whisper makes of a multilingual model, without one: it hears Welsh, and says what it is asked."""
+
+    max_length = 448
+    supported_languages = ("cy", "de", "en")
+
+    def __init__(self, folder: str, **options: Any) -> None:
+        names = (
+            "ja", "<|endoftext|>", "<|startoftranscript|>", "<|cy|>", "<|de|>", "<|en|>", "<|transcribe|>",
+            "<|notimestamps|>",
+        )  # fmt: skip
+        self.hf_tokenizer = tokenizers.Tokenizer(
+            tokenizers.models.WordLevel({name: number for number, name in enumerate(names)}, unk_token="ja")
+        )
+        self.prompts: list[list[str]] = []
+        self.model = self
+        self.is_multilingual = True
+        self.feature_extractor = Features()
+
+    def encode(self, features: Any) -> Any:
+        return features
+
+    def detect_language(self, encoded: Any) -> list[list[tuple[str, float]]]:
+        return [[("<|cy|>", 0.9)]]
+
+    def generate(self, encoded: Any, prompts: list[list[int]], **options: Any) -> list[Any]:
+        self.prompts.append([str(self.hf_tokenizer.id_to_token(token)) for token in prompts[0]])
+        return [SimpleNamespace(sequences_ids=[[0]], scores=[-0.1], no_speech_prob=0.0, logits=[[[0.0]]])]
+
+
+class Features:
+    hop_length = 160
+
+    def __call__(self, samples: Any) -> Any:
+        return np.zeros((80, len(samples) // self.hop_length + 1), np.float32)
+
+
+class TestLanguages:
+    @pytest.fixture
+    def several(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setattr("faster_whisper.WhisperModel", Multilingual)
+        for name in ("model.bin", "config.json"):
+            (tmp_path / name).touch()
+        return tmp_path
+
+    @pytest.mark.parametrize(
+        ("own", "asked", "spoken"), [(None, None, "cy"), ("en", None, "en"), (None, "de", "de"), ("en", "de", "de")]
+    )
+    def test_the_sessions_language_goes_before_the_pipelines(
+        self, several: Path, own: str | None, asked: str | None, spoken: str
+    ) -> None:
+        whisper = FasterWhisper(str(several), language=own)
+        heard = whisper.transcribe(Audio.silence(1.0, 16_000), language=asked)
+        assert (heard.text, heard.language) == ("ja", spoken)
+        assert whisper._model.prompts == [["<|startoftranscript|>", f"<|{spoken}|>", "<|transcribe|>"]]
+
+    def test_the_next_utterance_is_in_the_pipelines_again(self, several: Path) -> None:
+        whisper = FasterWhisper(str(several), language="en")
+        languages = [whisper.transcribe(Audio.silence(1.0, 16_000), asked).language for asked in ("de", None)]
+        assert languages == ["de", "en"]
+
+    def test_one_that_it_does_not_know_is_declined(self, several: Path) -> None:
+        with pytest.raises(Declined, match="the model knows no 'xx'"):
+            FasterWhisper(str(several)).transcribe(Audio.silence(1.0, 16_000), language="xx")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from openomni import models
 from openomni.components.conformance import conformance
 from openomni.components.stt.faster_whisper import FasterWhisper
-from openomni.components.tts.piper import Piper
-from openomni.errors import OpenOmniError
+from openomni.components.tts.piper import OTHERS, Piper
+from openomni.errors import Declined, OpenOmniError
 from openomni.media import Audio
 
 pytestmark = pytest.mark.models
@@ -31,8 +33,25 @@ def test_conforms(piper: Piper) -> None:
     conformance("tts", lambda: piper)
 
 
-def said(piper: Piper, text: str) -> Audio:
-    return Audio.join([sound.audio for sound in piper.synthesize(text)])
+def said(piper: Piper, text: str, voice: str | None = None) -> Audio:
+    return Audio.join([sound.audio for sound in piper.synthesize(text, voice)])
+
+
+@pytest.fixture(scope="module")
+def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of voices: the same network, `slow-…` at half the pace and `own` at its own; `broken` is no network."""
+    network = models.locate("en_US-joe-medium", "piper")
+    config = json.loads(Path(f"{network}.json").read_text("utf-8"))
+    folder = tmp_path_factory.mktemp("voices")
+    for name, length in (("own", 1.0), ("slow-1", 2.0), ("slow-2", 2.0), ("slow-3", 2.0), ("broken", 1.0)):
+        settings = {**config, "inference": {**config["inference"], "length_scale": length, "noise_w": 0.0}}
+        (folder / f"{name}.onnx.json").write_text(json.dumps(settings), "utf-8")
+        if name == "broken":
+            (folder / "broken.onnx").write_bytes(b"no voice")
+        else:
+            (folder / f"{name}.onnx").symlink_to(network)
+    (folder / "bare.onnx").symlink_to(network)
+    return folder
 
 
 def test_what_it_says_can_be_understood(piper: Piper) -> None:
@@ -96,3 +115,54 @@ def test_a_file_that_is_no_voice_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "no.onnx").write_bytes(b"no voice")
     with pytest.raises(OpenOmniError, match=r"is no Piper voice"):
         Piper(str(tmp_path / "no.onnx"))
+
+
+@pytest.fixture(scope="module")
+def own(voices: Path) -> Piper:
+    return Piper(str(voices / "own.onnx"))
+
+
+class TestOtherVoices:
+    def test_each_call_says_which_voice_speaks(self, own: Piper) -> None:
+        usual = said(own, TEXT).duration
+        assert said(own, TEXT, "slow-1").duration > 1.6 * usual
+        assert said(own, TEXT).duration < 1.2 * usual
+
+    def test_a_few_stay_loaded_and_the_longest_unused_goes_first(self, own: Piper) -> None:
+        for name in ("slow-1", "slow-2", "slow-1", "slow-3"):
+            own.load_voice(name)
+        assert list(own._others) == ["slow-1", "slow-3"]
+        assert len(own._others) == OTHERS
+        kept = own._others["slow-1"]
+        said(own, "Hello!", "slow-1")
+        assert own._others["slow-1"] is kept
+
+    def test_its_own_name_is_its_own_voice(self, own: Piper) -> None:
+        before = dict(own._others)
+        said(own, "Hello!", "own")
+        assert dict(own._others) == before
+
+    def test_a_voice_of_the_catalogue_that_is_here_speaks(self, own: Piper) -> None:
+        assert said(own, TEXT, "en_US-joe-medium").first_audible() is not None
+
+    @pytest.mark.parametrize(
+        ("name", "why"),
+        [
+            ("alloy", "the voice 'alloy' is not on this machine; "),
+            ("slow-4", "did you mean 'slow-"),
+            ("tiny.en", "is not on this machine"),
+            ("bare", "is not on this machine"),
+            ("broken", "can't be loaded: .* is no ONNX model"),
+            ("../own", "is not on this machine"),
+            ("x" * 5000, "is not on this machine"),
+            ("\0", "is not on this machine"),
+            ("hf://rhasspy/piper-voices/en/en_GB/alan/medium/en_GB-alan-medium.onnx", "is not on this machine"),
+        ],
+    )
+    def test_what_is_not_here_is_declined(self, own: Piper, name: str, why: str) -> None:
+        with pytest.raises(Declined, match=why):
+            next(own.synthesize(TEXT, name))
+
+    def test_no_path_is_taken_from_who_talks_to_a_session(self, own: Piper, voices: Path) -> None:
+        with pytest.raises(Declined, match="is not on this machine"):
+            own.load_voice(str(voices / "slow-1.onnx"))

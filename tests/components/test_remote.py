@@ -18,7 +18,7 @@ from components.protocol_server import KEY, MODEL, VOICE, ProtocolServer, servin
 from openomni import Audio, Frame, Message, Transcript, Usage
 from openomni.components import registry
 from openomni.components.remote import key_for
-from openomni.components.stage import LocalStage, StageError
+from openomni.components.stage import LocalStage, StageError, StageTiming
 from openomni.errors import OpenOmniError
 from openomni.events import Prompt, Sound, Text, Tool, ToolCall, Value
 
@@ -98,6 +98,48 @@ async def test_voice_streams_pcm_whole_however_it_is_cut(server: ProtocolServer)
         "speed": 1.25,
     }  # fmt: skip
     await voice.close()
+
+
+async def test_a_session_may_ask_for_another_voice(server: ProtocolServer) -> None:
+    voice = stage("tts", server, voice="alloy")
+    await outputs(voice, Text("Hello."), asked={"voice": "coral"})
+    await outputs(voice, Text("Hello."))
+    assert [asked["voice"] for _, asked in server.asked] == ["coral", "alloy"]
+    await voice.close()
+
+
+async def test_a_voice_that_the_server_lacks_is_asked_for_once_and_its_own_speaks(server: ProtocolServer) -> None:
+    voice = stage("tts", server, voice="alloy")
+    timing = StageTiming()
+    for _ in range(2):
+        values = await outputs(voice, Text("Hello."), asked={"voice": "marvin"}, timing=timing)
+        assert any(isinstance(value, Sound) for value in values)
+    assert [asked["voice"] for _, asked in server.asked] == ["marvin", "alloy", "alloy"]
+    assert "Invalid value: 'marvin'" in timing.declined["voice"]
+    await voice.close()
+
+
+async def test_what_is_not_the_voices_fault_is_told_as_ever(server: ProtocolServer) -> None:
+    voice = stage("tts", server, voice="alloy")
+    for fault, reason in (("picky", "refuses the request"), ("busy", "over its limit")):
+        server.misbehave = fault
+        with pytest.raises(StageError, match=reason):
+            await outputs(voice, Text("Hello."), asked={"voice": "coral"})
+    server.misbehave = ""
+    await outputs(voice, Text("Hello."), asked={"voice": "coral"})
+    assert server.asked[-1][1]["voice"] == "coral"
+    await voice.close()
+
+
+@pytest.mark.parametrize(("asked", "told"), [({"language": "de"}, "de"), ({"language": "xx"}, "en"), ({}, "en")])
+async def test_a_session_may_say_its_language(server: ProtocolServer, asked: dict[str, str], told: str) -> None:
+    hearer = stage("stt", server, language="en")
+    timing = StageTiming()
+    values = await outputs(hearer, INPUT["stt"], asked=asked, timing=timing)
+    assert values[0] == Transcript("What time is it?", language=told)
+    assert f"\r\n\r\n{told}\r\n".encode() in server.asked[-1][1]["multipart"]
+    assert ("language" in timing.declined) == (asked.get("language", told) != told)
+    await hearer.close()
 
 
 async def test_transcriber_posts_a_wav(server: ProtocolServer) -> None:

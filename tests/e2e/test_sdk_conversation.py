@@ -183,6 +183,27 @@ def test_five_written_turns_with_a_tool_and_an_agent_that_speaks_first(made: Ins
     assert not person.all("error")
 
 
+def test_a_voice_and_a_language_that_no_component_takes_fail_no_turn(made: Installation) -> None:
+    async def script(person: Person) -> None:
+        await person.say(0.0, 0.5)
+        await person.say(0.8)
+        await person.silent_until("response.done")
+        for number, voice in enumerate(("marvin", "marvin"), 2):
+            audio: Any = {"output": {"voice": voice}}
+            await person.connection.session.update(session={"type": "realtime", "audio": audio})
+            await type_in(person, "And tomorrow?")
+            await person.until("response.done", number)
+        await person.until("error", 2)
+
+    audio = {"output": {"voice": "alloy"}, "input": {"transcription": {"language": "de"}}}
+    person = hold(made, {"audio": audio}, script)
+    assert statuses(person) == ["completed"] * 3
+    assert [(event.error.message, event.error.param) for event in person.all("error")] == [
+        ("stt:simulated takes no language", "session.audio.input.transcription.language"),
+        ("tts:simulated takes no voice", "session.audio.output.voice"),
+    ]
+
+
 async def type_in(person: Person, text: str) -> None:
     await person.connection.conversation.item.create(
         item={"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}

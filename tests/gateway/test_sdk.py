@@ -30,8 +30,10 @@ from openomni.events import (
     ToolCall,
     ToolCalled,
     Truncate,
+    TurnDone,
 )
 from openomni.media import Frame
+from openomni.records import StageRecord, TurnRecord, encode
 
 SECOND = base64.b64encode(bytes(48_000)).decode()
 
@@ -205,6 +207,17 @@ async def test_a_cancelled_reply_falls_silent_at_once(world: Any) -> None:
         ({"tool_choice": "whatever"}, "session.tool_choice"),
         ({"model": "another"}, "session.model"),
         ({"instructions": 3}, "session.instructions"),
+        ({"audio": {"output": {"voice": 3}}}, "session.audio.output.voice"),
+        ({"audio": {"output": {"voice": "a\0b"}}}, "session.audio.output.voice"),
+        ({"audio": {"output": {"voice": "x" * 201}}}, "session.audio.output.voice"),
+        ({"audio": {"output": {"voice": {"name": "x"}}}}, "session.audio.output.voice.id"),
+        ({"audio": {"input": {"transcription": "en"}}}, "session.audio.input.transcription"),
+        ({"audio": {"input": {"transcription": {"language": 5}}}}, "session.audio.input.transcription.language"),
+        ({"audio": {"input": {"transcription": {"language": "en-US"}}}}, "session.audio.input.transcription.language"),
+        (
+            {"audio": {"input": {"transcription": {"language": "English"}}}},
+            "session.audio.input.transcription.language",
+        ),
         ("nonsense", "session"),
     ],
 )
@@ -216,6 +229,81 @@ async def test_what_is_not_supported_is_an_error_and_the_session_goes_on(world: 
     assert (error["param"], error["event_id"], error["type"]) == (param, "mine", "invalid_request_error")
     await client.send({"type": "session.update", "session": {"instructions": "still here"}})
     assert (await client.until("session.updated"))["session"]["instructions"] == "still here"
+
+
+async def test_voice_and_language_reach_the_host_and_the_session_shows_them(world: Any) -> None:
+    host = await world.host()
+    async with sdk(world).realtime.connect(model="local") as connection:
+        created = (await receive(connection, "session.created")).session
+        assert (created.audio.output.voice, created.audio.input.transcription) == (None, None)
+
+        async def update(audio: Any) -> tuple[SessionChange, Any]:
+            await connection.session.update(session={"type": "realtime", "audio": audio})
+            return await hosted.until(SessionChange), (await receive(connection, "session.updated")).session.audio
+
+        await connection.input_audio_buffer.append(audio=SECOND)
+        hosted = await host.session()
+        change, audio = await update({"output": {"voice": "alloy"}, "input": {"transcription": {"language": "de"}}})
+        assert (change.voice, change.language) == ("alloy", "de")
+        assert (audio.output.voice, audio.input.transcription.language) == ("alloy", "de")
+        # What an update does not name stays.
+        change, audio = await update({"output": {"voice": {"id": "voice_1234"}}, "input": {"transcription": {}}})
+        assert (change.voice, change.language) == ("voice_1234", "de")
+        assert (audio.output.voice.id, audio.input.transcription.language) == ("voice_1234", "de")
+        change, audio = await update({"output": {"voice": ""}, "input": {"transcription": {"language": ""}}})
+        assert (change.voice, change.language) == ("", "")
+        assert (audio.output.voice, audio.input.transcription) == (None, None)
+
+
+@pytest.mark.parametrize("transcription", [None, {"language": None}])
+async def test_null_is_the_pipelines_own_again(world: Any, transcription: Any) -> None:
+    host = await world.host()
+    client = await world.connect()
+    await client.send({"type": "input_audio_buffer.append", "audio": SECOND})
+    hosted = await host.session()
+    for voice, heard in (("low", {"language": "de"}), (None, transcription)):
+        audio = {"output": {"voice": voice}, "input": {"transcription": heard}}
+        await client.send({"type": "session.update", "session": {"audio": audio}})
+        change = await hosted.until(SessionChange)
+    assert (change.voice, change.language) == ("", "")
+
+
+async def test_a_response_may_name_a_voice_of_its_own(world: Any) -> None:
+    host = await world.host()
+    async with sdk(world).realtime.connect(model="local") as connection:
+        await receive(connection, "session.created")
+        await connection.response.create(response={"audio": {"output": {"voice": "coral"}}})
+        hosted = await host.session()
+        assert (await hosted.until(Respond)).voice == "coral"
+        await connection.send({"type": "response.create", "response": {"audio": {"output": {"voice": 5}}}})  # type: ignore[typeddict-item]
+        assert (await receive(connection, "error")).error.param == "response.audio.output.voice"
+
+
+def declined(turn_id: str, kind: str, **asked: str) -> TurnDone:
+    output = {"asked": asked, "declined": {name: f"there is no {name} {value!r}" for name, value in asked.items()}}
+    stage = StageRecord(task_id="t", kind=kind, component="x", output=output)
+    record = TurnRecord(
+        project="default", turn_id=turn_id, session_id="s", index=0, pipeline="local", pipeline_hash="", stages=[stage]
+    )
+    return TurnDone(turn_id, encode(record))
+
+
+async def test_what_no_component_had_is_told_once_and_of_openais_voices_nothing(world: Any) -> None:
+    host = await world.host()
+    async with sdk(world).realtime.connect(model="local") as connection:
+        await connection.input_audio_buffer.append(audio=SECOND)
+        hosted = await host.session()
+        turn_id = uuid.uuid4().hex
+        for done in (
+            declined(turn_id, "tts", voice="alloy"), declined(turn_id, "tts", voice="marvin"),
+            declined(turn_id, "tts", voice="marvin"), declined(turn_id, "stt", language="xx"),
+        ):  # fmt: skip
+            await hosted.emit(done)
+        told = [(await receive(connection, "error")).error for _ in range(2)]
+        assert [(error.message, error.param) for error in told] == [
+            ("there is no voice 'marvin'", "session.audio.output.voice"),
+            ("there is no language 'xx'", "session.audio.input.transcription.language"),
+        ]
 
 
 async def test_bad_messages_are_errors_and_never_a_close(world: Any) -> None:

@@ -33,6 +33,9 @@ class ScriptedRunner:
     seen: list[tuple[str, list[Value]]] = field(default_factory=list)
     open_stages: int = 0
     prepared: list[list[Message]] = field(default_factory=list)
+    options: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    """What was asked of each run, by its kind."""
+    loaded: list[str] = field(default_factory=list)
 
     async def ending(self, stage: StageSpec, messages: Sequence[Message]) -> float | None:
         return None
@@ -40,11 +43,15 @@ class ScriptedRunner:
     async def prepare(self, stage: StageSpec, messages: Sequence[Message]) -> None:
         self.prepared.append(list(messages))
 
+    async def load_voice(self, stage: StageSpec, voice: str) -> None:
+        self.loaded.append(voice)
+
     async def run(self, stage: StageSpec, task: TaskTrace, inputs: AsyncIterator[Value]) -> AsyncIterator[Value]:
         attempt = task.begin("scripted")
         attempt.claimed = attempt.model_started = clock.now()
         taken: list[Value] = []
         self.seen.append((stage.kind, taken))
+        self.options.append((stage.kind, task.asked))
         self.open_stages += 1
         try:
             if stage.kind == self.fail:

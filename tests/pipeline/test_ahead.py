@@ -14,7 +14,7 @@ from openomni.media import Audio
 from openomni.pipeline.prompt import recent
 from openomni.pipeline.spec import PipelineError, StageSpec, parse
 
-from .test_dialogue import Runner, Talk
+from .test_dialogue import Runner, Talk, judged
 
 
 @dataclass
@@ -72,6 +72,14 @@ def test_the_judge_is_told_what_the_other_models_think() -> None:
     Talk(runner, finished=judge).hold(long_question)
     assert told[-1] == ("what is the time", Endings(recogniser=0.7, reader=0.9))
     assert runner.asked[-1] == [Message("user", "what is the time")]
+
+
+@pytest.mark.parametrize(("heard", "asked"), [(None, 1), (0.9, 1), (0.99, 0)])
+def test_the_language_model_is_not_asked_where_the_recogniser_is_sure(heard: float | None, asked: int) -> None:
+    runner = Reader(ending_heard=heard)
+    talk = Talk(runner, finished=judged(0.9)).hold(long_question)
+    assert len(runner.asked) == asked
+    assert [turn.status for turn in talk.turns] == ["completed"]
 
 
 def test_models_that_can_not_say_leave_it_to_the_judge() -> None:

@@ -16,6 +16,7 @@ from .. import clock
 from ..components import registry
 from ..components.registry import ComponentInfo, Key
 from ..components.stage import TIMEOUT, LocalStage, StageError, StageTiming
+from ..errors import OpenOmniError
 from ..events import Endings, Message, Value
 from ..media import Audio
 from ..pipeline.judging import Judge
@@ -68,9 +69,14 @@ class Built:
         return clock.now() - began
 
     async def run(
-        self, stage: StageSpec, inputs: AsyncIterator[Value], timing: StageTiming
+        self,
+        stage: StageSpec,
+        inputs: AsyncIterator[Value],
+        timing: StageTiming,
+        asked: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[Value, None]:
-        """The stage's outputs. A component that hangs is set aside, so that the next call gets another instance."""
+        """The stage's outputs; `asked`: what the session asks of this run. A component that hangs is set aside, so that
+        the next call gets another instance."""
         timing.ready = clock.now()
         entry, cold = self._entry(stage), False
         if entry.stage is None:
@@ -79,7 +85,7 @@ class Built:
         if cold:
             timing.loaded = clock.now()
         try:
-            async with aclosing(built.run(inputs, timing, stage.framework.timeout or TIMEOUT)) as outputs:
+            async with aclosing(built.run(inputs, timing, stage.framework.timeout or TIMEOUT, asked)) as outputs:
                 async for value in outputs:
                     yield value
         except StageError:
@@ -94,6 +100,15 @@ class Built:
                 await built.prepare(messages)
             except StageError as error:
                 log.warning("%s", error)
+
+    async def load_voice(self, stage: StageSpec, voice: str) -> None:
+        """Lets a voice's component load the voice of that name; what goes wrong will show in its next run."""
+        try:
+            built = await self._take(stage)
+        except OpenOmniError as error:
+            log.warning("%s", error)
+        else:
+            await built.load_voice(voice)
 
     async def ending(self, stage: StageSpec, messages: Sequence[Message]) -> float | None:
         """How likely the last message ends where it does, from a language model that is built and can say."""

@@ -182,6 +182,7 @@ class Duty:
             version=__version__,
             roles=self._offer.roles,
             components=[f"{kind}:{name}" for kind, name in self._offer.components],
+            options=self._offer.options,
             slots=self._health.slots,
             busy=self._health.busy,
             sessions=self._health.sessions,

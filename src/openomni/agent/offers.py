@@ -31,6 +31,11 @@ class Offer:
     def roles(self) -> list[str]:
         return [HOST] if self.host else []
 
+    @property
+    def options(self) -> dict[str, list[str]]:
+        """What may be asked of one call, by component (`kind:name`)."""
+        return {f"{kind}:{name}": [*info.options] for (kind, name), info in self.components.items() if info.options}
+
     def covers(self, pipeline: Pipeline) -> bool:
         """Whether every stage of the pipeline, and its turn-taking, can be had from this offer alone."""
         return {*pipeline.needs, *pipeline.turn_taking.needs} <= self.components.keys()

@@ -74,6 +74,11 @@ class FleetRunner:
         if messages and (stage.kind, stage.component) in self._built:
             await self._built.prepare(stage, messages)
 
+    async def load_voice(self, stage: StageSpec, voice: str) -> None:
+        """Only here: which agent will speak is not known before it has to."""
+        if (stage.kind, stage.component) in self._built:
+            await self._built.load_voice(stage, voice)
+
     async def ending(self, stage: StageSpec, messages: Sequence[Message]) -> float | None:
         """Only here, too: a judgement that has to travel comes late."""
         if (stage.kind, stage.component) not in self._built:
@@ -95,13 +100,14 @@ class FleetRunner:
     ) -> AsyncGenerator[Value, None]:
         attempt, timing = task.begin(self._name), StageTiming()
         try:
-            async with aclosing(self._built.run(stage, inputs, timing)) as outputs:
+            async with aclosing(self._built.run(stage, inputs, timing, task.asked)) as outputs:
                 async for value in outputs:
                     yield value
         except OpenOmniError as error:
             attempt.fail(str(error))
             raise
         finally:
+            task.declined |= timing.declined
             _fill(attempt, timing)
 
     # ---- on another agent ------------------------------------------------------------------------------------
@@ -191,7 +197,7 @@ class _Call:
         ready = here[0].value if here else None
         alone = len(here) == 1 and self._reading.done() and self._reading.exception() is None
         inputs = _Inputs(self._given, self._reading, first + (ready is not None))
-        call = self._ask(agent.project)
+        call = self._ask(agent)
         attempt: AttemptTrace | None = None
         arrived: float | None = None
         try:
@@ -212,6 +218,7 @@ class _Call:
                             self._consumed = max(self._consumed, first + answer.consumed if answer.consumed else 0)
                             yield _numbered(answer.value, first)
                         case StageDone() if attempt is not None:
+                            self._task.declined |= answer.declined
                             first_sent = sent if ready else inputs.sent or sent
                             _fill_remote(attempt, answer, self._clocks.offset(agent.agent_id), first_sent)
                         case StageFailed():
@@ -222,8 +229,11 @@ class _Call:
             (attempt or self._begin(agent, sent)).fail(str(error))
             raise
 
-    def _ask(self, project: str) -> StageCall:
-        stage, call_id = self._stage, uuid.uuid4().hex
+    def _ask(self, agent: Presence) -> StageCall:
+        stage, call_id, asked = self._stage, uuid.uuid4().hex, self._task.asked
+        # An agent of an earlier version says of no component what may be asked, and would not understand it.
+        taken = agent.options.get(stage.name, ())
+        self._task.declined = {name: f"{stage.name} takes no {name}" for name in asked if name not in taken}
         return StageCall(
             call_id=call_id,
             task_id=self._task.task_id,
@@ -231,8 +241,9 @@ class _Call:
             kind=stage.kind,
             component=stage.component,
             parameters=stage.parameters,
-            inputs=subjects.call_input(project, call_id),
+            inputs=subjects.call_input(agent.project, call_id),
             timeout=stage.framework.timeout,
+            asked={name: value for name, value in asked.items() if name in taken},
         )
 
     def _begin(self, agent: Presence, sent: float) -> AttemptTrace:

@@ -39,7 +39,7 @@ class StageService:
         stage = StageSpec(call.kind, call.component, call.parameters, Framework(timeout=call.timeout))
         timing, given = StageTiming(), _Stamped(inputs)
         count = 0
-        async with aclosing(self._built.run(stage, given, timing)) as values:
+        async with aclosing(self._built.run(stage, given, timing, call.asked)) as values:
             async for value in values:
                 yield StageOutput(count, clock.now(), value, bisect_right(timing.calls, count))
                 count += 1
@@ -74,4 +74,5 @@ def _done(count: int, timing: StageTiming, received: float | None) -> StageDone:
         ended=timing.ended or clock.now(),
         model_started=timing.model_started,
         waited=timing.waited,
+        declined=timing.declined,
     )

@@ -39,7 +39,8 @@ class OfferedComponent(msgspec.Struct, kw_only=True):
 
 
 class Presence(msgspec.Struct, kw_only=True):
-    """What an agent says: `at` is its own clock, `components` are `kind:name`, `health` is empty when well."""
+    """What an agent says: `at` is its own clock, `components` are `kind:name`, `health` is empty when well; `options`
+    are what may be asked of one call of a component."""
 
     agent_id: str
     name: str
@@ -48,6 +49,7 @@ class Presence(msgspec.Struct, kw_only=True):
     at: float = 0.0
     roles: list[str] = []
     components: list[str] = []
+    options: dict[str, list[str]] = {}
     slots: int = 1
     busy: int = 0
     sessions: int = 0

@@ -50,6 +50,8 @@ def show(name: Name, json: Json = None) -> None:
     for parameter, rule in properties.items():
         default = "required" if parameter in required else f"default {rule.get('default')!r}"
         print(f"  {parameter} ({_type(rule)}, {default})  {rule.get('description', '')}".rstrip())
+    if info.options:
+        print(f"A session may ask for: {', '.join(info.options)}")
     write_json(json, _described(info))
 
 
@@ -128,6 +130,7 @@ def _described(info: ComponentInfo) -> dict[str, Any]:
         "version": info.version,
         "streaming": info.streaming,
         "slots": info.slots,
+        "options": list(info.options),
         "missing": list(info.missing),
         "mend": info.mend,
         "schema": info.schema,

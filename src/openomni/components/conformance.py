@@ -29,7 +29,8 @@ UNDER_WAY = 0.05
 """Seconds after which a call is cancelled that may have given nothing yet."""
 RETURN_WITHIN = 30.0
 """Seconds after a cancel within which a call must have returned, so that its slot is free again."""
-
+UNKNOWN = "no-such-name"
+"""A voice and a language that nobody has."""
 
 ESSENTIAL = ("warms up", "answers", "gives 0…1")
 """Promises without which the later ones can't be tried."""
@@ -135,6 +136,7 @@ class _Stage:
             ("answers", self.answers),
             ("answers again", self.answers),
             *((f"takes {name}", lambda given=given: self.takes(given)) for name, given in _edges(self.kind).items()),
+            *((f"answers when it is asked for an unknown {name}", self.answers_unknown) for name in self.stage.options),
             ("stops when it is cancelled", self.stops),
             ("answers after a cancel", self.answers),
         ]
@@ -148,6 +150,11 @@ class _Stage:
 
     async def answers(self) -> str:
         return _judge(self.kind, await self._outputs(_typical(self.kind)))
+
+    async def answers_unknown(self) -> str:
+        """With what it does not have it goes on as the pipeline has it."""
+        asked = dict.fromkeys(self.stage.options, UNKNOWN)
+        return _judge(self.kind, await self._outputs(_typical(self.kind), asked))
 
     async def takes(self, given: Sequence[Value]) -> str:
         return _judge_sound([value for value in await self._outputs(given) if isinstance(value, Sound)])
@@ -176,8 +183,8 @@ class _Stage:
         await self.stage.close()
         return ""
 
-    async def _outputs(self, values: Sequence[Value]) -> list[Value]:
-        async with aclosing(self.stage.run(_given(values), timeout=self.timeout)) as outputs:
+    async def _outputs(self, values: Sequence[Value], asked: Mapping[str, str] | None = None) -> list[Value]:
+        async with aclosing(self.stage.run(_given(values), timeout=self.timeout, asked=asked)) as outputs:
             return [value async for value in outputs if not isinstance(value, Usage)]
 
     async def _free(self) -> None:

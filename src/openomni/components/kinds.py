@@ -7,8 +7,10 @@ its input while it is still coming.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import WrongUsage, nearest
 
@@ -32,8 +34,22 @@ class Kind:
     may_give: tuple[Channel, ...] = ()
     streaming: str = ""
     """Name of the optional streaming method; empty where the kind has none."""
+    options: tuple[str, ...] = ()
+    """What a session may ask of one call. A method that has a parameter of that name (`str | None = None`) is given it
+    by keyword; another one is called without."""
     stage: bool = field(default=True)
     """Whether it can stand in a pipeline's `stages`; others serve turn-taking."""
+
+    def method_of(self, component: Any) -> Callable[..., Any]:
+        """The method that serves a class or an instance: the streaming one where it has one."""
+        streams = bool(self.streaming) and hasattr(component, self.streaming)
+        found: Callable[..., Any] = getattr(component, self.streaming if streams else self.method)
+        return found
+
+    def options_of(self, component: Any) -> tuple[str, ...]:
+        """Those that a class or an instance takes."""
+        parameters = inspect.signature(self.method_of(component)).parameters if self.options else {}
+        return tuple(name for name in self.options if name in parameters)
 
 
 KINDS: dict[str, Kind] = {
@@ -47,6 +63,7 @@ KINDS: dict[str, Kind] = {
             takes=("speech",),
             gives=("transcript",),
             streaming="transcribe_stream",
+            options=("language",),
         ),
         Kind(
             "emotion",
@@ -90,6 +107,7 @@ KINDS: dict[str, Kind] = {
             "synthesize(text: str) -> Audio | Iterator[Audio | Sound]",
             takes=("reply",),
             gives=("voice",),
+            options=("voice",),
         ),
         Kind(
             "end_to_end",
@@ -101,6 +119,7 @@ KINDS: dict[str, Kind] = {
             may_take=("frames",),
             gives=("voice",),
             may_give=("reply", "transcript"),
+            options=("voice", "language"),
         ),
         Kind(
             "vad",

@@ -51,6 +51,8 @@ class ComponentInfo:
     slots: int
     install: str = ""
     requires: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    """What a session may ask of one call."""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -279,6 +281,7 @@ def describe(cls: type) -> ComponentInfo:
         slots=slots if isinstance(slots, int) else 1,
         install=declared.install,
         requires=declared.requires,
+        options=kind_of(declared.kind).options_of(cls),
     )
 
 

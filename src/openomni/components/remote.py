@@ -22,7 +22,16 @@ ANSWER_WITHIN = 60.0
 
 
 class RemoteError(OpenOmniError):
-    """A remote model did not answer; the message names the server and the mend."""
+    """A remote model did not answer; the message names the server and the mend. `status`: HTTP's, where it gave one."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        self.status = status
+        super().__init__(message)
+
+    @property
+    def unfit(self) -> bool:
+        """The server did not like what it was asked, rather than who asked or when."""
+        return self.status in (400, 404, 422)
 
 
 def key_for(url: str) -> str:
@@ -116,7 +125,7 @@ class Remote:
         except openai.APIConnectionError as error:
             raise RemoteError(self._broken(error.__cause__ or error)) from None
         except openai.APIStatusError as error:
-            raise RemoteError(self._refusal(error)) from None
+            raise RemoteError(self._refusal(error), error.status_code) from None
         except openai.OpenAIError as error:
             raise RemoteError(f"{self.url} answered in a way that we can't read: {error}") from None
         except Exception as error:

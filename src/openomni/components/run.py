@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from .. import clock
-from ..errors import OpenOmniError
+from ..errors import Declined, OpenOmniError
 from ..events import Sound, Usage, Value
 from ..media import Audio
 from . import adapt
@@ -25,6 +26,10 @@ OUTPUTS_HELD = 64
 """Outputs that wait for a slow reader before the component has to wait too."""
 GRACE = 0.25
 """Seconds that an asynchronous component gets to clean up after a cancel before it is left to itself."""
+
+
+TOLD = 100
+"""Refusals that the log has a line of: whoever talks to a session may ask for anything."""
 
 
 class StageError(OpenOmniError):
@@ -58,17 +63,23 @@ class StageTiming:
     """How many were given so far."""
     calls: list[int] = field(default_factory=list)
     """Of a voice: how many outputs there were before each of its inputs."""
+    declined: dict[str, str] = field(default_factory=dict)
+    """What was asked of this run that the component does not have, and why: it ran as the pipeline has it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Callee:
-    """What a run calls: the component's method, which `streams` when it takes live input, and its `cancel` hook."""
+    """What a run calls: the component's method, which `streams` when it takes live input, its `cancel` hook, and the
+    `options` that its method takes."""
 
     kind: str
     label: str
     method: Callable[..., Any]
     streams: bool
     interrupt: Callable[[], None]
+    options: tuple[str, ...] = ()
+    told: set[tuple[str, str]] = field(default_factory=set)
+    """What it declined that the log has a line of."""
 
     @property
     def asynchronous(self) -> bool:
@@ -80,7 +91,14 @@ class Callee:
         if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
             return arguments
         positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        return arguments[: sum(parameter.kind in positional for parameter in parameters)]
+        taken = [each for each in parameters if each.kind in positional and each.name not in self.options]
+        return arguments[: len(taken)]
+
+    def declines(self, option: str, value: str, reason: str) -> None:
+        """Tells the log, once: a session asks for the same with each turn."""
+        if (option, value) not in self.told and len(self.told) < TOLD:
+            self.told.add((option, value))
+            log.warning("%s keeps its own %s: %s", self.label, option, reason)
 
     def error(self, error: Exception) -> StageError:
         """What the component raised, as one line; an error of ours is one already."""
@@ -95,7 +113,13 @@ class Run:
     """`start`, then `next` until END, then `stop`."""
 
     def __init__(
-        self, callee: Callee, worker: Worker, inputs: AsyncIterator[Value], timing: StageTiming, timeout: float
+        self,
+        callee: Callee,
+        worker: Worker,
+        inputs: AsyncIterator[Value],
+        timing: StageTiming,
+        timeout: float,
+        asked: Mapping[str, str],
     ) -> None:
         self.abandoned = False
         self.worker = worker
@@ -110,6 +134,8 @@ class Run:
         self._over = False
         self._working_since: float | None = None
         """Loop time since which it is the component's turn to give something; None while it waits for input."""
+        self._asked = {name: value for name, value in asked.items() if name in callee.options}
+        timing.declined |= {name: f"{callee.label} takes no {name}" for name in asked if name not in callee.options}
 
     def start(self, finished: Callable[[Run], None]) -> None:
         """`finished` is called when the component's code is left, which may be long after `stop`."""
@@ -193,14 +219,32 @@ class Run:
         async with aclosing(self._calls()) as calls:
             async for arguments in calls:
                 self._inside = True
-                async with aclosing(self._call(self._callee.accepted(arguments))) as results:
+                async with aclosing(self._answer(self._callee.accepted(arguments))) as results:
                     async for result in results:
                         yield result
                 self._inside = False
 
+    async def _answer(self, arguments: tuple[Any, ...]) -> AsyncGenerator[tuple[Any, bool], None]:
+        """As it was asked to, less what the component declines: that is left out in the rest of the run, too."""
+        while True:
+            given = False
+            try:
+                async with aclosing(self._call(arguments)) as results:
+                    async for result in results:
+                        given = True
+                        yield result
+                return
+            except Declined as refusal:
+                value = self._asked.get(refusal.option)
+                if given or value is None:
+                    raise
+                del self._asked[refusal.option]
+                self._timing.declined[refusal.option] = str(refusal)
+                self._callee.declines(refusal.option, value, str(refusal))
+
     async def _call(self, arguments: tuple[Any, ...]) -> AsyncGenerator[tuple[Any, bool], None]:
-        method = self._callee.method
-        result = method(*arguments) if self._callee.asynchronous else await self.worker.submit(method, *arguments)
+        method = partial(self._callee.method, *arguments, **self._asked)
+        result = method() if self._callee.asynchronous else await self.worker.submit(method)
         if inspect.isawaitable(result):
             result = await result
         if isinstance(result, list) and self._callee.kind != "retrieval":

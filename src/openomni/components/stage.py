@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from .. import clock
@@ -41,9 +41,11 @@ class LocalStage:
         self.kind = kind
         self.component = component
         self.slots = slots or int(getattr(component, "slots", 1))
-        live = getattr(component, found.streaming, None) if found.streaming else None
-        method = live or getattr(component, found.method)
-        self._callee = Callee(kind, label(kind, component), method, live is not None, self._interrupt)
+        streams = bool(found.streaming) and hasattr(component, found.streaming)
+        self._callee = Callee(
+            kind, label(kind, component), found.method_of(component), streams, self._interrupt,
+            found.options_of(component),
+        )  # fmt: skip
         self._free: asyncio.Queue[Worker] = asyncio.Queue()
         for number in range(self.slots):
             self._free.put_nowait(Worker(f"{self.label}#{number}"))
@@ -61,6 +63,11 @@ class LocalStage:
         return self._callee.label
 
     @property
+    def options(self) -> tuple[str, ...]:
+        """What may be asked of one run."""
+        return self._callee.options
+
+    @property
     def busy(self) -> int:
         """Slots that are taken."""
         return self._busy
@@ -71,9 +78,14 @@ class LocalStage:
         return sum(run.abandoned for run in self._runs)
 
     async def run(
-        self, inputs: AsyncIterator[Value], timing: StageTiming | None = None, timeout: float = TIMEOUT
+        self,
+        inputs: AsyncIterator[Value],
+        timing: StageTiming | None = None,
+        timeout: float = TIMEOUT,
+        asked: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[Value, None]:
-        """The stage's outputs for `inputs`, as they come.
+        """The stage's outputs for `inputs`, as they come; `asked` are options of the kind for this run alone, and
+        `timing.declined` says which of them the component does not have.
 
         Closing the generator, or cancelling the task that reads it, stops the output at once. `timeout` bounds the
         seconds in which the component works and gives nothing, and the wait for a slot. Raises `StageError`; an error
@@ -82,7 +94,7 @@ class LocalStage:
         timing = timing or StageTiming()
         timing.ready = clock.now() if timing.ready is None else timing.ready
         worker = await self._claim(timeout)
-        run = Run(self._callee, worker, inputs, timing, timeout)
+        run = Run(self._callee, worker, inputs, timing, timeout, asked or {})
         timing.claimed = clock.now()
         try:
             await self._warm_for(worker, timing)
@@ -124,6 +136,17 @@ class LocalStage:
         finally:
             self._preparing = False
             self._give_back(worker)
+
+    async def load_voice(self, voice: str) -> None:
+        """Lets a voice's component load the voice of that name beside what runs, in a thread that is no slot's, so that
+        nobody's reply waits for it; nothing where it has no such hook. What goes wrong will show in its next run."""
+        hook = getattr(self.component, "load_voice", None)
+        if hook is None:
+            return
+        try:
+            await (hook(voice) if inspect.iscoroutinefunction(hook) else asyncio.to_thread(hook, voice))
+        except Exception as error:
+            log.info("%s did not load the voice %r: %s", self.label, voice, error)
 
     async def ending(self, messages: Sequence[Message], timeout: float = TIMEOUT) -> float | None:
         """The probability, 0…1, that the last message ends where it does, from a language model that can say; else

@@ -24,14 +24,14 @@ from . import protocol
 from .items import read_item
 from .narrator import Narrator
 from .protocol import Json, ProtocolError
-from .settings import SessionSettings, read_choice, read_tools, text_alone
+from .settings import SessionSettings, read_choice, read_response_voice, read_tools, text_alone
 from .sound import BYTES_A_SECOND, Microphone, Pace
 
 MAX_ITEMS = 2000
 """Items that a client may put into one session's conversation."""
 
 RESPONSE_FIELDS = {
-    "instructions", "output_modalities", "tools", "tool_choice", "metadata", "conversation",
+    "instructions", "output_modalities", "tools", "tool_choice", "audio", "metadata", "conversation",
 }  # fmt: skip
 """What `response.create` may say for one response."""
 
@@ -203,6 +203,7 @@ class Inbox:
             None if modalities is None else text_alone(modalities, "response.output_modalities"),
             None if tools is None else read_tools(tools, "response.tools"),
             None if choice is None else read_choice(choice, "response.tool_choice"),
+            read_response_voice(options.get("audio")),
         )
         if self._narrator.busy:
             raise ProtocolError(

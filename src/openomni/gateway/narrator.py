@@ -29,6 +29,7 @@ from ..events import (
     ToolCalled,
     TurnDone,
 )
+from .declined import Declined
 from .protocol import SDK_RATE, Json, encode, error, pack_reply
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class Narrator:
         self._items: dict[str, Json] = {}
         self.last_item: str | None = None
         self._numbers = count(1)
+        self._declined = Declined()
 
     @property
     def active(self) -> Turn | None:
@@ -195,6 +197,8 @@ class Narrator:
                 self._turn(output.turn_id).over = True
                 if self.opted_in:
                     yield self.event("openomni.turn.done", turn=msgspec.Raw(output.record))
+                else:
+                    yield from map(encode, self._declined.errors(output.record))
 
     def cancel(self, turn: Turn) -> None:
         """The client wants no more of that reply: what is still on its way is not passed on."""

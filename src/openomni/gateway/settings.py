@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -14,15 +15,21 @@ _PCM = {"type": "audio/pcm", "rate": SDK_RATE}
 _DETECTIONS = ("server_vad", "semantic_vad")
 _CHOICES = ("auto", "none", "required")
 _MILLISECONDS = {"silence_duration_ms": "silence", "prefix_padding_ms": "padding"}
+OPENAI_VOICES = frozenset(("alloy", "ash", "ballad", "coral", "echo", "sage", "shimmer", "verse", "marin", "cedar"))
+"""What clients name as a matter of course, whatever speaks; nobody is told of one that a pipeline has not."""
+PLACES = {"voice": "session.audio.output.voice", "language": "session.audio.input.transcription.language"}
+"""Where a session names what it asks of a component."""
 MAX_MS = 10_000
+MAX_NAME = 200
+"""Characters of a voice's name."""
 MAX_TOOLS = 128
 MAX_SCHEMA = 64 << 10
 """Bytes of all tools of a session."""
 
 
 class SessionSettings:
-    """The settings of one session. What belongs to the pipeline alone (its voice, its models) is not set here: an
-    update may name it, and the session object leaves it out."""
+    """The settings of one session. What belongs to the pipeline alone (its models) is not set here: an update may name
+    it, and the session object leaves it out."""
 
     def __init__(self, session_id: str, pipeline: str, opted_in: bool = False) -> None:
         self.session_id = session_id
@@ -35,6 +42,9 @@ class SessionSettings:
         self.text_only = False
         self.tools: list[Json] = []
         self.tool_choice: Any = "auto"
+        self.voice: Json | str | None = None
+        """As the client gave it; None: it said nothing of it. Empty: the pipeline's own again; so the language."""
+        self.language: str | None = None
 
     @property
     def server_vad(self) -> bool:
@@ -68,14 +78,23 @@ class SessionSettings:
         instructions = session.get("instructions", self.instructions)
         _check(instructions is None or isinstance(instructions, str), "session.instructions", "takes text")
         audio = _object(session.get("audio"), "session.audio")
-        _check_format(_object(audio.get("output"), "session.audio.output"), "session.audio.output.format")
+        spoken = _object(audio.get("output"), "session.audio.output")
+        _check_format(spoken, "session.audio.output.format")
+        voice = self.voice
+        if "voice" in spoken:
+            voice = "" if spoken["voice"] is None else spoken["voice"]
+            read_voice(voice, PLACES["voice"])
         heard = _object(audio.get("input"), "session.audio.input")
         _check_format(heard, "session.audio.input.format")
         detection = self.detection
         if "turn_detection" in heard:
             detection = _detection(heard["turn_detection"])
+        language = self.language
+        if "transcription" in heard:
+            language = _language(heard["transcription"], language)
         self.instructions, self.detection, self.text_only = instructions, detection, text_only
         self.tools, self.tool_choice = tools, choice
+        self.voice, self.language = voice, language
         return self.change
 
     @property
@@ -94,6 +113,8 @@ class SessionSettings:
             text_only=self.text_only,
             tools=read_tools(self.tools, "session.tools"),
             tool_choice=read_choice(self.tool_choice, "session.tool_choice"),
+            voice=None if self.voice is None else read_voice(self.voice, PLACES["voice"]),
+            language=self.language,
             threshold=detection.get("threshold"),
             semantic=semantic,
             **times,
@@ -114,8 +135,12 @@ class SessionSettings:
             "output_modalities": ["text"] if self.text_only else ["audio"],
             "instructions": self.instructions or "",
             "audio": {
-                "input": {"format": _PCM, "turn_detection": detection},
-                "output": {"format": _PCM},
+                "input": {
+                    "format": _PCM,
+                    "transcription": {"language": self.language} if self.language else None,
+                    "turn_detection": detection,
+                },
+                "output": {"format": _PCM, "voice": self.voice or None},
             },
             "tools": self.tools,
             "tool_choice": self.tool_choice,
@@ -126,6 +151,24 @@ def text_alone(modalities: object, where: str) -> bool:
     """Whether replies are written and not spoken."""
     _check(modalities in (["audio"], ["text"]), where, 'takes ["audio"], which brings its transcript, or ["text"]')
     return modalities == ["text"]
+
+
+def read_voice(voice: object, where: str) -> str:
+    """The name of a voice, given as text or as `{"id": …}`; empty: the pipeline's own."""
+    if isinstance(voice, dict):
+        where, voice = f"{where}.id", voice.get("id")
+        _check(bool(voice), where, "takes the name of a voice")
+    fine = isinstance(voice, str) and len(voice) <= MAX_NAME and voice.isprintable()
+    _check(fine, where, f'takes the name of a voice, of at most {MAX_NAME} characters, or {{"id": …}}')
+    return str(voice)
+
+
+def read_response_voice(audio: object) -> str | None:
+    """The voice that `response.audio` names for this response alone."""
+    output = _object(_object(audio, "response.audio").get("output"), "response.audio.output")
+    _check_format(output, "response.audio.output.format")
+    voice = output.get("voice")
+    return None if voice is None else read_voice(voice, "response.audio.output.voice")
 
 
 def read_tools(tools: object, where: str) -> tuple[Tool, ...]:
@@ -149,6 +192,18 @@ def read_choice(choice: object, where: str) -> str:
     if isinstance(choice, dict) and choice.get("type") == "function" and isinstance(choice.get("name"), str):
         return str(choice["name"])
     raise ProtocolError("unsupported_value", f"`{where}` takes {', '.join(_CHOICES)} or a function's name", where)
+
+
+def _language(transcription: object, before: str | None) -> str | None:
+    """Empty: as the pipeline has it."""
+    where = PLACES["language"]
+    given = {"language": None} if transcription is None else _object(transcription, where.rpartition(".")[0])
+    language = given.get("language", before)
+    if not language:
+        return "" if "language" in given else before
+    fine = isinstance(language, str) and re.fullmatch("[a-z]{2,3}", language)
+    _check(bool(fine), where, "takes an ISO 639-1 code such as `en` (or null)")
+    return str(language)
 
 
 def _detection(value: object) -> Json | None:

@@ -1,7 +1,8 @@
 """What models do before anybody knows whether the person has finished: less is to be done then.
 
-A recogniser may keep up with somebody who speaks on. A language model reads instructions, history and what was said so
-far, and says how likely a sentence is over where it stands; only one that runs beside the session is asked.
+A voice that is asked for is loaded. A recogniser may keep up with somebody who speaks on. A language model reads
+instructions, history and what was said so far, and says how likely a sentence is over where it stands; only one that
+runs beside the session is asked.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Ahead:
     def __init__(self, pipeline: Pipeline, runner: StageRunner) -> None:
         self._runner = runner
         self._writers = [stage for stage in pipeline.stages if stage.kind == "llm"]
+        self._voices = [stage for stage in pipeline.stages if stage.kind == "tts"]
         self.recogniser: StageSpec | None = next((stage for stage in pipeline.stages if stage.kind == "stt"), None)
 
     async def recognise(self, task: TaskTrace, audio: Audio) -> str:
@@ -36,6 +38,11 @@ class Ahead:
         except OpenOmniError:
             return ""
         return text
+
+    async def load_voice(self, voice: str) -> None:
+        """A voice that is asked for is loaded before it has to speak, where its component runs beside the session."""
+        for stage in self._voices:
+            await self._runner.load_voice(stage, voice)
 
     async def read(self, history: Sequence[Message], instructions: str | None, text: str = "") -> None:
         """Language models read what their next prompt begins with."""

@@ -206,6 +206,7 @@ class Hearing:
     async def _recognise(self, draft: Draft, stage: StageSpec) -> None:
         """What was said so far is told, and read by the language model, which then has less to read at the end."""
         task = draft.begin_task(stage)
+        task.ask(language=self._settings.language)
         padding = round(self._settings.taking.padding * AXIS_RATE)
         try:
             text = await self._ahead.recognise(task, self._tape.sound(draft.start - padding, self._tape.end))
@@ -245,7 +246,7 @@ class Hearing:
         if self._draft is not draft or draft.revision is not revision:
             return  # they spoke on meanwhile
         patience = await self._end_of_turn.patience(
-            heard, text, Endings(_noticed(revision.turn, "ending"), revision.ending)
+            heard, text, Endings(noticed(revision.turn, "ending"), revision.ending)
         )
         if self._draft is draft and draft.revision is revision:
             self._finder.patience = patience
@@ -288,10 +289,10 @@ class Hearing:
 
 def _is_guess(turn: Turn) -> bool:
     """Whether its recogniser says that it hardly understood anything: a hum has no words."""
-    noticed = _noticed(turn, "diagnostics")
-    return isinstance(noticed, dict) and float(noticed.get("avg_logprob", 0.0)) < UNSURE
+    diagnostics = noticed(turn, "diagnostics")
+    return isinstance(diagnostics, dict) and float(diagnostics.get("avg_logprob", 0.0)) < UNSURE
 
 
-def _noticed(turn: Turn, what: str) -> Any:
-    """What its recogniser says beside the text."""
+def noticed(turn: Turn, what: str) -> Any:
+    """What its recogniser says beside the text; None where it says nothing."""
     return next((task.output.get(what) for task in turn.tasks if task.stage.kind == "stt"), None)

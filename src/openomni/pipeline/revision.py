@@ -80,7 +80,7 @@ class Revision:
         self.transcript: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """The final transcript; cancelled when there will be none."""
         self.read = asyncio.Event()
-        """A language model has read it, or will not."""
+        """A language model has read it, or need not, or will not."""
         self.ending: float | None = None
         """How likely it ends where it does, as read."""
         self._tell = tell

@@ -44,7 +44,7 @@ from .account import Account, ReplySink
 from .ahead import Ahead
 from .conversation import Conversation
 from .earlier import NOTHING_EARLIER, Earlier
-from .hearing import Hearing
+from .hearing import Hearing, noticed
 from .judging import EndOfTurn, Judge
 from .replies import Answer, Replies
 from .revision import Draft, Emit, Revision
@@ -154,6 +154,8 @@ class LiveSession:
                 case SessionChange():
                     self._settings.change(event)
                     self._hearing.settings_changed(event.turn_detection is not None)
+                    if event.voice:
+                        self._keep(self._ahead.load_voice(event.voice), "loading a voice")
                 case AudioEnd():
                     await self._hearing.commit(anything=False)
                     return "ended"
@@ -186,14 +188,15 @@ class LiveSession:
             await (await self._replies.get(turn.turn_id)).asked.wait()
         turn.utterance.history = self._conversation.messages
         revision = draft.revision
-        if text and self._end_of_turn.asks and revision is not None and revision.turn is turn and not revision.decided:
-            await self._read_ending(revision, text)
+        if revision is not None and revision.turn is turn and not revision.decided:
+            if text and self._end_of_turn.reads(noticed(turn, "ending")):
+                await self._read_ending(revision, text)
+            revision.read.set()
 
     async def _read_ending(self, revision: Revision, text: str) -> None:
         """Lets the language model say how likely the sentence is over. It has to read it for its reply anyway."""
         told, revision.turn.read_from = revision.turn.utterance, clock.now()
         revision.ending = await self._ahead.ending(told.history, told.instructions, text)
-        revision.read.set()
 
     async def _begin(self, utterance: Utterance) -> None:
         """Answers what was typed, or nothing: the agent has the word."""

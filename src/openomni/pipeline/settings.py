@@ -30,6 +30,8 @@ class Settings:
     instructions: str | None = None
     tools: tuple[Tool, ...] = ()
     tool_choice: str = "auto"
+    voice: str = ""
+    language: str = ""
 
     def change(self, event: SessionChange) -> None:
         for name, value in (
@@ -41,6 +43,8 @@ class Settings:
             ("instructions", event.instructions),
             ("tools", event.tools),
             ("tool_choice", event.tool_choice),
+            ("voice", event.voice),
+            ("language", event.language),
         ):
             if value is not None:
                 setattr(self, name, value)
@@ -56,3 +60,5 @@ class Settings:
         if utterance.tool_choice == "auto":
             utterance.tool_choice = self.tool_choice
         utterance.text_only = utterance.text_only or self.text_only
+        utterance.voice = utterance.voice or self.voice
+        utterance.language = utterance.language or self.language

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from .. import clock
+from ..components.kinds import KINDS
 from ..events import Documents, Emotion, Sound, Speaker, Text, Transcript, Usage, Value
 from ..records import AttemptRecord, StageRecord, Status
 from ..trace import Span
@@ -61,6 +62,10 @@ class TaskTrace:
 
     stage: StageSpec
     revision: int = 0
+    asked: dict[str, str] = field(default_factory=dict)
+    """What the session asks of its component: a `voice`, a `language`."""
+    declined: dict[str, str] = field(default_factory=dict)
+    """What of that the component does not have, and why: it worked as the pipeline has it."""
     task_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     ready: float | None = None
     released_by: TaskTrace | None = None
@@ -78,6 +83,11 @@ class TaskTrace:
     output: dict[str, object] = field(default_factory=dict)
     usage: Usage | None = None
     """What all its calls consumed: a voice is called once a clause."""
+
+    def ask(self, **options: str) -> None:
+        """What its kind knows of `options`, less the empty ones."""
+        known = KINDS[self.stage.kind].options
+        self.asked = {name: value for name, value in options.items() if value and name in known}
 
     def begin(self, agent: str) -> AttemptTrace:
         """Opens the next attempt."""
@@ -213,7 +223,7 @@ class TaskTrace:
             ttfb_s=between(self.ready, self.first_arrival),
             started_s=since(self.ready),
             ended_s=since(self.ended),
-            output=self.output,
+            output=self.output | {name: kept for name in ("asked", "declined") if (kept := getattr(self, name))},
             attempts=[
                 AttemptRecord(
                     number=each.number,

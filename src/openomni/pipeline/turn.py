@@ -61,6 +61,9 @@ class StageRunner(Protocol):
     async def prepare(self, stage: StageSpec, messages: Sequence[Message]) -> None:
         """Lets a language model read what the next prompt begins with, while nobody waits; a run interrupts it."""
 
+    async def load_voice(self, stage: StageSpec, voice: str) -> None:
+        """Lets a voice's component load the voice of that name before it has to speak."""
+
     async def ending(self, stage: StageSpec, messages: Sequence[Message]) -> float | None:
         """How likely the last message ends where it does, from a language model that can say; it has then read it."""
 
@@ -89,6 +92,10 @@ class Utterance:
     tool_choice: str = "auto"
     text_only: bool = False
     """The reply is written and not spoken."""
+    voice: str = ""
+    """For the voice's component, where it takes one; empty: the pipeline's own."""
+    language: str = ""
+    """For the recogniser, where it takes one; empty: as the pipeline has it."""
     speaks_first: bool = False
     """Nobody said anything: the agent begins, or goes on after a tool's result."""
 
@@ -212,6 +219,7 @@ class Turn:
         except StopAsyncIteration:
             task.finish("cancelled", "there was nothing for it to do")
             return
+        task.ask(voice=self.utterance.voice, language=self.utterance.language)
         stream = self.runner.run(task.stage, task, _chain(first, inputs))
         try:
             async for value in stream:

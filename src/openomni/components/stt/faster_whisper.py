@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from msgspec import Meta
 
 from ... import models
-from ...errors import OpenOmniError
+from ...errors import Declined, OpenOmniError
 from ...events import AXIS_RATE, Transcript
 from ...lazy import Lazy
 from ...media import Audio, Samples
@@ -88,6 +88,7 @@ class FasterWhisper:
         device: Where it runs; auto takes a GPU when there is one.
         compute_type: CTranslate2's number format, such as int8, int8_float16, float16 or float32.
         language: Code such as `en`; found out for each utterance when it is left out and the model knows several.
+            A session may say another.
         beam_size: Hypotheses that the decoder keeps; 1 is fastest.
         threads: Threads on the CPU; 0 takes one per physical core.
         window: `short` is the guarded window, `full` always the 30 s one.
@@ -115,21 +116,27 @@ class FasterWhisper:
         self._window = window
         self._cancelled = False
 
-    def transcribe(self, audio: Audio) -> Transcript:
+    def transcribe(self, audio: Audio, language: str | None = None) -> Transcript:
         """The text of one utterance. `diagnostics`: `fallback` (the short window was given up), `window_s`,
-        `avg_logprob`, `no_speech_prob`."""
+        `avg_logprob`, `no_speech_prob`. Raises `Declined` for a language that the model does not know."""
+        if language is not None and language not in (known := self._model.supported_languages):
+            several = len(known) > 1
+            raise Declined(
+                "language", f"the model knows no {language!r}" if several else f"the model knows {known[0]!r} alone"
+            )
+        language = language or self._language
         self._cancelled = False
         audio = audio.resample(AXIS_RATE)
         if not len(audio.samples):
-            return Transcript("", language=self._language)
+            return Transcript("", language=language)
         if audio.duration > FULL:
-            return self._transcribe_long(audio)
+            return self._transcribe_long(audio, language)
         windows = [min(max(shortest, audio.duration + beyond), FULL) for shortest, beyond in WINDOWS]
         first, *longer = sorted({*windows, FULL}) if self._window == "short" else [FULL]
-        decoded = self._decode(audio, first)
+        decoded = self._decode(audio, first, language)
         for window in longer:
             if not decoded.sound:
-                decoded = self._decode(audio, window)
+                decoded = self._decode(audio, window, language)
         return Transcript(
             "" if decoded.silent else decoded.text,
             language=decoded.language,
@@ -149,15 +156,15 @@ class FasterWhisper:
     def warm_up(self) -> None:
         if self._beam_size == 1:
             _ = self._vocabulary
-        self._decode(Audio.silence(1.0, AXIS_RATE), WINDOWS[0][0])
+        self._decode(Audio.silence(1.0, AXIS_RATE), WINDOWS[0][0], self._language)
 
-    def _decode(self, audio: Audio, window: float) -> Decoded:
+    def _decode(self, audio: Audio, window: float, language: str | None) -> Decoded:
         """One pass over one window, greedy or by beam, without sampling: the same audio gives the same text."""
         whisper = self._model
         encoded = whisper.encode(self._features(audio.samples, window))
         if self._cancelled:
             raise OpenOmniError("the call was cancelled")
-        language = self._language or whisper.model.detect_language(encoded)[0][0][0][2:-2]
+        language = language or whisper.model.detect_language(encoded)[0][0][0][2:-2]
         tokenizer = self._tokenizer(language)
         prompt = list(tokenizer.sot_sequence)
         most = min(len(prompt) + longest(audio.duration), whisper.max_length)
@@ -226,11 +233,11 @@ class FasterWhisper:
         multilingual = self._model.model.is_multilingual
         return Tokenizer(self._model.hf_tokenizer, multilingual, task="transcribe", language=language)
 
-    def _transcribe_long(self, audio: Audio) -> Transcript:
+    def _transcribe_long(self, audio: Audio, language: str | None) -> Transcript:
         """Longer than one window: faster-whisper's own way through it, with its own fallbacks."""
         segments, info = self._model.transcribe(
             audio.samples,
-            language=self._language,
+            language=language,
             beam_size=self._beam_size,
             condition_on_previous_text=False,
         )

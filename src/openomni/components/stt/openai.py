@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from ...errors import Declined
 from ...events import Transcript, Usage
 from ...media import Audio
 from ..registry import component
@@ -26,7 +27,8 @@ class OpenAITranscriber:
         model: A model that the server has.
         base_url: The server's address, ending in /v1; OPENAI_BASE_URL, else OpenAI, by default. A key that it asks for
             is set on the agent's machine, never here: OPENAI_API_KEY, or OPENOMNI_KEYS=ADDRESS=KEY for another server.
-        language: ISO 639-1 code such as `en`; found out by the model when it is left out.
+        language: ISO 639-1 code such as `en`; found out by the model when it is left out. A session
+            may say another.
         prompt: Words to expect, such as names.
         temperature: 0 is the likeliest text.
         price: Of a minute of speech; with it each turn states its cost.
@@ -47,24 +49,31 @@ class OpenAITranscriber:
         currency: str = "USD",
     ) -> None:
         self._remote = Remote(model, base_url)
-        options = {"language": language, "prompt": prompt, "temperature": temperature}
+        options = {"prompt": prompt, "temperature": temperature}
         self._options: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         self._language = language
         self._price, self._currency = price, currency
 
-    async def transcribe(self, audio: Audio) -> AsyncIterator[Transcript | Usage]:
+    async def transcribe(self, audio: Audio, language: str | None = None) -> AsyncIterator[Transcript | Usage]:
+        spoken = language or self._language
         if audio.duration < SHORTEST:
-            yield Transcript("", language=self._language)
+            yield Transcript("", language=spoken)
             return
         file = ("speech.wav", _wav(audio), "audio/wav")
-        async with self._remote.asking() as client:
-            answer = await client.audio.transcriptions.create(
-                file=file, model=self._remote.model, response_format="json", **self._options
-            )
+        options = self._options | ({"language": spoken} if spoken else {})
+        try:
+            async with self._remote.asking() as client:
+                answer = await client.audio.transcriptions.create(
+                    file=file, model=self._remote.model, response_format="json", **options
+                )
+        except RemoteError as error:
+            if language is None or not error.unfit:
+                raise
+            raise Declined("language", str(error)) from None
         text = getattr(answer, "text", None)
         if not isinstance(text, str):
             raise RemoteError(f"{self._remote.url} gave no transcript; check that it is a transcription server")
-        yield Transcript(text.strip(), language=self._language)
+        yield Transcript(text.strip(), language=spoken)
         cost = None if self._price is None else self._price * audio.duration / 60
         yield Usage(seconds=audio.duration, cost=cost, currency=self._currency)
 

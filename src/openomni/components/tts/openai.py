@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Any
 
 import msgspec
 
+from ...errors import Declined
 from ...events import Usage
 from ...media import Audio
 from ..registry import component
 from ..remote import ENVIRONMENT, Remote, RemoteError
+
+KNOWN = 100
+"""Voices that a server refused which are remembered, so that a reply with another such name is not asked for twice."""
 
 
 @component("tts", "openai", install="openomni[agent]", requires="openai")
@@ -19,7 +24,7 @@ class OpenAISpeech:
 
     Args:
         model: A model that the server has.
-        voice: One of the model's voices.
+        voice: One of the model's voices; a session may ask for another one.
         base_url: The server's address, ending in /v1; OPENAI_BASE_URL, else OpenAI, by default. A key that it asks for
             is set on the agent's machine, never here: OPENAI_API_KEY, or OPENOMNI_KEYS=ADDRESS=KEY for another server.
         instructions: How to speak, for models that take it.
@@ -47,13 +52,28 @@ class OpenAISpeech:
         options = {"instructions": instructions, "speed": speed}
         self._options: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         self._voice = voice
+        self._refused: dict[str, str] = {}
         self._rate = rate
         self._price, self._currency = price, currency
 
-    async def synthesize(self, text: str) -> AsyncIterator[Audio | Usage]:
+    async def synthesize(self, text: str, voice: str | None = None) -> AsyncIterator[Audio | Usage]:
+        if voice in self._refused:
+            raise Declined("voice", self._refused[voice])
+        try:
+            async with aclosing(self._speak(text, voice or self._voice)) as spoken:
+                async for piece in spoken:
+                    yield piece
+        except RemoteError as error:
+            if voice is None or not error.unfit:
+                raise
+            if voice in str(error) and len(self._refused) < KNOWN:
+                self._refused[voice] = str(error)  # its words name the voice: it is nothing else that it refuses
+            raise Declined("voice", str(error)) from None
+
+    async def _speak(self, text: str, voice: str) -> AsyncGenerator[Audio | Usage, None]:
         async with self._remote.asking() as client:
             speech = client.audio.speech.with_streaming_response.create(
-                model=self._remote.model, voice=self._voice, input=text, response_format="pcm", **self._options
+                model=self._remote.model, voice=voice, input=text, response_format="pcm", **self._options
             )
             async with speech as answer:
                 self._refuse_words(answer.headers.get("content-type", ""))

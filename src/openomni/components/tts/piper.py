@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta
 
 from ... import models
-from ...errors import OpenOmniError
+from ...errors import Declined, OpenOmniError, nearest
 from ...events import Sound, Word
 from ...lazy import Lazy
 from ...media import Audio, Samples
@@ -29,11 +31,16 @@ LOUDEST = 0.75
 """The highest sample of that, once it is made as loud as a voice should be."""
 RAMP_S = 0.005
 """A voice that gets too loud is turned down over so long."""
+OTHERS = 2
+"""Voices besides its own that a component keeps loaded; the longest unused one goes first."""
 
 
 @component("tts", "piper", install="openomni[local]", requires=("piper", "onnxruntime", "onnx"))
 class Piper:
     """A Piper voice (the runtime is GPL-3.0; voices have licences of their own).
+
+    A session may ask for another voice by its name: one of the catalogue that was fetched before, or one whose `.onnx`
+    lies beside that of the pipeline's. Two such voices stay loaded, each of about 190 MB of memory for a medium one.
 
     Args:
         voice: A name of the catalogue (`openomni models list`), the path of a `.onnx` with its `.onnx.json` beside it,
@@ -50,6 +57,69 @@ class Piper:
         speaker: Annotated[int, Meta(ge=0)] = 0,
         threads: Annotated[int, Meta(ge=0)] = 0,
     ) -> None:
+        self._file, settings = _files(voice)
+        self._speed, self._threads = speed, threads
+        self._own = _Voice(self._file, settings, speed, speaker, threads)
+        self._catalogue = models.load_catalogue()
+        self._others: OrderedDict[str, _Voice] = OrderedDict()
+        self._kept, self._loading = threading.Lock(), threading.Lock()
+
+    def synthesize(self, text: str, voice: str | None = None) -> Iterator[Sound]:
+        """Each sentence in pieces, the first of about 0.2 s, with its words where the voice tells when they are
+        spoken; silence before the first sound of all is left out. Raises `Declined` for a voice that is not here."""
+        yield from (self._own if voice is None else self._other(voice)).speak(text)
+
+    def warm_up(self) -> None:
+        self._own.warm_up()
+
+    def load_voice(self, voice: str) -> None:
+        """So that no reply waits for it. Raises `Declined`."""
+        self._other(voice)
+
+    def _other(self, name: str) -> _Voice:
+        """The voice of that name, loaded where it is not yet; those that are loaded speak on meanwhile."""
+        if (voice := self._loaded(name)) is not None:
+            return voice
+        file = self._find(name)
+        if file == self._file:
+            return self._own
+        with self._loading:
+            if (voice := self._loaded(name)) is not None:  # by another thread, while this one waited
+                return voice
+            try:
+                voice = _Voice(file, Path(f"{file}.json"), self._speed, 0, self._threads)
+                voice.warm_up()
+            except Exception as error:  # whatever is wrong with its files, the pipeline's own voice can speak
+                raise Declined("voice", f"the voice {name!r} can't be loaded: {error}") from error
+            with self._kept:
+                self._others[name] = voice
+                while len(self._others) > OTHERS:
+                    self._others.popitem(last=False)
+            return voice
+
+    def _loaded(self, name: str) -> _Voice | None:
+        with self._kept:
+            if name in self._others:
+                self._others.move_to_end(name)
+            return self._others.get(name)
+
+    def _find(self, name: str) -> Path:
+        """Its file. No path is taken, and nothing fetched: whoever talks to the session may name anything."""
+        here = {file.stem: file for file in self._file.parent.glob("*.onnx") if Path(f"{file}.json").is_file()}
+        here[self._file.stem] = self._file
+        if name in self._catalogue:
+            model = self._catalogue.find(name)
+            if model.component == "piper" and models.is_present(model):
+                here[name] = model.path
+        if name not in here:
+            raise Declined("voice", f"the voice {name!r} is not on this machine; {nearest(name, here)}")
+        return here[name]
+
+
+class _Voice:
+    """One voice, loaded. Raises `OpenOmniError` for files that are no voice, and for a speaker that it lacks."""
+
+    def __init__(self, model: Path, settings: Path, speed: float, speaker: int, threads: int) -> None:
         import json
 
         from piper import PiperVoice
@@ -57,7 +127,6 @@ class Piper:
 
         from .vits import Vits
 
-        model, settings = _files(voice)
         self._config = PiperConfig.from_dict(json.loads(settings.read_text("utf-8")))
         self._network = Vits(model, cores.threads_for(threads))
         # It makes phonemes of text; the network is run here, in pieces.
@@ -69,12 +138,12 @@ class Piper:
             self._given["sid"] = np.array([speaker], np.int64)
         speakers = max(config.num_speakers, 1)
         if speaker >= speakers:
-            raise OpenOmniError(f"the voice {voice} has {speakers} speaker(s), numbered from 0; there is no {speaker}")
+            raise OpenOmniError(
+                f"the voice {model.stem} has {speakers} speaker(s), numbered from 0; there is no {speaker}"
+            )
         self._gain: float | None = None
 
-    def synthesize(self, text: str) -> Iterator[Sound]:
-        """Each sentence in pieces, the first of about 0.2 s, with its words where the voice tells when they are
-        spoken; silence before the first sound of all is left out."""
+    def speak(self, text: str) -> Iterator[Sound]:
         if self._gain is None:
             self.warm_up()
         rate = self._config.sample_rate
