@@ -45,6 +45,7 @@ from openomni.bench.speech import Utterance
 from openomni.cli.processes import Child, children, free_port, run
 from openomni.cli.stack import agent_for, check_and_pull, running
 from openomni.client.wire import ReplyChunk
+from openomni.components.llm.requantised import as_q4_0
 from openomni.errors import OpenOmniError
 from openomni.pipeline import spec
 
@@ -138,9 +139,11 @@ async def pipecat(pipeline: spec.Pipeline, python: Path, folder: Path) -> AsyncI
     llm = given["llm"]
     ports = free_port(), free_port()
     base = f"http://127.0.0.1:{ports[0]}"
-    weights = str(models.locate(llm["model"], "llama-cpp"))
+    weights = models.locate(llm["model"], "llama-cpp")
+    if llm.get("weights") == "q4_0":
+        weights = as_q4_0(weights)
     server = Child(
-        "language model", [sys.executable, __file__, "--serve-llm", weights, str(ports[0])], folder / "llm.log"
+        "language model", [sys.executable, __file__, "--serve-llm", str(weights), str(ports[0])], folder / "llm.log"
     )
     bot = Child("pipecat", [
         str(python), str(Path(__file__).with_name("pipecat_bot.py")), "--port", str(ports[1]), "--llm", f"{base}/v1",

@@ -1,0 +1,90 @@
+"""Weights in Q4_0 instead of Q4_1: the same model, as near as four bits can be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+
+from openomni import models
+from openomni.components.llm.llama_cpp import LlamaCpp
+from openomni.components.llm.requantised import as_q4_0, q4_0
+from openomni.errors import OpenOmniError
+from openomni.events import Message
+
+Q4_0, Q4_1 = gguf.GGMLQuantizationType.Q4_0, gguf.GGMLQuantizationType.Q4_1
+ROWS, COLUMNS = 24, 96
+
+
+@pytest.fixture
+def weights() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((ROWS, COLUMNS)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    if "real" not in request.node.name:
+        monkeypatch.setenv("OPENOMNI_MODELS", str(tmp_path / "models"))
+
+
+def small_model(path: Path, weights: np.ndarray, kind: gguf.GGMLQuantizationType) -> Path:
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_name("small")
+    writer.add_array("tokenizer.ggml.tokens", ["a", "b", "c"])
+    writer.add_tensor("blk.0.ffn_up.weight", gguf.quants.quantize(weights, kind), raw_dtype=kind)
+    writer.add_tensor("output_norm.weight", weights[0])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_the_best_scale_is_better_than_the_libraries(weights: np.ndarray) -> None:
+    def off(packed: np.ndarray) -> float:
+        return float(np.sqrt(np.mean((gguf.quants.dequantize(packed, Q4_0) - weights) ** 2)))
+
+    assert q4_0(weights).shape == (ROWS, COLUMNS // 32 * 18)
+    assert off(q4_0(weights)) < off(gguf.quants.quantize(weights, Q4_0))
+    assert not gguf.quants.dequantize(q4_0(np.zeros_like(weights)), Q4_0).any()
+
+
+def test_all_else_in_the_file_stays(weights: np.ndarray, tmp_path: Path) -> None:
+    file = small_model(tmp_path / "small.Q4_1.gguf", weights, Q4_1)
+    made = as_q4_0(file)
+    old, new = gguf.GGUFReader(file), gguf.GGUFReader(made)
+    assert [tensor.name for tensor in new.tensors] == [tensor.name for tensor in old.tensors]
+    assert new.tensors[0].tensor_type == Q4_0
+    np.testing.assert_array_equal(new.tensors[1].data, old.tensors[1].data)
+    told = {name: field.contents() for name, field in new.fields.items() if not name.startswith("GGUF.")}
+    assert told == {name: field.contents() for name, field in old.fields.items() if not name.startswith("GGUF.")}
+
+
+def test_it_is_made_once_and_again_for_another_file(weights: np.ndarray, tmp_path: Path) -> None:
+    file = small_model(tmp_path / "small.Q4_1.gguf", weights, Q4_1)
+    made = as_q4_0(file)
+    first = made.stat().st_mtime_ns
+    assert as_q4_0(file) == made
+    assert made.stat().st_mtime_ns == first
+    assert as_q4_0(small_model(tmp_path / "small.Q4_1.gguf", 2 * weights, Q4_1)) != made
+    assert not list(made.parent.glob("*.part"))
+
+
+def test_what_can_not_be_turned_is_said_in_one_line(weights: np.ndarray, tmp_path: Path) -> None:
+    other = small_model(tmp_path / "other.gguf", weights, gguf.GGMLQuantizationType.Q8_0)
+    with pytest.raises(OpenOmniError, match=r"has no weights in Q4_1; leave `weights: q4_0` out"):
+        as_q4_0(other)
+    (tmp_path / "no.gguf").write_bytes(b"no model" * 100)
+    with pytest.raises(OpenOmniError, match="is it a GGUF file"):
+        as_q4_0(tmp_path / "no.gguf")
+
+
+@pytest.mark.models
+def test_the_real_model_still_knows_its_capitals() -> None:
+    llama = LlamaCpp(max_tokens=16, context=512, weights="q4_0")
+    question = [Message("system", "You are a helpful assistant."), Message("user", "What is the capital of France?")]
+    assert "Paris" in "".join(piece for piece in llama.generate(question) if isinstance(piece, str))
+    llama.close()
+    assert as_q4_0(models.locate("smollm2-135m-instruct", "llama-cpp")).stat().st_size < 95_000_000
