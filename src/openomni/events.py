@@ -422,10 +422,12 @@ class SpeechStarted(Event, frozen=True, tag="speech.started"):
 
 
 class SpeechStopped(Event, frozen=True, tag="speech.stopped"):
-    """The end of the utterance was decided; `position` is just past the last speech sample."""
+    """The end of the utterance was decided; `position` is just past the last speech sample, `start` is where it began
+    (of a host of an earlier version: None)."""
 
     turn_id: str
     position: int
+    start: int | None = None
 
 
 class Heard(Event, frozen=True, tag="heard"):

@@ -107,6 +107,12 @@ def test_what_was_read_to_know_that_is_not_read_again(llama: LlamaCpp, listening
     assert listening.cached >= 18  # all but the mark, the end of the message and the beginning of the reply
 
 
+def test_a_model_that_is_to_speak_again_does(llama: LlamaCpp) -> None:
+    twice = [INSTRUCTIONS, QUESTION, Message("assistant", "It is Paris."), Message("assistant", "Yes, Paris.")]
+    llama.prepare(twice)
+    assert text(list(llama.generate(twice))).strip()
+
+
 def test_prepared_history_is_not_read_again(llama: LlamaCpp, listening: Listening) -> None:
     history = [INSTRUCTIONS, QUESTION, Message("assistant", "The capital of France is Paris, of course.")]
     llama.prepare(history)

@@ -146,6 +146,21 @@ async def test_a_client_whose_connection_broke_takes_its_session_up_again(world:
     assert host.opened.empty(), "the host that had it goes on with it"
 
 
+async def test_what_the_client_set_is_still_in_force_when_it_comes_back(world: Any) -> None:
+    host = await world.host()
+    client = await world.connect(OpenOmni_Version="0.1.0")
+    welcome = await client.hello(recording_id="r", session_id="s1")
+    assert (welcome["session_id"], welcome["resumed"]) == ("s1", False)
+    await host.session()
+    manual = {"type": "realtime", "instructions": "Be brief.", "audio": {"input": {"turn_detection": None}}}
+    await client.send({"type": "session.update", "session": manual})
+    updated = await client.until("session.updated")
+    client.socket.transport.abort()
+    again = await world.connect(OpenOmni_Version="0.1.0")
+    assert (await again.hello(recording_id="r", session_id="s1"))["resumed"] is True
+    assert (await again.until("session.created"))["session"] == updated["session"]
+
+
 async def test_a_second_connection_of_the_same_session_replaces_the_first(world: Any) -> None:
     host = await world.host()
     client = await world.connect(OpenOmni_Version="0.1.0")

@@ -19,6 +19,7 @@ from openomni.events import (
     AudioIn,
     CancelResponse,
     Commit,
+    Heard,
     ItemGone,
     ItemIn,
     ReplyEnd,
@@ -188,6 +189,31 @@ async def test_a_cancelled_reply_falls_silent_at_once(world: Any) -> None:
         assert event.response.status_details.reason == "client_cancelled"
         late = [base64.b64decode(each.delta) for each in seen if each.type == "response.output_audio.delta"]
         assert not any(b"\1\1\1\1" in pcm for pcm in late)
+
+
+async def test_a_reply_that_is_cancelled_before_it_began_says_who_did(world: Any) -> None:
+    host = await world.host()
+    async with sdk(world).realtime.connect(model="local") as connection:
+        await connection.response.create()
+        await connection.response.cancel()
+        hosted = await host.session()
+        await hosted.until(CancelResponse)
+        turn_id = uuid.uuid4().hex
+        await hosted.emit(SpeechStopped(turn_id, 16_000), ReplyEnd(turn_id, "cancelled"))
+        done = await receive(connection, "response.done")
+        assert (done.response.status, done.response.status_details.reason) == ("cancelled", "client_cancelled")
+
+
+async def test_what_a_transcription_took_is_the_length_of_its_own_speech(world: Any) -> None:
+    host = await world.host()
+    async with sdk(world).realtime.connect(model="local") as connection:
+        await connection.input_audio_buffer.append(audio=SECOND)
+        hosted = await host.session()
+        for start in (0, 32_000):
+            turn_id = uuid.uuid4().hex
+            await hosted.emit(SpeechStopped(turn_id, start + 16_000, start), Heard(turn_id, "Hello?", final=True))
+            completed = await receive(connection, "conversation.item.input_audio_transcription.completed")
+            assert completed.usage.seconds == 1.0
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,11 @@ from openomni.events import (
     AudioEnd,
     AudioIn,
     Commit,
+    Heard,
     Played,
     ReplyEnd,
     ReplySound,
+    Respond,
     SessionClose,
     SessionEnded,
     SessionInput,
@@ -289,6 +291,45 @@ def test_with_turn_detection_off_only_a_commit_ends_an_utterance() -> None:
     (segment,) = turn.segments
     assert segment.start == 0
     assert segment.end == pytest.approx(3 * AXIS_RATE, abs=512)
+
+
+def test_two_commits_close_together_are_both_recognised_and_only_the_asked_one_is_answered() -> None:
+    async def quick(dialogue: Dialogue) -> None:
+        await dialogue.speak(1.0)
+        dialogue.inputs.put_nowait(Commit())
+        await dialogue.speak(0.5)
+        dialogue.inputs.put_nowait(Commit())
+        dialogue.inputs.put_nowait(Respond())
+        await dialogue.be_silent(4.0)
+        dialogue.inputs.put_nowait(AudioEnd())
+
+    manual = {"turn_detection": False, "create_response": False}
+    dialogue = hold(Dialogue(ScriptedRunner(stt_delay=0.8), settings=manual), quick)
+    first, second = dialogue.turns()
+    assert first.transcript == second.transcript == "what is the time"
+    assert (first.reply_text, first.reason) == ("", "no answer was asked for")
+    assert second.reply_text
+    assert {event.turn_id for event in dialogue.events(Heard) if event.final} == {first.turn_id, second.turn_id}
+
+
+def test_a_client_that_decides_itself_is_not_interrupted_by_what_is_said() -> None:
+    async def over_the_reply(dialogue: Dialogue) -> None:
+        await dialogue.speak(1.0)
+        dialogue.inputs.put_nowait(Commit())
+        if not dialogue.settings["create_response"]:
+            dialogue.inputs.put_nowait(Respond())
+        await dialogue.be_silent(0.6)
+        await dialogue.speak(1.0)
+        dialogue.inputs.put_nowait(Commit())
+        await dialogue.be_silent(3.0)
+        dialogue.inputs.put_nowait(AudioEnd())
+
+    def held(creates: bool) -> list[TurnRecord]:
+        settings = {"turn_detection": False, "create_response": creates}
+        return hold(Dialogue(settings=settings, responder_delay=0.01), over_the_reply).turns()
+
+    assert [turn.interrupted for turn in held(creates=False)] == [False, False]
+    assert [turn.interrupted for turn in held(creates=True)] == [True, False]
 
 
 def test_typed_words_are_answered() -> None:

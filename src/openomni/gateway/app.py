@@ -126,8 +126,9 @@ class Gateway:
         self._parked.pop(session_id, None)
         await live.close()
 
-    async def take_over(self, conversation: Conversation) -> LiveSession | None:
-        """The session that this client left a moment ago, or holds on a connection that it has given up.
+    async def take_over(self, conversation: Conversation) -> tuple[Conversation, LiveSession] | None:
+        """The session that this client left a moment ago, or holds on a connection that it has given up, and what it
+        was to its client until then.
 
         Raises `Ended` when it is another client's.
         """
@@ -142,12 +143,12 @@ class Gateway:
             await earlier.ended.wait()
         if session_id not in self._parked:
             return None
-        _, live, timer = self._parked.pop(session_id)
+        left, live, timer = self._parked.pop(session_id)
         timer.cancel()
         if not live.hosted:
             await live.close()
             return None
-        return live
+        return left, live
 
     # ---- health ----
 

@@ -54,9 +54,10 @@ def upgrade_line(version: str) -> str:
     )
 
 
-def welcome(session_id: str = "") -> Json:
-    """`clock` is the gateway's, in seconds: every stamp that it sends is on it."""
-    session = {"session_id": session_id} if session_id else {}
+def welcome(session_id: str = "", resumed: bool = False) -> Json:
+    """`clock` is the gateway's, in seconds: every stamp that it sends is on it. `resumed`: the session of that id was
+    found as its client left it."""
+    session = {"session_id": session_id, "resumed": resumed} if session_id else {}
     return {
         "type": "openomni.welcome", **session, "clock": clock.now(), "version": __version__, "min_version": MIN_CLIENT,
     }  # fmt: skip

@@ -99,8 +99,7 @@ class Inbox:
     async def _update(self, message: Json) -> None:
         was_held = self._holds
         change = self._settings.update(message.get("session"))
-        self._narrator.answers_itself = self._settings.answers_itself
-        self._narrator.text_only = self._settings.text_only
+        self._narrator.follow(self._settings)
         await self._to_host(change)
         if was_held and not self._holds:
             for sound in self._microphone.release():
@@ -217,8 +216,7 @@ class Inbox:
         wanted = message.get("response_id")
         if not self._narrator.busy or (wanted is not None and (turn is None or wanted != turn.response_id)):
             raise ProtocolError("response_cancel_not_active", "no reply is under way that could be cancelled")
-        if turn is not None:
-            self._narrator.cancel(turn)
+        self._narrator.cancel(turn)
         await self._to_host(CancelResponse())
 
     async def _unsupported(self, message: Json) -> None:

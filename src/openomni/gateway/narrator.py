@@ -35,6 +35,8 @@ from .protocol import SDK_RATE, Json, encode, error, pack_reply
 if TYPE_CHECKING:
     import soxr
 
+    from .settings import SessionSettings
+
 AudioForm = Literal["base64", "binary", "none"]
 """How a client wants reply audio: base64 at 24 kHz in events, binary frames at the voice's own rate, or not at all."""
 
@@ -104,7 +106,7 @@ class Narrator:
         self._typed: str | None = None
         self._expected = False
         """An answer was asked for, and its turn has not begun."""
-        self._expected_text = False
+        self._expected_text = self._expected_cancelled = False
         self._items: dict[str, Json] = {}
         self.last_item: str | None = None
         self._numbers = count(1)
@@ -122,6 +124,10 @@ class Narrator:
     def busy(self) -> bool:
         """An answer is under way, or asked for."""
         return self._expected or self.active is not None
+
+    def follow(self, settings: SessionSettings) -> None:
+        """What the client set holds for what is told."""
+        self.answers_itself, self.text_only = settings.answers_itself, settings.text_only
 
     def ask(self, text_only: bool = False) -> None:
         """The client wants an answer: to the utterance that waits for one, or to what it typed, or to nothing."""
@@ -200,9 +206,13 @@ class Narrator:
                 else:
                     yield from map(encode, self._declined.errors(output.record))
 
-    def cancel(self, turn: Turn) -> None:
-        """The client wants no more of that reply: what is still on its way is not passed on."""
-        turn.cancelled = True
+    def cancel(self, turn: Turn | None) -> None:
+        """The client wants no more of that reply, or of the one that it asked for and that has not begun: what is still
+        on its way is not passed on."""
+        if turn is not None:
+            turn.cancelled = True
+        else:
+            self._expected_cancelled = self._expected
 
     def _turn(self, turn_id: str) -> Turn:
         turn = self._turns.get(turn_id)
@@ -218,6 +228,7 @@ class Narrator:
             turn.asked, turn.text_only = asked, self.text_only
             if asked:
                 self._expected, turn.text_only = False, self.text_only or self._expected_text
+                turn.cancelled, self._expected_cancelled = self._expected_cancelled, False
             while len(self._turns) > KEPT_TURNS:
                 del self._turns[next(iter(self._turns))]
         return turn
@@ -244,6 +255,7 @@ class Narrator:
     def _speech_stopped(self, output: SpeechStopped) -> Iterator[str]:
         turn = self._turn(output.turn_id)
         turn.end = max(output.position, 1)
+        turn.start = turn.start if output.start is None else output.start
         turn.asked = turn.asked or self.answers_itself
         if not turn.user_item:
             turn.user_item = True

@@ -47,6 +47,7 @@ class Conversation:
         self._gateway, self._websocket, self._token, self.access = gateway, websocket, token, access
         self.session_id = new_session_id()
         self.ended = asyncio.Event()
+        self.settings: SessionSettings | None = None
         self._opted_in = False
         self._live: LiveSession | None = None
         self._tape: Tape | None = None
@@ -93,10 +94,15 @@ class Conversation:
         if hello is not None:
             self._opted_in = True
             self.session_id = settings.session_id = hello.session_id or self.session_id
-        self._live = await self._gateway.take_over(self) if hello and hello.session_id else None
+        found = await self._gateway.take_over(self) if hello and hello.session_id else None
+        if found is not None:
+            earlier, self._live = found
+            settings = earlier.settings or settings
+        self.settings = settings
         narrator = Narrator(self.session_id, _audio_form(hello), self._opted_in)
+        narrator.follow(settings)
         if hello is not None:
-            await self._say(encode(welcome(self.session_id)))
+            await self._say(encode(welcome(self.session_id, resumed=found is not None)))
             await self._say(narrator.event("session.created", session=settings.session()))
         self._gateway.conversations[self.session_id] = self
         if self._live is None:

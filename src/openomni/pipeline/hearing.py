@@ -170,7 +170,9 @@ class Hearing:
             await self._take_word(self._draft)  # who says when they have finished means it when they begin
 
     async def _challenge(self, draft: Draft) -> None:
-        if self._settings.interruptible and self._replies.active:
+        settings = self._settings
+        # A client that says when an utterance ends, and when it is answered, also says what is cancelled.
+        if settings.interruptible and (settings.detects_turns or settings.creates) and self._replies.active:
             draft.challenges = True
             await self._replies.challenge()
         else:

@@ -30,6 +30,10 @@ class Answer:
     revision: Revision
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     """Somebody wants an answer; where the client asks for each itself, it may be set late or never."""
+    waits: bool = False
+    """It was recognised, and only waits to be asked for."""
+    unwanted: bool = False
+    """Nobody will ask for it any more."""
     over: bool = False
     paused_at: float | None = None
     paused_s: float = 0.0

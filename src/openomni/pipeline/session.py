@@ -185,7 +185,11 @@ class LiveSession:
             await self._hearing.may_answer(draft, turn, text)
         await self._replies.turn_of(turn.turn_id)
         if not self._settings.creates and not turn.utterance.speaks_first:
-            await (await self._replies.get(turn.turn_id)).asked.wait()
+            answer = await self._replies.get(turn.turn_id)
+            answer.waits = True
+            if answer.unwanted:
+                answer.revision.running.cancel()
+            await answer.asked.wait()
         turn.utterance.history = self._conversation.messages
         revision = draft.revision
         if revision is not None and revision.turn is turn and not revision.decided:
@@ -255,16 +259,18 @@ class LiveSession:
         if spoken:
             await self._hearing.announce(draft)
         if not turn.utterance.speaks_first:
-            await self._emit(SpeechStopped(turn.turn_id, ended.end))
+            await self._emit(SpeechStopped(turn.turn_id, ended.end, ended.start))
         await revision.decide()
         self._record(account.record())
 
     def _release_unasked(self) -> None:
-        """Nobody asked for an answer to what was said before: it stays without one."""
+        """Nobody asked for an answer to what was said before: it stays without one, but is recognised to its end."""
         for answer in self._replies:
             if not answer.asked.is_set() and not answer.over:
                 answer.account.reason = "no answer was asked for"
-                answer.revision.running.cancel()
+                answer.unwanted = True
+                if answer.waits:
+                    answer.revision.running.cancel()
 
     def _to_gateway(self, stamp: float) -> float:
         return self._offset().to_remote(stamp)

@@ -31,8 +31,8 @@ ROOM = 4
 """When history is forgotten, a quarter of the context is freed at once: forgetting costs the warm prefix."""
 OTHER_PREFIXES_MIB = 256
 """Memory for the prefixes of other sessions that take turns in the slot."""
-
-
+GO_ON = "Go on."
+"""What the person would have said where the model is to speak again."""
 LOOKED_AT = 50
 """The likeliest next tokens, among which those that end a message are counted."""
 HEAD = 16 * 1024 * 1024
@@ -163,8 +163,12 @@ class LlamaCpp:
             kept = self._forget(messages, kept, call.too_long)
 
     def _request(self, messages: Sequence[Message], max_tokens: int) -> dict[str, Any]:
+        told = [{"role": message.role, "content": message.content} for message in messages]
+        if told[-1]["role"] == "assistant":
+            # Else llama.cpp would write the last reply on, and refuse two of them.
+            told.append({"role": "user", "content": GO_ON})
         return {
-            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "messages": told,
             "max_tokens": max_tokens,
             "stream": True,
             "stream_options": {"include_usage": True},
