@@ -11,6 +11,7 @@ import contextlib
 import errno
 import json
 import os
+import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -93,6 +94,8 @@ async def serving(
                        "--wait-for-server", str(WAIT_FOR_SERVER), *agent]  # fmt: skip
             parts.append(part("agent", *options, OPENOMNI_TOKEN=tokens.agent_token))
             await stack.enter_async_context(children(parts[-1]))
+            # An agent stays as long as a session does, and who holds one has to be told that it is over.
+            stack.callback(gateway.tell, signal.SIGUSR1)
         await until(api_ready, parts)
         sign_in_path = json.loads(api_ready.read_text()).get("sign_in_path", "")
         api_ready.unlink()

@@ -125,6 +125,12 @@ class Child:
         said = lines[-1].removeprefix("openomni: ") if lines else "it said nothing"
         return f"the {self.name} ended with exit code {code}: {said} (log: {self.log})"
 
+    def tell(self, number: int) -> None:
+        """Sends it a signal, if it runs."""
+        if self.process is not None and self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(number)
+
     async def stop(self) -> None:
         if self._watch is not None:
             self._watch.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ BUS_TTL = 86_400.0
 """Seconds that the gateway's own bus credentials hold; they are renewed in time."""
 GRACE = 3
 """Seconds that open requests get when the gateway stops."""
+END_SESSIONS = signal.SIGUSR1
 FRAME_LIMIT = 2 << 20
 """Bytes of one WebSocket message: what the bus takes in one, with room. Doors have limits of their own."""
 
@@ -94,6 +96,9 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        # Sessions end, and all else is served on: agents come by the bus through here until they have finished.
+        gateway: Gateway = self._app.state.gateway
+        asyncio.get_running_loop().add_signal_handler(END_SESSIONS, gateway.closing.set)
         if self.started and not self.should_exit:
             self._ready()
 
