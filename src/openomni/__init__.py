@@ -9,17 +9,17 @@ __version__ = "0.1.0"
 # A component's author imports from here; nothing is loaded before it is asked for, so that a listener stays small.
 _HOMES = {
     "Audio": "media", "Clip": "media", "Frame": "media",
-    "Document": "events", "Emotion": "events", "Message": "events", "Speaker": "events",
+    "Document": "events", "Emotion": "events", "Endings": "events", "Message": "events", "Speaker": "events",
     "Transcript": "events", "Usage": "events", "Word": "events",
     "component": "components.registry", "Declined": "errors",
 }  # fmt: skip
-__all__ = ["Audio", "Clip", "Declined", "Document", "Emotion", "Frame", "Message", "Speaker", "Transcript", "Usage",
-           "Word", "component"]  # fmt: skip
+__all__ = ["Audio", "Clip", "Declined", "Document", "Emotion", "Endings", "Frame", "Message", "Speaker",
+           "Transcript", "Usage", "Word", "component"]  # fmt: skip
 
 if TYPE_CHECKING:
     from .components.registry import component
     from .errors import Declined
-    from .events import Document, Emotion, Message, Speaker, Transcript, Usage, Word
+    from .events import Document, Emotion, Endings, Message, Speaker, Transcript, Usage, Word
     from .media import Audio, Clip, Frame
 
 

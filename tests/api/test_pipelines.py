@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,6 +41,16 @@ def test_content_makes_a_version_and_the_same_content_none(admin: Api) -> None:
     again = admin("PUT", "/pipelines/mine", yaml(description="other words, same content"))
     assert (again["version"], again["hash"]) == (1, first["hash"])
     assert Pipeline.objects.get().description == "other words, same content"
+
+
+def test_the_pipeline_of_the_tutorial_can_be_put_as_it_says(admin: Api) -> None:
+    page = Path("docs/tutorials/first-pipeline.md").read_text(encoding="utf-8")
+    text = page.partition("```yaml\n")[2].partition("```")[0]
+    assert "$OPENOMNI_SERVER/api/v1/pipelines/brief" in page
+    stored = admin("PUT", "/pipelines/brief", {"yaml": text})
+    assert (stored["name"], stored["version"], stored["yaml"]) == ("brief", 1, text)
+    wrong = admin.error("PUT", "/pipelines/brief", {"yaml": text.replace("max_tokens", "max_token")}, status=422)
+    assert wrong.endswith("unknown parameter 'max_token'; did you mean 'max_tokens'?")
 
 
 def test_older_content_comes_back_as_the_version_that_it_was(admin: Api) -> None:

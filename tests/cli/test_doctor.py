@@ -97,6 +97,15 @@ def test_asked_for_turns_it_speaks_of_nothing_else(tmp_path: Path, capsys: pytes
     ]
 
 
+def test_what_the_api_answers_is_taken_too(tmp_path: Path) -> None:
+    part = {"what": "load", "stage": "tts:piper", "start_s": 0.0, "end_s": 2.0}
+    file = tmp_path / "turns.json"
+    for content in ({"items": [turn := {"turn_id": "one", "parts": [part]}], "next": None}, turn):
+        file.write_text(json.dumps(content))
+        code, found = findings(tmp_path, "--turns", str(file))
+        assert (code, found["turn"]["line"][:9]) == (0, "turn one:")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -104,6 +113,8 @@ def test_asked_for_turns_it_speaks_of_nothing_else(tmp_path: Path, capsys: pytes
         ("[", "name a file that --json wrote"),
         ("[1]", "holds no turns"),
         ('{"pipelines": []}', "holds no turns"),
+        ('{"items": [{"recording_id": "x"}], "next": null}', "holds no turns"),
+        ('{"figures": {}, "utterances": []}', r"is of `openomni bench live`, whose `part_…_p50_s` say where"),
     ],
 )
 def test_turns_that_are_none_are_one_line(tmp_path: Path, text: str | None, said: str) -> None:

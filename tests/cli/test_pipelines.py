@@ -62,14 +62,14 @@ def test_a_right_file_is_right(tmp_path: Path) -> None:
     [
         ("max_token:", "max_tokens:", ":6: stage 2 (llm): unknown parameter 'max_token'; did you mean 'max_tokens'?"),
         ("max_tokens: many", "max_tokens: 24", "p.yaml:6: stage 2 (llm): parameter 'max_tokens'"),
-        ("instructions: [5]", "instructions: Answer in five words or fewer.", "p.yaml:7: stage 2 (llm): Expected `str"),
+        ("instructions: [5]", "instructions: Answer in five words or fewer.", "p.yaml:7: stage 2 (llm): instructions"),
         ("llm: lama-cpp", "llm: llama-cpp", ":5: stage 2 (llm): unknown component 'lama-cpp'; did you mean"),
         ("model: tiny.em", "model: tiny.en", "unknown model 'tiny.em'"),
         ("- sst: faster-whisper", "- stt: faster-whisper", ":3: stage 1: unknown kind 'sst'; did you mean 'stt'?"),
         ("stagess:", "stages:", "p.yaml: unknown key 'stagess'; did you mean 'stages'?"),
-        ("vad: silera", "vad: silero", "p.yaml: turn_taking: unknown vad 'silera'; did you mean 'silero'?"),
+        ("vad: silera", "vad: silero", "p.yaml:9: turn_taking: unknown vad 'silera'; did you mean 'silero'?"),
         ("end_of_turn: wordy", "end_of_turn: words", "turn_taking: unknown end_of_turn 'wordy'; did you mean 'words'?"),
-        ("vda: silero", "vad: silero", "p.yaml: turn_taking: unknown key 'vda'; did you mean 'vad'?"),
+        ("vda: silero", "vad: silero", "p.yaml:9: turn_taking: unknown key 'vda'; did you mean 'vad'?"),
         ("silero, unfinished_silence: -1,", "silero,", "unfinished_silence must be more than 0 seconds"),
         ("name: a b", "name: brief", "p.yaml: `name` must be letters"),
     ],
@@ -80,6 +80,18 @@ def test_a_mistake_is_one_line_with_its_place_and_the_mend(tmp_path: Path, wrong
     assert code == 2
     assert len(lines) == 1
     assert said in lines[0]
+
+
+def test_what_judges_a_pause_may_be_named_by_its_import_path(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from openomni import component\n\n\n@component('turn', 'my-judge')\nclass MyJudge:\n"
+        "    def finished(self, audio, text):\n        return 0.5\n"
+    )
+    code, (line,) = checked(tmp_path, GOOD.replace("end_of_turn: words", "end_of_turn: 'mine:MyJudge'"))
+    assert (code, line[:14]) == (0, "p.yaml: right "), line
+    code, (line,) = checked(tmp_path, GOOD.replace("end_of_turn: words", "end_of_turn: 'mine:MyJugde'"))
+    assert code == 2
+    assert "the module 'mine' has no class 'MyJugde'" in line
 
 
 def test_every_wrong_parameter_is_told_at_its_own_line(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openomni import Audio, component
+from openomni import Audio, Endings, component
 from openomni.components.conformance import check, conformance
 
 
@@ -141,3 +141,23 @@ def test_detector_must_give_probabilities_and_keep_streams_apart() -> None:
         conformance("vad", detector(leaking))
     with pytest.raises(AssertionError, match=r"gives 0…1: gave 7\.0; expected a number in 0…1"):
         conformance("vad", detector(lambda self, samples: 7.0))
+
+
+def test_a_judge_of_pauses_is_tried_with_what_others_know_and_without() -> None:
+    def by_recogniser(self: object, audio: Audio, text: str, endings: Endings) -> float:
+        return 0.5 if endings.recogniser is None else endings.recogniser
+
+    async def by_words(self: object, audio: Audio, text: str) -> int:
+        return int(text.endswith("?"))
+
+    for finished in (by_recogniser, by_words, lambda self, *given: 0.5):
+        conformance("turn", type("Judge", (), {"finished": finished}))
+
+    def careless(self: object, audio: Audio, text: str, endings: Endings) -> float:
+        return 0.5 if endings.reader is None else 2 * endings.reader
+
+    said = "takes what others know of the end, or don't: gave 2.0; expected a number in 0…1"
+    assert faults("turn", "finished", careless).splitlines()[1:] == [said]
+    assert "gives 0…1: raised TypeError" in faults(
+        "turn", "finished", lambda self, audio, text, endings: endings.reader + 1
+    )

@@ -110,8 +110,8 @@ def test_an_interrupted_listener_keeps_its_capture_and_says_how_to_upload_it(
         listener.send_signal(signal.SIGINT)
         _, said = listener.communicate(timeout=60)
     assert listener.returncode == 1
-    assert "1 recordings are not uploaded yet" in said
-    assert said.endswith("they are kept: openomni listen --resume-uploads\n")
+    assert "1 recording is not uploaded yet" in said
+    assert said.endswith("it is kept: openomni listen --resume-uploads\n")
     check_resumed(simulated, tmp_path, noise)
 
 

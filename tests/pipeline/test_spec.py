@@ -66,9 +66,12 @@ def test_the_hash_is_that_of_what_it_does() -> None:
         ("name: x\nstages:\n  - stt: {}\n", "p.yaml:3: stage 1: `stt:` takes a component's name"),
         ("name: x\nstages:\n  - vad: silero\n", "a vad is no stage; name it under `turn_taking`"),
         ("name: x\nstages: [{stt: a}]\nturn_taking: {vd: silero}\n", "unknown key 'vd'; did you mean 'vad'?"),
-        ("name: x\nstages: [{stt: a}]\nturn_taking: {end_of_turn_silence: soon}\n", "Expected `float`"),
+        ("name: x\nstages: [{stt: a}]\nturn_taking: {end_of_turn_silence: soon}\n", "takes a number, not text"),
         ("name: x\nstages: [{stt: a}]\nturn_taking: {threshold: 3}\n", "probability between 0 and 1"),
-        ("name: x\nstages:\n  - llm: a\n    history: many\n", "p.yaml:4: stage 1 (llm): Expected `int | null`"),
+        (
+            "name: x\nstages:\n  - llm: a\n    history: many\n",
+            "p.yaml:4: stage 1 (llm): history takes a whole number or null",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_line_with_its_place_and_the_mend(text: str, message: str) -> None:
@@ -76,6 +79,71 @@ def test_what_is_wrong_is_one_line_with_its_place_and_the_mend(text: str, messag
         parse(text, "p.yaml")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+VAD = "  vad: silero\n"
+TURNS = f"name: x\nstages: [{{stt: a}}]\nturn_taking:\n{VAD}"
+
+
+@pytest.mark.parametrize(
+    ("taking", "message"),
+    [
+        ("turn_threshold: 80", "turn_threshold is a probability from 0 to 1, not 80"),
+        ("open_threshold: -0.1", "open_threshold is a probability from 0 to 1, not -0.1"),
+        ("turn_threshold: .nan", "turn_threshold is a probability from 0 to 1, not nan"),
+        ("open_threshold: 0.95", "open_threshold (0.95) is above turn_threshold (0.9)"),
+        ("end_of_turn_silence: 400", "end_of_turn_silence takes at most 60, not 400; durations are in seconds"),
+        ("speculate_after: .inf", "speculate_after takes at most 60, not inf; durations are in seconds"),
+        ("recognise_every: 1400", "recognise_every takes at most 60, not 1400; durations are in seconds"),
+        ("max_utterance: 60000", "max_utterance takes at most 3600, not 60000; durations are in seconds"),
+        ("padding: -1", "padding must not be negative"),
+        ("min_speech: .nan", "min_speech takes at most 60, not nan"),
+        ("recognise_every: 0", "recognise_every must be at least 0.2 seconds, or null"),
+        ("interruption: ignor", "interruption takes stop or ignore, not 'ignor'"),
+        ("backchannels: mm-hm", "backchannels takes a list or null, not text"),
+        ("backchannels: [yes]", "backchannels[0] takes text, not true or false; put it in quotes"),
+        ("silence: 1", "unknown key 'silence'; did you mean"),
+    ],
+)
+def test_a_value_of_turn_taking_that_can_not_be_meant_is_named_with_its_line(taking: str, message: str) -> None:
+    with pytest.raises(PipelineError) as caught:
+        parse(f"{TURNS}  {taking}\n", "p.yaml")
+    assert str(caught.value).startswith(f"p.yaml:5: turn_taking: {message}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("taking", "message"),
+    [
+        (
+            "end_of_turn_silence: 0.9",
+            "p.yaml:4: turn_taking: unfinished_silence (0.8 s) is below end_of_turn_silence (0.9 s)",
+        ),
+        (
+            "open_threshold: 0.1\n  open_silence: 0.5",
+            "p.yaml:5: turn_taking: open_silence (0.5 s) is below unfinished_silence (0.8 s)",
+        ),
+    ],
+)
+def test_the_less_is_sure_the_longer_it_waits_where_somebody_is_asked(taking: str, message: str) -> None:
+    parse(f"{TURNS}  {taking}\n")
+    with pytest.raises(PipelineError) as caught:
+        parse(f"{TURNS.removesuffix(VAD)}  {taking}\n  end_of_turn: words\n", "p.yaml")
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "taking",
+    [
+        "open_silence: 0.5\n  end_of_turn: words",
+        "speculate_after: 1.5",
+        "max_utterance: 3600",
+        "turn_threshold: 0\n  open_threshold: 0",
+        "backchannels: ['yes']",
+    ],
+)
+def test_what_may_be_meant_is_taken(taking: str) -> None:
+    parse(f"{TURNS}  {taking}\n")
 
 
 def test_an_unknown_component_gets_the_nearest_name() -> None:

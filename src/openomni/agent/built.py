@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import logging
 from collections import OrderedDict
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import clock
+from ..components import judge as judging
 from ..components import registry
 from ..components.registry import ComponentInfo, Key
 from ..components.stage import TIMEOUT, LocalStage, StageError, StageTiming
@@ -53,6 +53,7 @@ class Built:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._detectors: dict[str, Any] = {}
         self._judges: dict[str, Any] = {}
+        self._complaints: set[tuple[str, str]] = set()
 
     def __contains__(self, key: object) -> bool:
         return key in self._known
@@ -132,20 +133,36 @@ class Built:
         return detector
 
     async def judge(self, name: str) -> Judge:
-        """Says at a pause whether the person has finished. Raises `OpenOmniError`."""
+        """Says at a pause whether the person has finished; None where the component fails, which costs no turn.
+
+        Raises `OpenOmniError` when it can't be built.
+        """
         if name not in self._judges:
             component = await asyncio.to_thread(registry.build, "turn", name, {})
             if hasattr(component, "warm_up"):
                 await asyncio.to_thread(component.warm_up)
             self._judges[name] = component
-        finished = self._judges[name].finished
-        reads = len(inspect.signature(finished).parameters) > 2
+        component = self._judges[name]
 
-        async def judge(audio: Audio, text: str, endings: Endings) -> float:
-            given = (audio, text, endings) if reads else (audio, text)
-            return float(await asyncio.to_thread(finished, *given))
+        async def judge(audio: Audio, text: str, endings: Endings) -> float | None:
+            try:
+                answer = await judging.ask(component, audio, text, endings)
+            except Exception as error:
+                sort = type(error).__name__
+                self._complain(name, sort, f"raised {' '.join(f'{sort}: {error}'.split())}")
+                return None
+            if fault := judging.fault(answer):
+                self._complain(name, "answer", fault)
+                return None
+            return float(answer)
 
         return judge
+
+    def _complain(self, judge: str, sort: str, reason: str) -> None:
+        """Says once of each sort of fault what is wrong with a component that is asked at pauses."""
+        if (judge, sort) not in self._complaints:
+            self._complaints.add((judge, sort))
+            log.warning("turn:%s: %s; where it fails, a pause ends after `unfinished_silence`", judge, reason)
 
     async def close(self) -> None:
         """Ends all; calls that never return are left behind."""

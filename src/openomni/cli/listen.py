@@ -105,7 +105,8 @@ def listen(
         )  # fmt: skip
         if json_file is not None:
             write_json(json_file, {"turns": outcome.turns})
-            typer.echo(f"{len(outcome.turns)} turns are in {json_file}")
+            count = len(outcome.turns)
+            typer.echo(f"{'1 turn is' if count == 1 else f'{count} turns are'} in {json_file}")
     _check(outcome)
 
 

@@ -88,7 +88,7 @@ def local_schemas(pipeline: spec.Pipeline) -> dict[tuple[str, str], Mapping[str,
     schemas: dict[tuple[str, str], Mapping[str, Any]] = {
         key: information.schema for key, information in registry.registered().items()
     }
-    for kind, component in pipeline.needs:
+    for kind, component in (*pipeline.needs, *pipeline.turn_taking.needs):
         if ":" in component:
             schemas[kind, component] = registry.find(kind, component).schema
     return schemas

@@ -55,18 +55,34 @@ class Verdict(NamedTuple):
 
 
 def verdicts(path: Path) -> Iterator[Verdict]:
-    """One for each turn of a file that `--json` wrote. Raises `WrongUsage` when it is no such file."""
+    """One for each turn of a file that `--json` wrote, or of what the API answers at `/api/v1/turns`.
+
+    Raises `WrongUsage` when it is neither.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WrongUsage(f"{path} can't be read as JSON ({error}); name a file that --json wrote") from None
-    turns = content.get("turns", [content] if "turn_id" in content else None) if isinstance(content, dict) else None
-    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+    if isinstance(content, dict) and {"figures", "utterances"} <= content.keys():
+        raise WrongUsage(
+            f"{path} is of `openomni bench live`, whose `part_…_p50_s` say where the time went; "
+            "of turns, name a file that `openomni listen --json` or `demo --json` wrote"
+        )
+    turns = _turns(content)
+    if turns is None:
         raise WrongUsage(f"{path} holds no turns; name a file that `openomni listen --json` or `demo --json` wrote")
     if not turns:
         yield Verdict(f"{path} holds no turn", "was anything said? `openomni listen` tells what it heard")
     for turn in turns:
         yield verdict(turn)
+
+
+def _turns(content: Any) -> list[dict[str, Any]] | None:
+    if not isinstance(content, dict):
+        return None
+    turns = [content] if "turn_id" in content else content.get("turns", content.get("items"))
+    fine = isinstance(turns, list) and all(isinstance(turn, dict) and "turn_id" in turn for turn in turns)
+    return turns if fine else None
 
 
 def verdict(turn: Mapping[str, Any]) -> Verdict:

@@ -108,6 +108,8 @@ def check_and_pull(pipeline: spec.Pipeline) -> None:
 
 def agent_for(pipeline: spec.Pipeline, named: str) -> list[str]:
     """Options of an agent that offers just what the pipeline needs, whatever that is, and is warm for it."""
-    offer = ",".join(["host", *(f"{kind}:{component}" for kind, component in pipeline.needs)])
+    # A host has whatever serves turn-taking and is installed; what is named by import path is not.
+    by_path = [each for each in pipeline.turn_taking.needs if ":" in each[1]]
+    offer = ",".join(["host", *(f"{kind}:{component}" for kind, component in (*pipeline.needs, *by_path))])
     known = named in spec.builtin() or named.endswith((".yaml", ".yml"))
     return ["--offer", offer, *(["--warm", named] if known else [])]

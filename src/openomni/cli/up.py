@@ -18,7 +18,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def up(
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where everything is kept.", envvar="OPENOMNI_DATA_DIR", show_default="~")
+        Path | None,
+        typer.Option(help="Where everything is kept; by default ~/.local/share/openomni.", envvar="OPENOMNI_DATA_DIR"),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to serve on; 0.0.0.0 for the whole network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.", min=0, max=65535)] = 8000,

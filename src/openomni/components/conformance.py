@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from ..events import AXIS_RATE, Message, Picture, Prompt, Sound, Text, Transcript, Usage, Value
+from ..events import AXIS_RATE, NOTHING_KNOWN, Endings, Message, Picture, Prompt, Sound, Text, Transcript, Usage, Value
 from ..media import Audio, Frame
-from . import registry
+from . import judge, registry
 from .kinds import kind_of
 from .registry import ComponentInfo
 from .stage import TIMEOUT, LocalStage, StageError
@@ -217,19 +217,31 @@ class _Judge(_Serving):
     """The promises of what says whether the person has finished."""
 
     def listed(self) -> list[Promise]:
-        return [*super().listed(), ("gives 0…1", self.tells), ("takes any length", self.takes_any)]
+        return [*super().listed(), ("gives 0…1", self.tells), ("takes any length", self.takes_any),
+                ("takes what others know of the end, or don't", self.takes_endings)]  # fmt: skip
 
     async def tells(self) -> str:
-        return self._asked(_voice(2.0), "what is the time?")
+        return await self._asked(_voice(2.0), "what is the time?")
 
     async def takes_any(self) -> str:
-        sounds = (_voice(0.0), _voice(0.1), _voice(40.0))
-        return next((fault for sound in sounds for text in ("", "and") if (fault := self._asked(sound, text))), "")
+        for sound in (_voice(0.0), _voice(0.1), _voice(40.0)):
+            for text in ("", "and"):
+                if fault := await self._asked(sound, text):
+                    return fault
+        return ""
 
-    def _asked(self, audio: Audio, text: str) -> str:
-        probability = self.built.finished(audio, text)
-        fine = isinstance(probability, float | np.floating) and 0 <= probability <= 1
-        return "" if fine else f"gave {probability!r}; expected a number in 0…1"
+    async def takes_endings(self) -> str:
+        for likely in (0.0, 0.5, 1.0):
+            for endings in (Endings(likely), Endings(reader=likely), Endings(likely, likely)):
+                if fault := await self._asked(_voice(2.0), "what is the time?", endings):
+                    return fault
+        return ""
+
+    async def _asked(self, audio: Audio, text: str, endings: Endings = NOTHING_KNOWN) -> str:
+        try:
+            return judge.fault(await judge.ask(self.built, audio, text, endings))
+        except Exception as error:
+            return " ".join(f"raised {type(error).__name__}: {error}".split())
 
 
 class _Detector(_Serving):

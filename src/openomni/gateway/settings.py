@@ -19,6 +19,29 @@ OPENAI_VOICES = frozenset(("alloy", "ash", "ballad", "coral", "echo", "sage", "s
 """What clients name as a matter of course, whatever speaks; nobody is told of one that a pipeline has not."""
 PLACES = {"voice": "session.audio.output.voice", "language": "session.audio.input.transcription.language"}
 """Where a session names what it asks of a component."""
+_KNOWN = {
+    "session": frozenset(
+        ("type", "audio", "include", "instructions", "max_output_tokens", "model", "output_modalities",
+         "parallel_tool_calls", "prompt", "reasoning", "temperature", "tool_choice", "tools", "tracing", "truncation",
+         "id", "object", "expires_at")
+    ),
+    "session.audio": frozenset(("input", "output")),
+    "session.audio.input": frozenset(("format", "noise_reduction", "transcription", "turn_detection")),
+    "session.audio.output": frozenset(("format", "speed", "voice")),
+}  # fmt: skip
+"""What a session of the OpenAI Realtime API has. What is not ours to do is left aside, for clients send it as a matter
+of course; what a session object says of itself may be sent back."""
+_MOVED = PLACES | {
+    "turn_detection": "session.audio.input.turn_detection",
+    "input_audio_format": "session.audio.input.format",
+    "input_audio_noise_reduction": "session.audio.input.noise_reduction",
+    "input_audio_transcription": "session.audio.input.transcription",
+    "output_audio_format": "session.audio.output.format",
+    "speed": "session.audio.output.speed",
+    "modalities": "session.output_modalities",
+    "max_response_output_tokens": "session.max_output_tokens",
+}
+"""Where the API has what its beta had at the top."""
 MAX_MS = 10_000
 MAX_NAME = 200
 """Characters of a voice's name."""
@@ -61,6 +84,7 @@ class SessionSettings:
         """Takes a `session.update`, all of it or, raising `ProtocolError`, nothing; gives what the host must know."""
         if not isinstance(session, dict):
             raise ProtocolError("invalid_value", "`session` takes an object", "session")
+        _check_names(session, "session")
         _check(session.get("type", "realtime") == "realtime", "session.type", "this server holds `realtime` sessions")
         _check(
             session.get("model", self.pipeline) == self.pipeline,
@@ -78,13 +102,16 @@ class SessionSettings:
         instructions = session.get("instructions", self.instructions)
         _check(instructions is None or isinstance(instructions, str), "session.instructions", "takes text")
         audio = _object(session.get("audio"), "session.audio")
+        _check_names(audio, "session.audio")
         spoken = _object(audio.get("output"), "session.audio.output")
+        _check_names(spoken, "session.audio.output")
         _check_format(spoken, "session.audio.output.format")
         voice = self.voice
         if "voice" in spoken:
             voice = "" if spoken["voice"] is None else spoken["voice"]
             read_voice(voice, PLACES["voice"])
         heard = _object(audio.get("input"), "session.audio.input")
+        _check_names(heard, "session.audio.input")
         _check_format(heard, "session.audio.input.format")
         detection = self.detection
         if "turn_detection" in heard:
@@ -233,6 +260,14 @@ def _check_format(side: Json, where: str) -> None:
     given = _object(shape, where)
     if given.get("type", "audio/pcm") != "audio/pcm" or given.get("rate") not in (None, SDK_RATE):
         raise ProtocolError("unsupported_value", f"`{where}` takes {_PCM}, not {given}", where)
+
+
+def _check_names(given: Json, where: str) -> None:
+    """Refuses what the API knows as little as we do: a name that was mistyped, or is of its beta."""
+    for name in given:
+        if name not in _KNOWN[where]:
+            hint = f"it is `{_MOVED[name]}` now" if name in _MOVED else nearest(name, _KNOWN[where])
+            raise ProtocolError("unknown_parameter", f"`{where}` has no {name!r}; {hint}", f"{where}.{name}")
 
 
 def _object(value: object, where: str) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 import msgspec
 import yaml
@@ -26,6 +28,17 @@ class PipelineError(WrongUsage):
 
 SOONEST = 0.2
 """Seconds between two recognitions of what somebody is saying, at least."""
+LONGEST = 60.0
+"""Seconds that a duration may have, `LONGEST_UTTERANCE` aside: above that milliseconds were meant."""
+LONGEST_UTTERANCE = 3600.0
+
+_ABOVE_ZERO = ("end_of_turn_silence", "unfinished_silence", "open_silence", "max_utterance", "interruption_speech")
+_DURATIONS = (*_ABOVE_ZERO, "min_speech", "padding", "speculate_after", "recognise_every")
+_WORDS = {
+    "float": "a number", "int": "a whole number", "str": "text", "bool": "true or false", "null": "null",
+    "array": "a list", "object": "a mapping",
+}  # fmt: skip
+"""What msgspec calls the kinds of values, in words."""
 
 
 class TurnTaking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -121,6 +134,8 @@ class Pipeline(msgspec.Struct, frozen=True):
     turn_taking: TurnTaking = TurnTaking()
     description: str = ""
     where: str = ""
+    turn_taking_lines: dict[str, int] = {}
+    """Where each key under `turn_taking` stands; empty for `turn_taking` itself."""
 
     def normalised(self) -> dict[str, Any]:
         """The same shape as the YAML file, without what only says the default; `parse` reads it back."""
@@ -154,7 +169,7 @@ class Pipeline(msgspec.Struct, frozen=True):
 
 def parse(source: str | Mapping[str, Any], where: str = "pipeline") -> Pipeline:
     """Reads YAML text, or the mapping that `normalised` gives. Raises `PipelineError`."""
-    lines: list[_Lines] = []
+    lines, taking_lines = list[_Lines](), _Lines()
     document: Any = source
     if isinstance(source, str):
         try:
@@ -165,10 +180,10 @@ def parse(source: str | Mapping[str, Any], where: str = "pipeline") -> Pipeline:
             line = f":{mark.line + 1}" if mark else ""
             problem = getattr(error, "problem", None) or "it can't be read"
             raise PipelineError(f"{where}{line}: no YAML: {problem}") from None
-        lines = _stage_lines(node)
+        lines, taking_lines = _stage_lines(node), _lines_under(node, "turn_taking")
     if not isinstance(document, Mapping):
         raise PipelineError(f"{where}: a pipeline is a mapping with `name` and `stages`")
-    return _from_mapping(document, where, lines)
+    return _from_mapping(document, where, lines, taking_lines)
 
 
 def load(path: str | Path) -> Pipeline:
@@ -224,7 +239,8 @@ def check(
         if valid and name not in valid:
             what = "vad" if kind_name == "vad" else "end_of_turn"
             hint = nearest(name, valid if kind_name == "vad" else ["silence", *valid])
-            problems.append(f"{pipeline.where}: turn_taking: unknown {what} {name!r}; {hint}")
+            place = _taking_place(pipeline.where, pipeline.turn_taking_lines, what)
+            problems.append(f"{place}: unknown {what} {name!r}; {hint}")
     return problems
 
 
@@ -242,7 +258,7 @@ def _component_problems(
     ]
 
 
-def _from_mapping(document: Mapping[str, Any], where: str, lines: Sequence[_Lines]) -> Pipeline:
+def _from_mapping(document: Mapping[str, Any], where: str, lines: Sequence[_Lines], taking_lines: _Lines) -> Pipeline:
     keys = {"name", "description", "stages", "turn_taking"}
     for key in document:
         if key not in keys:
@@ -253,6 +269,7 @@ def _from_mapping(document: Mapping[str, Any], where: str, lines: Sequence[_Line
     stages = document.get("stages")
     if not isinstance(stages, Sequence) or isinstance(stages, str) or not stages:
         raise PipelineError(f"{where}: `stages` must be a list of at least one, for example `- stt: faster-whisper`")
+    at = {**taking_lines.keys, "": taking_lines.line}
     return Pipeline(
         name=name,
         description=str(document.get("description") or ""),
@@ -260,8 +277,9 @@ def _from_mapping(document: Mapping[str, Any], where: str, lines: Sequence[_Line
             _stage(entry, number, where, lines[number] if number < len(lines) else _Lines())
             for number, entry in enumerate(stages)
         ),
-        turn_taking=_turn_taking(document.get("turn_taking") or {}, where),
+        turn_taking=_turn_taking(document.get("turn_taking") or {}, where, at),
         where=where,
+        turn_taking_lines=at,
     )
 
 
@@ -294,31 +312,70 @@ def _stage(entry: Any, number: int, where: str, lines: _Lines) -> StageSpec:
     return StageSpec(kind_name, component, rest, framework, lines.line, lines.keys)
 
 
-def _turn_taking(value: Any, where: str) -> TurnTaking:
+def _turn_taking(value: Any, where: str, lines: Mapping[str, int]) -> TurnTaking:
+    """`lines`: where its keys stand, and it itself under the empty name."""
+
+    def wrong(key: str, reason: str) -> PipelineError:
+        return PipelineError(f"{_taking_place(where, lines, key)}: {reason}")
+
     if isinstance(value, Mapping):
         for key in value:
             if key not in TurnTaking.__struct_fields__:
-                hint = nearest(str(key), TurnTaking.__struct_fields__)
-                raise PipelineError(f"{where}: turn_taking: unknown key {key!r}; {hint}")
+                raise wrong(str(key), f"unknown key {key!r}; {nearest(str(key), TurnTaking.__struct_fields__)}")
     try:
         taking = msgspec.convert(value, TurnTaking)
     except msgspec.ValidationError as error:
-        raise PipelineError(f"{where}: turn_taking: {_reason(error)}") from None
-    if not 0 < taking.threshold < 1:
-        raise PipelineError(f"{where}: turn_taking: threshold is a probability between 0 and 1, not {taking.threshold}")
-    for name in ("end_of_turn_silence", "unfinished_silence", "open_silence", "max_utterance", "interruption_speech"):
-        if getattr(taking, name) <= 0:
-            raise PipelineError(f"{where}: turn_taking: {name} must be more than 0 seconds")
-    if taking.recognise_every is not None and taking.recognise_every < SOONEST:
-        raise PipelineError(f"{where}: turn_taking: recognise_every must be at least {SOONEST:g} seconds, or null")
-    for name in ("min_speech", "padding", "speculate_after"):
-        if (getattr(taking, name) or 0) < 0:
-            raise PipelineError(f"{where}: turn_taking: {name} must not be negative")
+        key = next((each for each in TurnTaking.__struct_fields__ if re.search(rf"\$\.{each}\b", str(error))), "")
+        raise wrong(key, _reason(error)) from None
+    if (fault := _taking_fault(taking)) is not None:
+        raise wrong(*fault)
     return taking
 
 
+def _taking_fault(taking: TurnTaking) -> tuple[str, str] | None:
+    """The first key whose value can't be meant, and why."""
+    if not 0 < taking.threshold < 1:
+        return "threshold", f"threshold is a probability between 0 and 1, not {taking.threshold:g}"
+    for name in ("turn_threshold", "open_threshold"):
+        if not 0 <= (value := getattr(taking, name)) <= 1:
+            return name, f"{name} is a probability from 0 to 1, not {value:g}"
+    if taking.open_threshold > taking.turn_threshold:
+        return "open_threshold", (
+            f"open_threshold ({taking.open_threshold:g}) is above turn_threshold ({taking.turn_threshold:g}); "
+            "below the one nobody ends, from the other on they have"
+        )
+    for name in _DURATIONS:
+        seconds = getattr(taking, name)
+        longest = LONGEST_UTTERANCE if name == "max_utterance" else LONGEST
+        if seconds is not None and not (math.isfinite(seconds) and seconds <= longest):
+            return name, f"{name} takes at most {longest:g}, not {seconds:g}; durations are in seconds"
+        if name in _ABOVE_ZERO and seconds <= 0:
+            return name, f"{name} must be more than 0 seconds"
+        if name == "recognise_every" and seconds is not None and seconds < SOONEST:
+            return name, f"recognise_every must be at least {SOONEST:g} seconds, or null"
+        if seconds is not None and seconds < 0:
+            return name, f"{name} must not be negative"
+    # A `speculate_after` beyond the silence that ends a turn is fine: the turn then runs when it is over, as with null.
+    waits = []
+    if taking.judge:
+        waits.append(("unfinished_silence", "end_of_turn_silence"))
+    if taking.judge and taking.open_threshold > 0:
+        waits.append(("open_silence", "unfinished_silence"))
+    for longer, shorter in waits:
+        if getattr(taking, longer) < getattr(taking, shorter):
+            return longer, (
+                f"{longer} ({getattr(taking, longer):g} s) is below {shorter} ({getattr(taking, shorter):g} s); "
+                "the less is sure, the longer the silence"
+            )
+    return None
+
+
+def _taking_place(where: str, lines: Mapping[str, int], key: str) -> str:
+    return _place(where, lines.get(key) or lines.get("", 0), "turn_taking")
+
+
 class _Lines(NamedTuple):
-    """Where an entry under `stages` stands, and each of its keys; lines count from 1, and 0 is unknown."""
+    """Where an entry stands, and each of its keys; lines count from 1, and 0 is unknown."""
 
     line: int = 0
     keys: dict[str, int] = {}
@@ -326,12 +383,19 @@ class _Lines(NamedTuple):
 
 def _stage_lines(node: Any) -> list[_Lines]:
     """Those of each entry under `stages`."""
-    if not isinstance(node, yaml.MappingNode):
-        return []
-    for key, value in node.value:
-        if key.value == "stages" and isinstance(value, yaml.SequenceNode):
-            return [_lines_of(entry) for entry in value.value]
-    return []
+    stages = _under(node, "stages")
+    return [_lines_of(entry) for entry in stages.value] if isinstance(stages, yaml.SequenceNode) else []
+
+
+def _lines_under(node: Any, key: str) -> _Lines:
+    """Those of the entry under a key."""
+    found = _under(node, key)
+    return _Lines() if found is None else _lines_of(found)
+
+
+def _under(node: Any, key: str) -> Any:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return next((value for each, value in pairs if each.value == key), None)
 
 
 def _lines_of(entry: Any) -> _Lines:
@@ -352,7 +416,18 @@ def _is_name(text: str) -> bool:
 
 
 def _reason(error: msgspec.ValidationError) -> str:
-    return str(error).replace("`$.", "`").replace(" - at ", " at ")
+    """What msgspec says, in words."""
+    text = str(error)
+    at = re.search(r"`\$\.?([^`]*)`", text)
+    name = at[1] if at else "it"
+    if found := re.match(r"Expected `([^`]+)`, got `([^`]+)`", text):
+        wanted = [_WORDS.get(each, each) for each in found[1].split(" | ")]
+        quoted = "; put it in quotes" if wanted[0] == "text" and found[2] in ("bool", "int", "float") else ""
+        return f"{name} takes {' or '.join(wanted)}, not {_WORDS.get(found[2], found[2])}{quoted}"
+    if found := re.match(r"Invalid enum value '([^']*)'", text):
+        values = get_args(get_type_hints(TurnTaking).get(name))
+        return f"{name} takes {' or '.join(values)}, not {found[1]!r}"
+    return text.replace("`$.", "`").replace(" - at ", " at ")
 
 
 def _sorted(mapping: Mapping[str, Any]) -> dict[str, Any]:

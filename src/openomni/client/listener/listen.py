@@ -102,7 +102,10 @@ async def resume_uploads(server: str, token: str, folder: Path | None, told: Tol
             for recording in waiting:
                 uploader.add(recording)
             outcome = Outcome()
-            told.notice(f"{len(waiting)} recordings wait in {spool.folder}")
+            many = {0: "no recording waits", 1: "1 recording waits"}.get(
+                len(waiting), f"{len(waiting)} recordings wait"
+            )
+            told.notice(f"{many} in {spool.folder}")
             await _drain(uploader, told, outcome)
             if outcome.left and uploader.trouble:
                 raise uploader.trouble
@@ -225,7 +228,8 @@ async def _drain(uploader: Uploader, told: Told, outcome: Outcome) -> None:
 def _tell_left(uploader: Uploader, told: Told) -> None:
     if left := len(uploader.recordings):
         why = f" ({uploader.trouble})" if uploader.trouble else ""
-        told.notice(f"{left} recordings are not uploaded yet{why}; they are kept: openomni listen --resume-uploads")
+        many, they = ("1 recording is", "it is") if left == 1 else (f"{left} recordings are", "they are")
+        told.notice(f"{many} not uploaded yet{why}; {they} kept: openomni listen --resume-uploads")
 
 
 def _sink(request: Request, echo: EchoCanceller | None) -> Callable[[Report], Sink]:
