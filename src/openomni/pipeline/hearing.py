@@ -29,6 +29,8 @@ from .turn_taking import Detector, SpeechBegan, SpeechEnded, SpeechFinder, Speec
 
 KEPT_SECONDS = 0.5
 """Sound that is kept while nobody speaks, besides what may turn out to be the beginning of an utterance."""
+GROWS = 0.5
+"""Somebody who speaks on is recognised again when they have said that much more, as a share of what is known."""
 
 
 class Hearing:
@@ -199,9 +201,11 @@ class Hearing:
         assert self._finder is not None
         if draft.revision is not None or draft.challenges or draft.dismissed or draft.recognising is not None:
             return
-        here = self._finder.last_speech
+        here, known = self._finder.last_speech, max(draft.recognised, draft.start)
         stage = self._ahead.recogniser
-        if stage is not None and here - max(draft.recognised, draft.start) >= round(every * AXIS_RATE):
+        # All of it is recognised again, which takes longer the longer it is, and a pause would have to wait for that.
+        wait = max(every * AXIS_RATE, GROWS * (known - draft.start))
+        if stage is not None and here - known >= round(wait):
             draft.recognised = here
             draft.recognising = self._keep(self._recognise(draft, stage), "recognising")
 

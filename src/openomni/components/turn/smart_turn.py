@@ -32,7 +32,7 @@ WEIGHTS = {
 }
 """By whether a recogniser and a reader said something: log-odds = the first + the others × the log-odds by ear, of the
 recogniser and of the reader. `benchmarks/end_of_turn.py` fits and tests them."""
-OPEN = 0.25, 0.8
+OPEN = 0.25, 0.85
 """Between these the ear is asked, too."""
 HALF = 0.5
 SURE = 1e-3
