@@ -70,6 +70,7 @@ class ScriptedApi:
         return Starlette(
             routes=[
                 Route("/api/v1/auth/introspect", self.introspect, methods=["POST"]),
+                Route("/api/v1/pipelines", self.pipelines),
                 Route("/api/v1/pipelines/{name}/resolve", self.resolve),
                 Route("/api/v1/hello", lambda _: JSONResponse({"version": "0.1.0"})),
                 Route("/api/v1/recordings/{id}", self.recording, methods=["GET", "PUT", "PATCH"]),
@@ -85,6 +86,11 @@ class ScriptedApi:
         self.introspections += 1
         known = self.tokens.get((await request.json())["token"])
         return JSONResponse(known) if known else JSONResponse({"error": "this token is unknown to this server"}, 404)
+
+    async def pipelines(self, request: Request) -> Response:
+        assert request.headers["authorization"] == f"Bearer {SECRET}"
+        assert request.headers["openomni-project"] == "default"
+        return JSONResponse({"items": [{"name": "local", "hash": LOCAL.hash}, {"name": "x", "hash": LOCAL.hash}]})
 
     async def resolve(self, request: Request) -> Response:
         assert request.headers["authorization"] == f"Bearer {SECRET}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from openai import AsyncOpenAI, BaseModel
+from openai import AsyncOpenAI, AuthenticationError, BaseModel, NotFoundError
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
 from websockets.exceptions import InvalidStatus
@@ -365,6 +365,16 @@ async def test_the_nearest_event_type_is_named(world: Any) -> None:
     client = await world.connect()
     await client.send({"type": "input_audio_buffer.apend"})
     assert "did you mean 'input_audio_buffer.append'?" in (await client.until("error"))["error"]["message"]
+
+
+async def test_the_models_are_the_projects_pipelines(world: Any) -> None:
+    client = sdk(world)
+    assert [model.id async for model in client.models.list()] == ["local", "x"]
+    assert (await client.models.retrieve("local")).id == "local"
+    with pytest.raises(NotFoundError, match="did you mean 'local'"):
+        await client.models.retrieve("lokal")
+    with pytest.raises(AuthenticationError, match="unknown"):
+        await sdk(world, "oo_0000bbbb_nobody").models.list()
 
 
 async def test_a_bad_token_is_refused_before_the_handshake(world: Any) -> None:

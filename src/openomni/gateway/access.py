@@ -129,6 +129,14 @@ class Memory(Generic[T]):
             kept.popitem(last=False)
 
 
+class _Named(msgspec.Struct):
+    name: str
+
+
+class _Pipelines(msgspec.Struct):
+    items: list[_Named]
+
+
 class Api:
     """The API as the gateway asks it, with the server secret."""
 
@@ -152,6 +160,11 @@ class Api:
     async def pipeline(self, project: str, name: str) -> Resolved:
         """Raises `Denied` (404) with the nearest name, `Away`."""
         return await self._pipelines.get(f"{project}/{name}", lambda: self._resolve(project, name))
+
+    async def pipelines(self, project: str) -> list[str]:
+        """The names of all that its sessions may run. Raises `Away`."""
+        answer = await self._send("GET", "/pipelines", headers={"OpenOmni-Project": project})
+        return [each.name for each in self._read(answer, _Pipelines).items]
 
     async def alive(self) -> bool:
         try:

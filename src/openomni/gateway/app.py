@@ -19,6 +19,7 @@ from ..bus.connection import Bus, BusError
 from ..bus.fleet import Fleet
 from ..bus.records import RecordWriter
 from .access import Api
+from .listing import models
 from .live import LiveSession
 from .placing import Placing
 from .protocol import FORBIDDEN, failure
@@ -193,6 +194,8 @@ def application(gateway: Callable[[], Gateway]) -> Starlette:
             WebSocketRoute("/v1/respond", respond),
             WebSocketRoute("/bus", bus),
             Route("/healthz", healthz),
+            Route("/v1/models", models),
+            Route("/v1/models/{name:path}", models),
             Route("/{path:path}", everything_else, methods=METHODS),
         ],
     )

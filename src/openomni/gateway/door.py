@@ -46,18 +46,24 @@ async def admit(gateway: Gateway, websocket: WebSocket) -> tuple[str, Access] | 
         if gateway.closing.is_set():
             raise Denied(503, "the gateway is stopping; connect again")
     except (Denied, Away) as no:
-        status = no.status if isinstance(no, Denied) else 503
-        body = {"error": {"type": _TYPES.get(status, "server_error"), "code": _CODES[status], "message": str(no)}}
-        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-        await websocket.send_denial_response(JSONResponse(body, status, headers))
+        await websocket.send_denial_response(refusal(no))
         return None
     offered = websocket.scope["subprotocols"]
     await websocket.accept("realtime" if "realtime" in offered else None)
     return token, access
 
 
-_TYPES = {401: "invalid_request_error", 403: "invalid_request_error", 426: "invalid_request_error"}
-_CODES = {401: "invalid_token", 403: "missing_scope", 426: "client_too_old", 503: "unavailable"}
+def refusal(no: Denied | Away) -> JSONResponse:
+    """The answer to who may not, in the protocol's form."""
+    status = no.status if isinstance(no, Denied) else 503
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    body = {"error": {"type": kind, "code": _CODES[status], "message": str(no)}}
+    return JSONResponse(body, status, {"WWW-Authenticate": "Bearer"} if status == 401 else {})
+
+
+_CODES = {
+    401: "invalid_token", 403: "missing_scope", 404: "unknown_pipeline", 426: "client_too_old", 503: "unavailable",
+}  # fmt: skip
 
 
 def site(websocket: WebSocket, access: Access) -> str:
