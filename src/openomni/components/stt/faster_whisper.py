@@ -183,8 +183,9 @@ class FasterWhisper:
         spoken = before_last_stamp(tokens, first_stamp, audio.duration)
         return Decoded(
             text=tokenizer.decode([token for token in spoken if token < tokenizer.eot]).strip(),
-            # CTranslate2 writes half as many tokens as it is allowed, the other half being for what came before.
-            ended=len(tokens) < most // 2 or tokens[-1] >= first_stamp,
+            # What was cut off behind an end-stamp had come to its end before. CTranslate2 writes half as many tokens as
+            # it is allowed, the other half being for what came before.
+            ended=len(spoken) < len(tokens) or len(tokens) < most // 2 or tokens[-1] >= first_stamp,
             # As Whisper counts it: the end of the text is a token too.
             avg_logprob=result.scores[0] * len(tokens) / (len(tokens) + 1),
             no_speech=result.no_speech_prob,
