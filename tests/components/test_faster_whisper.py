@@ -86,8 +86,35 @@ def jfk(shared_data: Path) -> Audio:
     return Audio.load(shared_data / "jfk.wav")
 
 
+class RunsOn:
+    """A model whose decoder writes on behind the end-stamp, up to its limit."""
+
+    def __init__(self, real: Any) -> None:
+        self._real, self.model = real, self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real if hasattr(self._real, name) else self._real.model, name)
+
+    def generate(self, encoded: Any, prompts: list[list[int]], **options: Any) -> list[Any]:
+        (result,) = self._real.model.generate(encoded, prompts, **options)
+        tokens = list(result.sequences_ids[0])
+        tokens += [tokens[1 + at % 2] for at in range(options["max_length"] // 2 - len(tokens))]
+        return [SimpleNamespace(sequences_ids=[tokens], scores=result.scores, no_speech_prob=result.no_speech_prob,
+                                logits=result.logits)]  # fmt: skip
+
+
 @pytest.mark.models
 class TestTranscribing:
+    def test_what_the_decoder_writes_behind_the_end_is_cut_off_and_no_reason_to_begin_again(
+        self, whisper: FasterWhisper, jfk: Audio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        piece = jfk.cut(3.2, 4.6)
+        before = whisper.transcribe(piece)
+        monkeypatch.setattr(whisper, "_model", RunsOn(whisper._model))
+        after = whisper.transcribe(piece)
+        assert (after.text, after.ending) == (before.text, before.ending)
+        assert after.diagnostics["fallback"] is False
+
     def test_conforms(self, whisper: FasterWhisper) -> None:
         conformance("stt", lambda: whisper)
 
