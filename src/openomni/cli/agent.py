@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from ..agent.machine import cores
 from ..errors import WrongUsage
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -52,9 +53,8 @@ def agent(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for quiet in ("httpx", "httpcore"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
-    # Runtimes are told their threads one by one, and those of CTranslate2 call into oneDNN, which would start as many
-    # again: on two cores Whisper's encoder then takes 70 ms for 6 s rather than 38. None is to spin while it waits.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Several runtimes in one process: each would take all cores, and spin on them while it waits.
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     from ..agent.worker import Settings, work

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from numbers import Real
 from typing import Any
-
-import numpy as np
 
 from ..events import Endings
 from ..media import Audio
@@ -23,7 +22,7 @@ async def ask(component: Any, audio: Audio, text: str, endings: Endings) -> Any:
 
 def fault(answer: object) -> str:
     """What is wrong with an answer; empty when nothing is."""
-    number = isinstance(answer, int | float | np.floating) and not isinstance(answer, bool)
+    number = isinstance(answer, Real) and not isinstance(answer, bool)
     return "" if number and 0 <= answer <= 1 else f"gave {answer!r}; expected a number in 0…1"  # type: ignore[operator]
 
 

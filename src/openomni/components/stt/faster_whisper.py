@@ -23,7 +23,7 @@ from ...errors import Declined, OpenOmniError
 from ...events import AXIS_RATE, Transcript
 from ...lazy import Lazy
 from ...media import Audio, Samples
-from ..cores import threads_for
+from ..cores import ctranslate2_alone, threads_for
 from ..registry import component
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ class FasterWhisper:
         threads: Annotated[int, Meta(ge=0)] = 0,
         window: Literal["short", "full"] = "short",
     ) -> None:
-        from faster_whisper import WhisperModel
+        with ctranslate2_alone():
+            from faster_whisper import WhisperModel
 
         wanted = ("*.json", "vocabulary.*", "model.bin")
         folder = models.locate(model, "faster-whisper", needed=("model.bin", "config.json"), wanted=wanted)

@@ -11,6 +11,7 @@ from ... import models
 from ...events import AXIS_RATE, NOTHING_KNOWN, Endings
 from ...lazy import Lazy
 from ...media import Audio, Samples
+from ..cores import ctranslate2_alone
 from ..registry import component
 from .words import finished_by_words
 
@@ -55,7 +56,9 @@ class SmartTurn:
         self, model: str = "smart-turn-v3.2", words: bool = True, threads: Annotated[int, Meta(ge=1)] = 1
     ) -> None:
         import onnxruntime
-        from faster_whisper.feature_extractor import FeatureExtractor
+
+        with ctranslate2_alone():  # the package brings it
+            from faster_whisper.feature_extractor import FeatureExtractor
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
