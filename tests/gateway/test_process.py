@@ -27,9 +27,10 @@ async def start(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
     )  # fmt: skip
 
 
-async def test_sigterm_ends_sessions_with_a_reason_and_exits_at_once(world: World, tmp_path: Path) -> None:
-    (tmp_path / "secrets.json").write_text(json.dumps({"django": "-", "server": SECRET, "bus": world.authority.seeds}))
-    process = await start(tmp_path, "--api", world.api.url, "--bus", world.server.url, "--port", "0")
+async def _told_of_its_end(world: World, folder: Path, number: int) -> tuple[asyncio.subprocess.Process, str]:
+    """A gateway that gets a signal while a client holds a session, which is told; and its address."""
+    (folder / "secrets.json").write_text(json.dumps({"django": "-", "server": SECRET, "bus": world.authority.seeds}))
+    process = await start(folder, "--api", world.api.url, "--bus", world.server.url, "--port", "0")
     assert process.stdout
     async with asyncio.timeout(20):
         url = (await process.stdout.readline()).decode().split()[-1]
@@ -39,13 +40,18 @@ async def test_sigterm_ends_sessions_with_a_reason_and_exits_at_once(world: Worl
         client = Client(socket)
         await client.hello(recording_id="r")
         hosted = await host.session()
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         assert "stopping" in (await client.until("openomni.session.ended"))["reason"]
         with pytest.raises(ConnectionClosed) as end:
             await client.next()
         assert end.value.rcvd
         assert end.value.rcvd.code == 1012
         await hosted.until(SessionClose)
+    return process, url
+
+
+async def test_sigterm_ends_sessions_with_a_reason_and_exits_at_once(world: World, tmp_path: Path) -> None:
+    process, _ = await _told_of_its_end(world, tmp_path, signal.SIGTERM)
     async with asyncio.timeout(5):
         assert await process.wait() == 0
     assert process.stderr
@@ -53,24 +59,7 @@ async def test_sigterm_ends_sessions_with_a_reason_and_exits_at_once(world: Worl
 
 
 async def test_it_ends_its_sessions_when_it_is_told_to_and_serves_on(world: World, tmp_path: Path) -> None:
-    (tmp_path / "secrets.json").write_text(json.dumps({"django": "-", "server": SECRET, "bus": world.authority.seeds}))
-    process = await start(tmp_path, "--api", world.api.url, "--bus", world.server.url, "--port", "0")
-    assert process.stdout
-    async with asyncio.timeout(20):
-        url = (await process.stdout.readline()).decode().split()[-1]
-    host = await world.host()
-    headers = {"Authorization": f"Bearer {TOKEN}", "OpenOmni-Version": "0.1.0"}
-    async with connect(f"{url.replace('http', 'ws')}/v1/realtime?model=local", additional_headers=headers) as socket:
-        client = Client(socket)
-        await client.hello(recording_id="r")
-        hosted = await host.session()
-        process.send_signal(signal.SIGUSR1)
-        assert "stopping" in (await client.until("openomni.session.ended"))["reason"]
-        with pytest.raises(ConnectionClosed) as end:
-            await client.next()
-        assert end.value.rcvd
-        assert end.value.rcvd.code == 1012
-        await hosted.until(SessionClose)
+    process, url = await _told_of_its_end(world, tmp_path, signal.SIGUSR1)
     async with httpx.AsyncClient(trust_env=False) as web:
         assert (await web.get(f"{url}/healthz")).is_success
     process.send_signal(signal.SIGTERM)
