@@ -14,6 +14,7 @@ import tokenizers
 from openomni.components.conformance import conformance
 from openomni.components.stt import faster_whisper
 from openomni.components.stt.faster_whisper import FasterWhisper, before_last_stamp, repeats
+from openomni.components.stt.whisper_decoder import Decoder, Written
 from openomni.errors import Declined, OpenOmniError
 from openomni.events import Transcript
 from openomni.media import Audio
@@ -87,20 +88,15 @@ def jfk(shared_data: Path) -> Audio:
 
 
 class RunsOn:
-    """A model whose decoder writes on behind the end-stamp, up to its limit."""
+    """A decoder that writes on behind the end-stamp, up to its limit."""
 
-    def __init__(self, real: Any) -> None:
-        self._real, self.model = real, self
+    def __init__(self, real: Decoder) -> None:
+        self._real = real
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real if hasattr(self._real, name) else self._real.model, name)
-
-    def generate(self, encoded: Any, prompts: list[list[int]], **options: Any) -> list[Any]:
-        (result,) = self._real.model.generate(encoded, prompts, **options)
-        tokens = list(result.sequences_ids[0])
-        tokens += [tokens[1 + at % 2] for at in range(options["max_length"] // 2 - len(tokens))]
-        return [SimpleNamespace(sequences_ids=[tokens], scores=result.scores, no_speech_prob=result.no_speech_prob,
-                                logits=result.logits)]  # fmt: skip
+    def write(self, encoded: Any, prompt: list[int], most: int, *more: Any) -> Written:
+        written = self._real.write(encoded, prompt, most, *more)
+        written.tokens += [written.tokens[1 + at % 2] for at in range(most - len(written.tokens))]
+        return written
 
 
 @pytest.mark.models
@@ -110,7 +106,7 @@ class TestTranscribing:
     ) -> None:
         piece = jfk.cut(3.2, 4.6)
         before = whisper.transcribe(piece)
-        monkeypatch.setattr(whisper, "_model", RunsOn(whisper._model))
+        monkeypatch.setattr(whisper, "_decoder", RunsOn(whisper._decoder))
         after = whisper.transcribe(piece)
         assert (after.text, after.ending) == (before.text, before.ending)
         assert after.diagnostics["fallback"] is False
@@ -145,6 +141,34 @@ class TestTranscribing:
         piece = jfk.cut(0, 2.5)
         assert whisper.transcribe(piece) == whisper.transcribe(piece)
 
+    def test_one_who_speaks_on_is_recognised_on_what_was_written_before(
+        self, whisper: FasterWhisper, jfk: Audio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        drafts, write = [], whisper._decoder.write
+        monkeypatch.setattr(
+            whisper._decoder,
+            "write",
+            lambda *given: drafts.append(whisper._tokenizer("en").decode(given[3])) or write(*given),
+        )
+        for seconds in (1.9, 5.4, 11.0):
+            transcript = whisper.transcribe(jfk.cut(0, seconds))
+        assert drafts[0] == ""
+        assert "And so my fellow" in drafts[1]
+        assert "ask not" in drafts[2]
+        assert words(transcript) == words(FasterWhisper().transcribe(jfk))
+        whisper.transcribe(jfk.cut(3.2, 11.0))  # another utterance
+        assert drafts[-1] == ""
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"decoder": "ctranslate2"}, {"beam_size": 2}, {"compute_type": "float32"}],
+    )
+    def test_whatever_decodes_it_hears_the_same(self, jfk: Audio, options: dict[str, Any]) -> None:
+        transcript = FasterWhisper(**options).transcribe(jfk)
+        assert words(transcript).startswith("and so my fellow americans ask not what your country can do for you")
+        assert transcript.diagnostics["no_speech_prob"] < 0.2
+        assert -0.5 < transcript.diagnostics["avg_logprob"] < 0
+
     def test_a_telephones_rate(self, whisper: FasterWhisper, jfk: Audio) -> None:
         assert "ask not what your country can do for you" in words(whisper.transcribe(jfk.resample(8000)))
 
@@ -158,10 +182,10 @@ class TestTranscribing:
     def test_a_text_that_never_ends_is_decoded_again_on_a_longer_window(
         self, whisper: FasterWhisper, jfk: Audio, monkeypatch: pytest.MonkeyPatch, caps: list[int], window: float
     ) -> None:
-        whole = FasterWhisper(window="full").transcribe(jfk.cut(0, 2.5)).text
+        whole = FasterWhisper(window="full").transcribe(jfk.cut(3.2, 5.4)).text
         left = iter(caps)
         monkeypatch.setattr(faster_whisper, "longest", lambda seconds: next(left))
-        transcript = whisper.transcribe(jfk.cut(0, 2.5))
+        transcript = whisper.transcribe(jfk.cut(3.2, 5.4))
         assert transcript.diagnostics["fallback"] is True
         assert transcript.diagnostics["window_s"] == window
         assert transcript.text == whole
@@ -172,7 +196,7 @@ class TestTranscribing:
 
     def test_a_model_that_knows_english_alone_says_so(self, whisper: FasterWhisper, jfk: Audio) -> None:
         piece = jfk.cut(0, 2.5)
-        assert whisper.transcribe(piece, language="en") == whisper.transcribe(piece)
+        assert whisper.transcribe(piece, language="en").text == whisper.transcribe(piece).text
         with pytest.raises(Declined, match="the model knows 'en' alone"):
             whisper.transcribe(piece, language="de")
 
@@ -203,7 +227,7 @@ class Multilingual:
         )
         self.prompts: list[list[str]] = []
         self.model = self
-        self.is_multilingual = True
+        self.is_multilingual, self.device = True, "cpu"
         self.feature_extractor = Features()
 
     def encode(self, features: Any) -> Any:

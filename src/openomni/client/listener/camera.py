@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +55,20 @@ class Camera:
 
         filming = loop.run_in_executor(None, film, self._container, self._recording, show, self._stopped)
         try:
-            async for item in self._microphone.capture():
-                if isinstance(item, Block):
-                    while not pictures.empty():
-                        at, picture = pictures.get_nowait()
-                        # The block's stamp ties the axis to the clock.
-                        position = item.position + round((at - item.captured) * AXIS_RATE)
-                        yield Picture(max(position, 0), picture)
-                yield item
-                if filming.done():
-                    filming.result()
-                    raise OpenOmniError(f"the camera {self._camera} gives nothing any more; what it saw before is kept")
+            async with aclosing(self._microphone.capture()) as heard:  # or its recording would end at some time later
+                async for item in heard:
+                    if isinstance(item, Block):
+                        while not pictures.empty():
+                            at, picture = pictures.get_nowait()
+                            # The block's stamp ties the axis to the clock.
+                            position = item.position + round((at - item.captured) * AXIS_RATE)
+                            yield Picture(max(position, 0), picture)
+                    yield item
+                    if filming.done():
+                        filming.result()
+                        raise OpenOmniError(
+                            f"the camera {self._camera} gives nothing any more; what it saw before is kept"
+                        )
         finally:
             self._stopped.set()
             await asyncio.wait([filming])

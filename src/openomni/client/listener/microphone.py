@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -55,7 +55,7 @@ class Microphone:
     def stop(self) -> None:
         self._queue.put_nowait(None)
 
-    async def capture(self) -> AsyncIterator[Captured]:
+    async def capture(self) -> AsyncGenerator[Captured, None]:
         loop = asyncio.get_running_loop()
         stream = self._start(loop)
         syncing = asyncio.create_task(self._sync())

@@ -5,15 +5,19 @@ time, but the decoder then sometimes runs away and repeats itself. So it is guar
 speech, timestamps are on (an end-stamp is what stops the decoder), what follows an end-stamp near the end of the
 speech is cut off, the length is capped, and a text that repeats itself or never came to an end is thrown away and
 decoded again on a longer window, at last on the full one. `benchmarks/whisper_window.py` measures all this.
+
+The encoder is CTranslate2's; what writes the text is another's on the CPU, see `whisper_decoder`.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
@@ -25,11 +29,15 @@ from ...lazy import Lazy
 from ...media import Audio, Samples
 from ..cores import ctranslate2_alone, threads_for
 from ..registry import component
+from .whisper_decoder import CTranslate2Decoder, Decoder, GreedyDecoder, Marks
+from .whisper_graph import Bits
 
 if TYPE_CHECKING:
     import numpy as np
 else:
     np = Lazy("numpy")
+
+log = logging.getLogger(__name__)
 
 FULL = 30.0
 """Seconds of the window that Whisper was trained on."""
@@ -50,6 +58,8 @@ NO_SPEECH, UNSURE = 0.6, -1.0
 """Whisper's thresholds: no speech when this probable, unless the text is surer than this average log probability."""
 SILENT_FRAMES = 8
 """Frames of silence after the sound that are worked out: a frame looks at 400 samples, and 160 lie between two."""
+SAME_BEGINNING = 4000
+"""Samples that are alike where an utterance is recognised again because it went on."""
 SILENCE = 0.9
 """No speech when this probable, however sure the text: tiny models are sure that silence says "you". Measured:
 speech stays below 0.35, silence and noise are above 0.94."""
@@ -67,6 +77,8 @@ class Decoded:
     language: str
     ending: float | None = None
     """How likely the text ends after its last word, rather than going on."""
+    draft: Sequence[int] = ()
+    """The tokens up to the last word, which stay if the speaker goes on."""
 
     @property
     def silent(self) -> bool:
@@ -78,7 +90,12 @@ class Decoded:
         return self.silent or (self.ended and not repeats(self.text))
 
 
-@component("stt", "faster-whisper", install="openomni[local]", requires=("faster_whisper", "ctranslate2"))
+@component(
+    "stt",
+    "faster-whisper",
+    install="openomni[local]",
+    requires=("faster_whisper", "ctranslate2", "onnxruntime", "onnx"),
+)
 class FasterWhisper:
     """Whisper (MIT) by CTranslate2, with a short guarded window.
 
@@ -92,6 +109,8 @@ class FasterWhisper:
         beam_size: Hypotheses that the decoder keeps; 1 is fastest.
         threads: Threads on the CPU; 0 takes one per physical core.
         window: `short` is the guarded window, `full` always the 30 s one.
+        decoder: What writes the text. `auto` is ONNX Runtime where it can: on the CPU, with a beam of 1, and with a
+            compute type of int8 or float32.
     """
 
     def __init__(
@@ -103,6 +122,7 @@ class FasterWhisper:
         beam_size: Annotated[int, Meta(ge=1, le=20)] = 1,
         threads: Annotated[int, Meta(ge=0)] = 0,
         window: Literal["short", "full"] = "short",
+        decoder: Literal["auto", "ctranslate2"] = "auto",
     ) -> None:
         with ctranslate2_alone():
             from faster_whisper import WhisperModel
@@ -115,7 +135,12 @@ class FasterWhisper:
         self._language = language if self._model.model.is_multilingual else "en"
         self._beam_size = beam_size
         self._window = window
+        self._decoder = (
+            self._choose_decoder(folder, compute_type, threads) if decoder == "auto" else self._ctranslate2()
+        )
         self._cancelled = False
+        self._before = Audio(np.zeros(0, np.float32), AXIS_RATE)
+        self._draft: Sequence[int] = ()
 
     def transcribe(self, audio: Audio, language: str | None = None) -> Transcript:
         """The text of one utterance. `diagnostics`: `fallback` (the short window was given up), `window_s`,
@@ -134,10 +159,11 @@ class FasterWhisper:
             return self._transcribe_long(audio, language)
         windows = [min(max(shortest, audio.duration + beyond), FULL) for shortest, beyond in WINDOWS]
         first, *longer = sorted({*windows, FULL}) if self._window == "short" else [FULL]
-        decoded = self._decode(audio, first, language)
+        decoded = self._decode(audio, first, language, self._written_before(audio))
         for window in longer:
             if not decoded.sound:
                 decoded = self._decode(audio, window, language)
+        self._before, self._draft = audio, decoded.draft if decoded.sound else ()
         return Transcript(
             "" if decoded.silent else decoded.text,
             language=decoded.language,
@@ -155,11 +181,32 @@ class FasterWhisper:
         self._cancelled = True
 
     def warm_up(self) -> None:
-        if self._beam_size == 1:
-            _ = self._vocabulary
         self._decode(Audio.silence(1.0, AXIS_RATE), WINDOWS[0][0], self._language)
 
-    def _decode(self, audio: Audio, window: float, language: str | None) -> Decoded:
+    def _choose_decoder(self, folder: Path, compute_type: str, threads: int) -> Decoder:
+        bits: Bits | None = 8 if compute_type.startswith("int8") else 32 if compute_type == "float32" else None
+        if self._beam_size > 1 or self._model.model.device != "cpu" or bits is None:
+            return self._ctranslate2()
+        tokenizer = self._tokenizer("en")
+        known = self._model.hf_tokenizer.token_to_id
+        no_speech = known("<|nospeech|>") or known("<|nocaptions|>")  # as models before and after large-v3 have it
+        marks = Marks(tokenizer.eot, tokenizer.no_timestamps, no_speech)
+        try:
+            return GreedyDecoder(folder, marks, bits, threads_for(threads))
+        except OpenOmniError as error:
+            log.info("CTranslate2 writes the text of %s: %s", folder, error)
+            return self._ctranslate2()
+
+    def _ctranslate2(self) -> Decoder:
+        return CTranslate2Decoder(self._model.model, self._beam_size)
+
+    def _written_before(self, audio: Audio) -> Sequence[int]:
+        """What was written of this utterance when less of it had been said."""
+        now, before = audio.samples, self._before.samples
+        longer = len(now) > len(before) >= SAME_BEGINNING
+        return self._draft if longer and np.array_equal(now[:SAME_BEGINNING], before[:SAME_BEGINNING]) else ()
+
+    def _decode(self, audio: Audio, window: float, language: str | None, draft: Sequence[int] = ()) -> Decoded:
         """One pass over one window, greedy or by beam, without sampling: the same audio gives the same text."""
         whisper = self._model
         encoded = whisper.encode(self._features(audio.samples, window))
@@ -168,41 +215,33 @@ class FasterWhisper:
         language = language or whisper.model.detect_language(encoded)[0][0][0][2:-2]
         tokenizer = self._tokenizer(language)
         prompt = list(tokenizer.sot_sequence)
-        most = min(len(prompt) + longest(audio.duration), whisper.max_length)
-        result = whisper.model.generate(
-            encoded,
-            [prompt],
-            beam_size=self._beam_size,
-            max_length=most,
-            return_scores=True,
-            return_no_speech_prob=True,
-            # Of a beam, nobody could tell which hypothesis each belongs to.
-            return_logits_vocab=self._beam_size == 1,
-        )[0]
-        tokens = result.sequences_ids[0]
-        first_stamp = tokenizer.timestamp_begin
+        most = min(longest(audio.duration), whisper.max_length // 2)
+        written = self._decoder.write(encoded, prompt, most, draft, lambda: self._cancelled)
+        tokens, first_stamp = written.tokens, tokenizer.timestamp_begin
         spoken = before_last_stamp(tokens, first_stamp, audio.duration)
+        last = self._last_word(spoken)
         return Decoded(
             text=tokenizer.decode([token for token in spoken if token < tokenizer.eot]).strip(),
-            # What was cut off behind an end-stamp had come to its end before. CTranslate2 writes half as many tokens as
-            # it is allowed, the other half being for what came before.
-            ended=len(spoken) < len(tokens) or len(tokens) < most // 2 or tokens[-1] >= first_stamp,
+            # What was cut off behind an end-stamp had come to its end before.
+            ended=len(spoken) < len(tokens) or len(tokens) < most or tokens[-1] >= first_stamp,
             # As Whisper counts it: the end of the text is a token too.
-            avg_logprob=result.scores[0] * len(tokens) / (len(tokens) + 1),
-            no_speech=result.no_speech_prob,
+            avg_logprob=written.logprob / (len(tokens) + 1),
+            no_speech=written.no_speech,
             window=window,
             language=language,
-            ending=self._ending(spoken, result.logits[0]) if self._beam_size == 1 else None,
+            ending=self._ending(written.logits[last + 1]) if 0 <= last < len(written.logits) - 1 else None,
+            draft=spoken[: last + 1],
         )
 
-    def _ending(self, spoken: Sequence[int], logits: Sequence[Any]) -> float | None:
+    def _last_word(self, tokens: Sequence[int]) -> int:
+        """Where it stands; -1 where there is none."""
+        kinds = self._vocabulary
+        return max((at for at, token in enumerate(tokens) if token < len(kinds) and kinds[token] == WORD), default=-1)
+
+    def _ending(self, logits: Any) -> float:
         """After the last word the decoder had to choose: a mark that ends a sentence, one that goes on, or a word."""
         kinds = self._vocabulary
-        texts = [at for at, token in enumerate(spoken) if token < len(kinds)]
-        last = next((at for at in reversed(texts) if kinds[spoken[at]] == WORD), None)
-        if last is None or last + 1 >= len(logits):
-            return None
-        scores = np.array(logits[last + 1])[: len(kinds)]
+        scores = logits[: len(kinds)]
         likely = np.exp(scores - scores.max())
         ends, others = likely[kinds == END].sum(), likely[(kinds == WORD) | (kinds == GOES_ON)].sum()
         return float(ends / (ends + others))
@@ -264,8 +303,8 @@ def kind_of_token(text: str) -> int:
 
 
 def longest(seconds: float) -> int:
-    """How many tokens an utterance may take: nobody says twelve a second, and a short one needs a few to spare."""
-    return 16 + round(12 * seconds)
+    """How many tokens an utterance may take: nobody says six a second, and a short one needs a few to spare."""
+    return 8 + round(6 * seconds)
 
 
 def before_last_stamp(tokens: Sequence[int], first_stamp: int, seconds: float) -> Sequence[int]:
