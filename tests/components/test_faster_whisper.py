@@ -154,7 +154,7 @@ class TestTranscribing:
             transcript = whisper.transcribe(jfk.cut(0, seconds))
         assert drafts[0] == ""
         assert "And so my fellow" in drafts[1]
-        assert "ask not" in drafts[2]
+        assert "my fellow Americans" in drafts[2]
         assert words(transcript) == words(FasterWhisper().transcribe(jfk))
         whisper.transcribe(jfk.cut(3.2, 11.0))  # another utterance
         assert drafts[-1] == ""
@@ -178,7 +178,7 @@ class TestTranscribing:
         assert silence.text == ""
         assert silence.diagnostics["fallback"] is False
 
-    @pytest.mark.parametrize(("caps", "window"), [([5, 60], 10.0), ([5, 5, 60], 30.0)])
+    @pytest.mark.parametrize(("caps", "window"), [([2, 60], 10.0), ([2, 2, 60], 30.0)])
     def test_a_text_that_never_ends_is_decoded_again_on_a_longer_window(
         self, whisper: FasterWhisper, jfk: Audio, monkeypatch: pytest.MonkeyPatch, caps: list[int], window: float
     ) -> None:
