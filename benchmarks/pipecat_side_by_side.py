@@ -45,7 +45,7 @@ from openomni.bench.speech import Utterance
 from openomni.cli.processes import Child, children, free_port, run
 from openomni.cli.stack import agent_for, check_and_pull, running
 from openomni.client.wire import ReplyChunk
-from openomni.components.llm.requantised import as_q8_0
+from openomni.components.llm.requantised import as_mixed
 from openomni.errors import OpenOmniError
 from openomni.pipeline import spec
 
@@ -140,8 +140,8 @@ async def pipecat(pipeline: spec.Pipeline, python: Path, folder: Path) -> AsyncI
     ports = free_port(), free_port()
     base = f"http://127.0.0.1:{ports[0]}"
     weights = models.locate(llm["model"], "llama-cpp")
-    if llm.get("weights") == "q8_0":
-        weights = as_q8_0(weights)
+    if llm.get("weights") == "mixed":
+        weights = as_mixed(weights)
     server = Child(
         "language model", [sys.executable, __file__, "--serve-llm", str(weights), str(ports[0])], folder / "llm.log"
     )
