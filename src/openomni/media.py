@@ -151,11 +151,15 @@ class Frame:
 
     @classmethod
     def from_jpeg(cls, data: bytes, at: float = 0.0) -> Frame:
+        from av import FFmpegError
         from av.codec import CodecContext
         from av.packet import Packet
 
         decoder: Any = CodecContext.create("mjpeg", "r")
-        pictures = [*decoder.decode(Packet(data)), *decoder.decode(None)]
+        try:
+            pictures = [*decoder.decode(Packet(data)), *decoder.decode(None)]
+        except FFmpegError:
+            pictures = []
         if not pictures:
             raise MediaError("a frame is no JPEG picture; send baseline JPEG")
         return cls(pictures[0].to_ndarray(format="rgb24"), at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from difflib import SequenceMatcher
 from itertools import pairwise
 from pathlib import Path
 
@@ -55,9 +56,17 @@ def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_it_says_can_be_understood(piper: Piper) -> None:
-    spoken = said(piper, "The weather is fine today, and the train leaves at noon.")
-    heard = FasterWhisper().transcribe(spoken).text
-    assert " ".join(re.findall(r"\w+", heard.lower())) == "the weather is fine today and the train leaves at noon"
+    """Each call speaks a little differently, and a small recogniser may mishear one word of them."""
+    whisper, words, understood = FasterWhisper(), 0, 0
+    for text in (
+        "The weather is fine today, and the train leaves at noon.",
+        "My sister bought a new house in the city last summer.",
+        "Please open the window before you leave the room.",
+    ):
+        asked, heard = (re.findall(r"\w+", each.lower()) for each in (text, whisper.transcribe(said(piper, text)).text))
+        words += len(asked)
+        understood += sum(block.size for block in SequenceMatcher(None, asked, heard).get_matching_blocks())
+    assert understood >= words - 2
 
 
 def test_starts_with_sound(piper: Piper) -> None:

@@ -66,5 +66,5 @@ def _image(part: Json) -> Frame:
     data = protocol.decode_base64(url[len(start) :], "item.content")
     try:
         return Frame.from_jpeg(data)
-    except (MediaError, OSError, ValueError) as error:
-        raise ProtocolError("invalid_value", f"`image_url` holds no JPEG picture ({error})", "item.content") from None
+    except MediaError:
+        raise ProtocolError("invalid_value", "`image_url` holds no picture in baseline JPEG", "item.content") from None
