@@ -95,7 +95,11 @@ run(main())
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_children_are_gone_when_their_parent_is(tmp_path: Path, number: int) -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(tmp_path / "pid")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", PARENT, str(tmp_path / "pid")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        # What a shell starts in the background ignores Ctrl-C, and hands that on: also to these tests.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert parent.stdout is not None
     assert parent.stdout.readline() == b"up\n"
