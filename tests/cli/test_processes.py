@@ -98,8 +98,6 @@ def test_children_are_gone_when_their_parent_is(tmp_path: Path, number: int) -> 
         [sys.executable, "-c", PARENT, str(tmp_path / "pid")],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        # What a shell starts in the background ignores Ctrl-C, and hands that on: also to these tests.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert parent.stdout is not None
     assert parent.stdout.readline() == b"up\n"
