@@ -241,7 +241,7 @@ class FasterWhisper:
     def _ending(self, logits: Any) -> float:
         """After the last word the decoder had to choose: a mark that ends a sentence, one that goes on, or a word."""
         kinds = self._vocabulary
-        scores = logits[: len(kinds)]
+        scores = np.array(logits)[: len(kinds)]
         likely = np.exp(scores - scores.max())
         ends, others = likely[kinds == END].sum(), likely[(kinds == WORD) | (kinds == GOES_ON)].sum()
         return float(ends / (ends + others))

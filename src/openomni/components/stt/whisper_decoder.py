@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ...errors import OpenOmniError
 from ...lazy import Lazy
@@ -28,8 +28,8 @@ FIRST_STAMP_AT_MOST = 50
 
 @dataclass(slots=True)
 class Written:
-    """What one decoding gave. `logits`: of each token, and of what ended the text, before any rule; shape
-    (vocabulary,)."""
+    """What one decoding gave. `logits`: of each token, and of what ended the text; each an array or what NumPy makes
+    one of, of shape (vocabulary,). CTranslate2 has applied the rules to them, this module has not."""
 
     tokens: list[int] = field(default_factory=list)
     logprob: float = 0.0
@@ -51,34 +51,14 @@ class Marks:
         return self.no_timestamps + 1
 
 
-class Decoder(Protocol):
-    def write(
-        self,
-        encoded: Any,
-        prompt: Sequence[int],
-        most: int,
-        draft: Sequence[int] = (),
-        cancelled: Callable[[], bool] = lambda: False,
-    ) -> Written:
-        """At most `most` tokens, the one that ends the text not counted, for what CTranslate2 encoded, (1, frames,
-        width). `draft`: what they may turn out to be. Raises OpenOmniError once `cancelled`."""
-        ...
-
-
 class CTranslate2Decoder:
     """By beams of any size, on any device; drafts don't help it, and once begun it writes to the end."""
 
     def __init__(self, model: Any, beam_size: int) -> None:
         self._model, self._beam_size = model, beam_size
 
-    def write(
-        self,
-        encoded: Any,
-        prompt: Sequence[int],
-        most: int,
-        draft: Sequence[int] = (),
-        cancelled: Callable[[], bool] = lambda: False,
-    ) -> Written:
+    def write(self, encoded: Any, prompt: Sequence[int], most: int, *_: Any) -> Written:
+        """As `GreedyDecoder.write`."""
         greedy = self._beam_size == 1
         result = self._model.generate(
             encoded,
@@ -91,8 +71,9 @@ class CTranslate2Decoder:
             return_logits_vocab=greedy,
         )[0]
         tokens = result.sequences_ids[0]
-        logits = [np.array(each) for each in result.logits[0]] if greedy else []
-        return Written(tokens, result.scores[0] * len(tokens), result.no_speech_prob, logits)
+        return Written(
+            tokens, result.scores[0] * len(tokens), result.no_speech_prob, result.logits[0] if greedy else []
+        )
 
 
 class GreedyDecoder:
@@ -121,6 +102,8 @@ class GreedyDecoder:
         draft: Sequence[int] = (),
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Written:
+        """At most `most` tokens, the one that ends the text not counted, for what CTranslate2 encoded, (1, frames,
+        width). `draft`: what they may turn out to be. Raises OpenOmniError once `cancelled`."""
         heard = self._memory.run(None, {"encoded": np.asarray(encoded)[0].astype(np.float32, copy=False)})
         found = dict(zip(self._names, heard, strict=True))
         nothing = np.zeros((self._graphs.heads, 0, self._graphs.width // self._graphs.heads), np.float32)
@@ -185,6 +168,9 @@ class GreedyDecoder:
         likeliest = stamps.max()
         if likeliest > -np.inf and likeliest + np.log(np.exp(stamps - likeliest).sum()) > text.max():
             text[:] = -np.inf
+
+
+Decoder = CTranslate2Decoder | GreedyDecoder
 
 
 def _share(logits: Any, token: int) -> float:
