@@ -3,7 +3,7 @@
 On common CPUs it multiplies Q4_0 and Q8_0 by several rows at once, and Q4_1 row by row. So the feed-forward layers,
 which are most of a model, get Q4_0, which is fastest; attention gets Q8_0, which loses nothing. (All in Q4_0,
 SmolLM2-135M takes Florence for the capital of Italy.) Measured with it on two cores with AVX2: a prompt is read in
-three quarters of the time, a reply written in five sixths. Q4_0 has no offset for each block of 32 weights, so the best
+four fifths of the time, a reply written in 85 % of it. Q4_0 has no offset for each block of 32 weights, so the best
 scale is looked for.
 """
 
