@@ -82,3 +82,11 @@ def first_start(data_dir: Path | None = None, made: Made | None = None) -> First
         Token.adopt(made.token, project, [Scope.ADMIN], name="first", created_by=owner)
         Token.adopt(made.agent_token, project, [Scope.AGENT], name="agent beside the server", created_by=owner)
         return FirstStart(SignInLink.path_for(owner), made.token, made.agent_token) if owner else None
+
+
+def owners_link() -> str:
+    """A path that signs the server's owner in, once; empty where there is no such account any more."""
+    from .accounts.models import SignInLink, User
+
+    owner = User.objects.filter(username=OWNER, is_active=True).first()
+    return SignInLink.path_for(owner) if owner else ""

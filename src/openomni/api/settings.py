@@ -45,6 +45,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "ninja",  # its own copy of the page that tries the REST interface, so that it works offline
+    "openomni.api.look",
     "openomni.api.accounts",
     "openomni.api.places",
     "openomni.api.fleet",
@@ -74,6 +75,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "openomni.api.look.people.context",
             ]
         },
     }

@@ -21,6 +21,8 @@ from ..api import secrets
 from ..bus.credentials import Authority
 from ..bus.server import EmbeddedServer
 from ..errors import OpenOmniError
+from . import certificate
+from .certificate import Certificate, addresses
 from .processes import Child, children, command, failed, free_port, until
 
 WAIT_FOR_SERVER = 120
@@ -38,13 +40,16 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class AllInOne:
-    """A server of all parts. `sign_in_path`: lets the owner in, once; empty after the first start."""
+    """A server of all parts. `sign_in_path`: lets the owner in, once; empty after the first start. `phone_path`: the
+    same, of each start over HTTPS."""
 
     url: str
     tokens: Tokens
     sign_in_path: str
+    phone_path: str
     parts: list[Child]
     agent_ready: Path | None
+    certificate: Certificate | None = None
 
     async def warm(self) -> None:
         """Returns when the agent is ready, at once when there is none. Raises what ended one of the parts."""
@@ -60,11 +65,12 @@ class AllInOne:
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, host: str = "127.0.0.1", port: int = 0, *, agent: Sequence[str] | None = ()
+    folder: Path, host: str = "127.0.0.1", port: int = 0, *, agent: Sequence[str] | None = (), tls: bool = False
 ) -> AsyncIterator[AllInOne]:
     """Serves when the block begins, its agent still warming; ends the agent first, so that it is heard to the end.
 
-    `port` 0 takes a free one; `agent`: options of its agent, None for none. Raises `OpenOmniError`.
+    `port` 0 takes a free one; `agent`: options of its agent, None for none; `tls`: over HTTPS, with a certificate of its
+    own. Raises `OpenOmniError`.
     """
     _check_port(host, port)
     port = port or free_port(host)
@@ -72,20 +78,29 @@ async def serving(
     kept = folder / "up.json"
     known = _known(kept)
     tokens = known or Tokens(secrets.new_token(), secrets.new_token())
-    url, api_port = f"http://{_shown(host)}:{port}", free_port()
+    secured = certificate.own(folder / "tls", _names(host)) if tls else None
+    shown = _shown(host)
+    url = f"http{'s' if secured else ''}://{f'[{shown}]' if ':' in shown else shown}:{port}"
+    api_port = free_port()
     async with contextlib.AsyncExitStack() as stack:
         # A bus that listens elsewhere is used as it is; otherwise one of our own runs as long as we do.
         given = os.environ.get("OPENOMNI_BUS_URL")
         bus = given or (await stack.enter_async_context(EmbeddedServer(folder, Authority(seeds)))).url
         shared = {"OPENOMNI_DATA_DIR": str(folder), "OPENOMNI_BUS_URL": bus}
+        if secured is not None:
+            # Cookies stay on HTTPS, and our own agent trusts what it comes in by.
+            shared |= {"OPENOMNI_HTTPS": "1", "SSL_CERT_FILE": str(secured.trusted)}
         made = {} if known else {"OPENOMNI_FIRST_TOKENS": json.dumps(_fields(tokens))}
+        if secured is not None:
+            made["OPENOMNI_PHONE_LINK"] = "1"
 
         def part(name: str, *arguments: str, **environment: str) -> Child:
             return Child(name, command(name, *arguments), folder / "logs" / f"{name}.log", {**shared, **environment})
 
         api_ready = _fresh(folder / ".api-ready.json")
         api = part("api", "--port", str(api_port), "--ready-file", str(api_ready), **made)
-        gateway = part("gateway", "--api", f"http://127.0.0.1:{api_port}", "--host", host, "--port", str(port))
+        door = ["--tls-cert", str(secured.cert), "--tls-key", str(secured.key)] if secured else []
+        gateway = part("gateway", "--api", f"http://127.0.0.1:{api_port}", "--host", host, "--port", str(port), *door)
         parts, agent_ready = [api, gateway], None
         await stack.enter_async_context(children(api, gateway))
         if agent is not None:
@@ -97,12 +112,14 @@ async def serving(
             # An agent stays as long as a session does, and who holds one has to be told that it is over.
             stack.callback(gateway.tell, signal.SIGUSR1)
         await until(api_ready, parts)
-        sign_in_path = json.loads(api_ready.read_text()).get("sign_in_path", "")
+        told = json.loads(api_ready.read_text())
         api_ready.unlink()
         if known is None:
             write_private(kept, _fields(tokens))
         await _answers(host, port, parts)
-        yield AllInOne(url, tokens, sign_in_path, parts, agent_ready)
+        yield AllInOne(
+            url, tokens, told.get("sign_in_path", ""), told.get("phone_path", ""), parts, agent_ready, secured
+        )
 
 
 async def _answers(host: str, port: int, parts: list[Child]) -> None:
@@ -158,6 +175,14 @@ def write_private(path: Path, content: dict[str, str]) -> None:
     part.touch(mode=0o600)
     part.write_text(json.dumps(content))
     part.replace(path)
+
+
+def _names(host: str) -> set[str]:
+    """What the server may be called by whoever reaches it."""
+    names = {"localhost", "127.0.0.1", "::1", host, socket.gethostname(), f"{socket.gethostname()}.local"}
+    if host in ("0.0.0.0", "::", ""):
+        names |= set(addresses())
+    return names - {"0.0.0.0", "::", ""}
 
 
 def _shown(host: str) -> str:

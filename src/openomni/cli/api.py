@@ -41,6 +41,7 @@ def serve(
     bus_url: Annotated[str | None, typer.Option(envvar="OPENOMNI_BUS_URL", help="The bus: nats://host:port")] = None,
     ready_file: Annotated[Path | None, typer.Option(help="Write the address to this file once it serves.")] = None,
     made: Annotated[str, typer.Option("--first-tokens", envvar="OPENOMNI_FIRST_TOKENS", hidden=True)] = "",
+    phone: Annotated[bool, typer.Option("--phone-link", envvar="OPENOMNI_PHONE_LINK", hidden=True)] = False,
 ) -> None:
     """Serves the API. Tables are brought up to date first; the first time, a sign-in link and a token are shown."""
     if data_dir is not None:
@@ -49,11 +50,12 @@ def serve(
         return
     if bus_url is not None:
         os.environ["OPENOMNI_BUS_URL"] = bus_url
-    from ..api import server
+    from ..api import bootstrap, server
 
     listener = server.listen(host, port)
     url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
     first = _first_start(made)
+    phone_path = bootstrap.owners_link() if phone else ""
 
     def ready() -> None:
         print(f"OpenOmni's API serves at {url}", flush=True)
@@ -62,7 +64,7 @@ def serve(
             print(f"Sign in, once: {url}{first.sign_in_path}\nToken, shown this once: {first.token}", flush=True)
         if ready_file:
             told = {"token": first.token, "sign_in_path": first.sign_in_path} if first else {}
-            _write(ready_file, {"url": url, **told})
+            _write(ready_file, {"url": url, "phone_path": phone_path, **told})
 
     server.serve(listener, ready)
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import platformdirs
 import typer
 
 from ..errors import WrongUsage
+
+if TYPE_CHECKING:
+    from ..gateway.server import Tls
 
 app = typer.Typer(add_completion=False)
 
@@ -31,6 +35,10 @@ def gateway(
         typer.Option(help="What the API knows this gateway by; from secrets.json by default.",
                      envvar="OPENOMNI_SERVER_SECRET"),
     ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Serve HTTPS with this certificate (PEM).", envvar="OPENOMNI_TLS_CERT")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="The key of --tls-cert.", envvar="OPENOMNI_TLS_KEY")] = None,
 ) -> None:  # fmt: skip
     """The live door alone: WebSockets in front of the bus, everything else passed on to the API."""
     from ..gateway import server
@@ -42,6 +50,7 @@ def gateway(
     for url in urls:
         if "://" not in url:
             raise WrongUsage(f"--bus {url!r} is no address; give nats://HOST:PORT")
+    tls = _tls(tls_cert, tls_key)
     logging.basicConfig(
         level=os.environ.get("OPENOMNI_LOG", "INFO").upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -54,4 +63,22 @@ def gateway(
         connect = server.bus_connection(urls, secrets.bus)
         return Gateway(api, secrets.server, urls, connect, folder / "spool" / "gateway")
 
-    server.serve(listener, make, lambda: print(f"the gateway serves at {server.address(listener)}", flush=True))
+    def ready() -> None:
+        print(f"the gateway serves at {server.address(listener, tls)}", flush=True)
+
+    server.serve(listener, make, ready, tls)
+
+
+def _tls(cert: Path | None, key: Path | None) -> Tls | None:
+    from ..gateway.server import Tls
+
+    if (cert is None) != (key is None):
+        raise WrongUsage("--tls-cert and --tls-key go together; name both")
+    if cert is None or key is None:
+        return None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        reason = getattr(error, "strerror", None) or getattr(error, "reason", None) or error
+        raise WrongUsage(f"{cert} and {key} are no certificate and its key in PEM ({reason})") from None
+    return Tls(cert, key)

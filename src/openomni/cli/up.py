@@ -11,6 +11,9 @@ from .. import __version__
 from ..errors import OpenOmniError
 from . import processes
 from .all_in_one import AllInOne, serving, write_private
+from .certificate import Certificate, addresses, qr_code
+
+EVERYWHERE = "0.0.0.0"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -21,10 +24,20 @@ def up(
         Path | None,
         typer.Option(help="Where everything is kept; by default ~/.local/share/openomni.", envvar="OPENOMNI_DATA_DIR"),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to serve on; 0.0.0.0 for the whole network.")] = "127.0.0.1",
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Address to serve on; 0.0.0.0 for the whole network. By default this machine alone, "
+            "and with --tls the whole network."
+        ),
+    ] = None,
     port: Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.", min=0, max=65535)] = 8000,
     agent: Annotated[bool, typer.Option("--agent/--no-agent", help="Run an agent on this machine too.")] = True,
     offer: Annotated[str | None, typer.Option(help="What that agent offers; all that runs here by default.")] = None,
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", help="HTTPS, with a certificate made here: browsers elsewhere give the microphone then."),
+    ] = False,
     ready_file: Annotated[
         Path | None, typer.Option(help='Written as {"url", "token"} once it serves and its agent is warm.')
     ] = None,
@@ -36,18 +49,22 @@ def up(
     if ready_file is not None:
         _writable(ready_file)
     try:
-        processes.run(_serve(folder, host, port, agent, offer, ready_file))
+        processes.run(_serve(folder, host or (EVERYWHERE if tls else "127.0.0.1"), port, agent, offer, tls, ready_file))
     except (processes.Stopped, KeyboardInterrupt):
         return
 
 
-async def _serve(folder: Path, host: str, port: int, agent: bool, offer: str | None, ready_file: Path | None) -> None:
+async def _serve(
+    folder: Path, host: str, port: int, agent: bool, offer: str | None, tls: bool, ready_file: Path | None
+) -> None:
     if not (folder / "up.json").exists():
         print("First start: making secrets and the database …", flush=True)
     try:
         options = (["--offer", offer] if offer else []) if agent else None
-        async with serving(folder, host, port, agent=options) as server:
+        async with serving(folder, host, port, agent=options, tls=tls) as server:
             _greet(server, folder)
+            if server.certificate is not None:
+                _show_to_phones(server, server.certificate, host)
             await server.warm()
             if agent:
                 print("  the agent is ready", flush=True)
@@ -71,6 +88,19 @@ def _greet(server: AllInOne, folder: Path) -> None:
         print(f"  no agent here; start one:  openomni agent --server {server.url} --token {server.tokens.agent_token}")
     print(f"  data and logs:   {folder}")
     print("  Ctrl-C stops it.", flush=True)
+
+
+def _show_to_phones(server: AllInOne, made: Certificate, host: str) -> None:
+    """The address as other machines reach it, as a QR code, and what a browser will ask."""
+    reached = addresses() if host in (EVERYWHERE, "::", "") else [host]
+    port = server.url.rpartition(":")[2]
+    links = [f"https://{f'[{each}]' if ':' in each else each}:{port}/" for each in reached] or [f"{server.url}/"]
+    print(f"  from a phone, or another machine:  {'   '.join(links[:3])}")
+    print("  this code signs the owner in there, once:")
+    print(qr_code(links[0] + server.phone_path.lstrip("/")))
+    print("  Nobody vouches for a certificate that was made here: a browser asks once. It is this one if it shows")
+    print(f"  SHA-256 {made.fingerprint}")
+    print(f"  listeners and agents trust it with  SSL_CERT_FILE={made.trusted}", flush=True)
 
 
 def _writable(ready_file: Path) -> None:

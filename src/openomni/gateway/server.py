@@ -27,6 +27,13 @@ FRAME_LIMIT = 2 << 20
 """Bytes of one WebSocket message: what the bus takes in one, with room. Doors have limits of their own."""
 
 
+class Tls(msgspec.Struct, frozen=True):
+    """A certificate and its key, in PEM."""
+
+    cert: Path
+    key: Path
+
+
 class Secrets(msgspec.Struct, frozen=True):
     """What the gateway shares with the API: the secret that it shows there, and the seeds that sign for the bus."""
 
@@ -75,21 +82,22 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def address(listener: socket.socket) -> str:
+def address(listener: socket.socket, tls: Tls | None = None) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class Server(uvicorn.Server):
     """uvicorn that says when it serves, and lets sessions end with a reason before it closes their connections."""
 
-    def __init__(self, app: Starlette, ready: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, app: Starlette, ready: Callable[[], None] = lambda: None, tls: Tls | None = None) -> None:
         super().__init__(
             uvicorn.Config(
                 app, loop="uvloop", http="httptools", ws="websockets-sansio", lifespan="on", log_level="warning",
                 access_log=False, server_header=False, date_header=False, ws_max_size=FRAME_LIMIT,
                 ws_ping_interval=20.0, ws_ping_timeout=60.0, ws_per_message_deflate=False,
                 timeout_graceful_shutdown=GRACE, timeout_keep_alive=30,
+                ssl_certfile=tls and tls.cert, ssl_keyfile=tls and tls.key,
             )
         )  # fmt: skip
         self._app, self._ready = app, ready
@@ -112,6 +120,11 @@ class Server(uvicorn.Server):
         self._captured_signals.clear()
 
 
-def serve(listener: socket.socket, make: Callable[[], Gateway], ready: Callable[[], None] = lambda: None) -> None:
-    """Serves until SIGTERM or SIGINT; `ready` is called once requests are answered."""
-    Server(application(make), ready).run([listener])
+def serve(
+    listener: socket.socket,
+    make: Callable[[], Gateway],
+    ready: Callable[[], None] = lambda: None,
+    tls: Tls | None = None,
+) -> None:
+    """Serves until SIGTERM or SIGINT, over HTTPS where `tls` is given; `ready` is called once requests are answered."""
+    Server(application(make), ready, tls).run([listener])

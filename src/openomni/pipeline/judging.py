@@ -15,7 +15,7 @@ JUDGED_SECONDS = 8.0
 JUDGING_SECONDS = 0.15
 """How long before the usual silence is full a finished sentence is asked about, at the latest."""
 SURE = 0.985
-"""A recogniser that is so sure of the end is believed alone. Of 211 ends it was of 35 %, of 85 pauses of 2 %."""
+"""A recogniser that is so sure of the end is believed alone. Of 248 ends it was of 33 %, of 114 pauses of 4 %."""
 
 Judge = Callable[[Audio, str, Endings], Awaitable[float | None]]
 """The probability that the person has finished, from the sound so far (16 kHz), its transcript, and what the models
