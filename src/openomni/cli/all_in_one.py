@@ -69,8 +69,8 @@ async def serving(
 ) -> AsyncIterator[AllInOne]:
     """Serves when the block begins, its agent still warming; ends the agent first, so that it is heard to the end.
 
-    `port` 0 takes a free one; `agent`: options of its agent, None for none; `tls`: over HTTPS, with a certificate of its
-    own. Raises `OpenOmniError`.
+    `port` 0 takes a free one; `agent`: options of its agent, None for none; `tls`: over HTTPS, with a certificate of
+    its own. Raises `OpenOmniError`.
     """
     _check_port(host, port)
     port = port or free_port(host)

@@ -96,9 +96,10 @@ def _make(cert: Path, key: Path, hosts: set[str]) -> None:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
     secret = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"OpenOmni on {socket.gethostname()}"[:64])])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"OpenOmni on {socket.gethostname()}"[:64])])
     now = datetime.datetime.now(datetime.UTC)
     made = (
         x509.CertificateBuilder()
@@ -110,7 +111,7 @@ def _make(cert: Path, key: Path, hosts: set[str]) -> None:
         .not_valid_after(now + datetime.timedelta(days=DAYS - 1))
         .add_extension(x509.SubjectAlternativeName([_name(each) for each in sorted(hosts)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(secret, hashes.SHA256())
     )
     key.unlink(missing_ok=True)

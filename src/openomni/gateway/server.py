@@ -97,7 +97,7 @@ class Server(uvicorn.Server):
                 access_log=False, server_header=False, date_header=False, ws_max_size=FRAME_LIMIT,
                 ws_ping_interval=20.0, ws_ping_timeout=60.0, ws_per_message_deflate=False,
                 timeout_graceful_shutdown=GRACE, timeout_keep_alive=30,
-                ssl_certfile=tls and tls.cert, ssl_keyfile=tls and tls.key,
+                ssl_certfile=tls.cert if tls else None, ssl_keyfile=tls.key if tls else None,
             )
         )  # fmt: skip
         self._app, self._ready = app, ready
