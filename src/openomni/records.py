@@ -131,6 +131,8 @@ class RecordingRecord(Record, tag="recording", kw_only=True):
     device: str = ""
     rate: int | None = None
     samples: int | None = None
+    position: int = 0
+    """Where its first sample lies on the session's axis (samples at 16 kHz)."""
     started_at: float | None = None
 
 

@@ -32,7 +32,7 @@ def test_it_says_where_it_serves_and_lets_its_first_token_in(live_api: LiveServe
 def test_strangers_get_pages_to_sign_in_and_no_data(live_api: LiveServer) -> None:
     with live_api.client(token="") as client:
         assert client.get("/api/v1/sessions").status_code == 401
-        assert client.get("/").headers["Location"] == "/admin/"
+        assert client.get("/").headers["Location"] == "/admin/login/?next=/"
         assert "/admin/login/" in client.get("/admin/").headers["Location"]
         page = client.get("/admin/login/")
         assert page.status_code == 200

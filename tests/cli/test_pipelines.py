@@ -66,12 +66,12 @@ def test_a_right_file_is_right(tmp_path: Path) -> None:
         ("llm: lama-cpp", "llm: llama-cpp", ":5: stage 2 (llm): unknown component 'lama-cpp'; did you mean"),
         ("model: tiny.em", "model: tiny.en", "unknown model 'tiny.em'"),
         ("- sst: faster-whisper", "- stt: faster-whisper", ":3: stage 1: unknown kind 'sst'; did you mean 'stt'?"),
-        ("stagess:", "stages:", "p.yaml: unknown key 'stagess'; did you mean 'stages'?"),
+        ("stagess:", "stages:", "p.yaml:2: unknown key 'stagess'; did you mean 'stages'?"),
         ("vad: silera", "vad: silero", "p.yaml:9: turn_taking: unknown vad 'silera'; did you mean 'silero'?"),
         ("end_of_turn: wordy", "end_of_turn: words", "turn_taking: unknown end_of_turn 'wordy'; did you mean 'words'?"),
         ("vda: silero", "vad: silero", "p.yaml:9: turn_taking: unknown key 'vda'; did you mean 'vad'?"),
         ("silero, unfinished_silence: -1,", "silero,", "unfinished_silence must be more than 0 seconds"),
-        ("name: a b", "name: brief", "p.yaml: `name` must be letters"),
+        ("name: a b", "name: brief", "p.yaml:1: `name` must be letters"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_with_its_place_and_the_mend(tmp_path: Path, wrong: str, right: str, said: str) -> None:

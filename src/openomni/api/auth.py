@@ -80,7 +80,7 @@ class allow(AuthBase):  # noqa: N801 (reads as a word where it is used)
                 raise Refusal(403, "this is for parts of the server; give both OPENOMNI_SERVER_SECRET") from None
             raise
         if not caller.scopes & self.scopes:
-            wanted = " or ".join(sorted(self.scopes))
+            wanted = " or ".join(sorted(self.scopes - {SERVER} or self.scopes))
             held = ", ".join(sorted(caller.scopes)) or "nothing"
             raise Refusal(403, f"this needs the scope {wanted}, and the caller has {held}; {_other(caller)}")
         if self.whole and caller.limits:

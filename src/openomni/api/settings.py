@@ -15,6 +15,7 @@ import platformdirs
 
 from ..errors import WrongUsage
 from . import secrets
+from .look import unfold
 
 DATA_DIR = Path(os.environ.get("OPENOMNI_DATA_DIR") or platformdirs.user_data_dir("openomni")).absolute()
 MEDIA_ROOT = DATA_DIR / "media"
@@ -46,12 +47,14 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "ninja",  # its own copy of the page that tries the REST interface, so that it works offline
     "openomni.api.look",
+    "openomni.api.start",
     "openomni.api.accounts",
     "openomni.api.places",
     "openomni.api.fleet",
     "openomni.api.pipelines",
     "openomni.api.conversations",
     "openomni.api.media",
+    "openomni.api.talk",
 ]
 MIDDLEWARE = [
     "openomni.api.handshake.Handshake",
@@ -148,11 +151,4 @@ LOGGING = {
     },
 }
 
-UNFOLD = {
-    "SITE_TITLE": "OpenOmni",
-    "SITE_HEADER": "OpenOmni",
-    "SITE_SYMBOL": "graphic_eq",
-    "SHOW_HISTORY": True,
-    "SHOW_VIEW_ON_SITE": False,
-    "LOGIN": {"form": "openomni.api.accounts.login.LoginForm"},
-}
+UNFOLD = unfold.SETTINGS

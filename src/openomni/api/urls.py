@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import path
-from django.views.generic import RedirectView
 from ninja import NinjaAPI
 
 from .. import __version__
@@ -10,8 +9,15 @@ from . import errors
 from .accounts import pages
 from .accounts.models import Scope
 from .auth import allow
+from .conversations import pages as conversations
+from .fleet import pages as fleet
+from .look import pages as look
+from .pipelines import pages as pipelines
+from .start import pages as start
+from .talk import pages as talk
 
 admin.autodiscover()
+admin.site.index_title = "Data"
 api = NinjaAPI(
     title="OpenOmni",
     version=__version__,
@@ -27,6 +33,22 @@ urlpatterns = [
     path("api/v1/", api.urls),
     path("sign-in/<str:text>/", pages.sign_in, name="sign-in"),
     path("password/", pages.choose_password, name="choose-password"),
+    path("talk/", talk.talk, name="talk"),
+    path("talk/pipelines/", talk.pipelines, name="talk-pipelines"),
+    path("talk/token/", talk.token, name="talk-token"),
+    path("pipelines/", pipelines.pipelines, name="pipelines"),
+    path("pipelines/new/", pipelines.new, name="new-pipeline"),
+    path("pipelines/check/", pipelines.check, name="check-pipeline"),
+    path("pipelines/<str:name>/", pipelines.pipeline, name="pipeline"),
+    path("pipelines/<str:name>/edit/", pipelines.edit, name="edit-pipeline"),
+    path("conversations/", conversations.conversations, name="conversations"),
+    path("conversations/<str:session_id>/", conversations.conversation, name="conversation"),
+    path("conversations/<str:session_id>/<str:turn_id>/timeline/", conversations.timeline, name="timeline"),
+    path("agents/", fleet.agents, name="agents"),
+    path("agents/<str:agent_id>/", fleet.agent, name="agent"),
+    path("agents/<str:agent_id>/drain/", fleet.drain, name="drain"),
     path("admin/", admin.site.urls),
-    path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
+    path("look/", look.parts, name="look"),
+    path("health/", start.health, name="health"),
+    path("", start.home, name="home"),
 ]

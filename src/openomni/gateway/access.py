@@ -50,6 +50,8 @@ class Access(msgspec.Struct, frozen=True):
     scopes: tuple[str, ...]
     site: str | None = None
     device: str | None = None
+    person: str = ""
+    """Who made it for themself on a page; empty for a token of a device or a script."""
     expires_at: float | str | None = None
     """Unix time or ISO 8601; None: never."""
 

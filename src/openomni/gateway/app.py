@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,8 +26,9 @@ from .placing import Placing
 from .protocol import FORBIDDEN, failure
 from .proxy import Proxy
 from .realtime import Conversation, realtime
-from .record import Recorder
+from .record import Recorder, Tape
 from .respond import respond
+from .settings import SessionSettings
 from .tunnel import Tunnel
 
 PARKED_SECONDS = 15.0
@@ -35,6 +37,31 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A session as its client left it. `live` is None where no agent hosts it any more; its recording goes on."""
+
+    settings: SessionSettings | None
+    live: LiveSession | None
+    tape: Tape | None
+    position: int
+    """Where on the axis its next sound goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parked:
+    conversation: Conversation
+    live: LiveSession
+    tape: Tape | None
+    timer: asyncio.Task[None]
+
+    async def end(self) -> None:
+        """The client doesn't come back."""
+        await self.live.close()
+        if self.tape is not None:
+            await self.tape.end()
 
 
 class Gateway:
@@ -50,12 +77,12 @@ class Gateway:
         """Set when the gateway stops; every session then ends, with a reason."""
         self.conversations: dict[str, Conversation] = {}
         self.connections: set[asyncio.Task[Any]] = set()
-        self._api_url, self._connect, self._spool = api_url, connect, spool
+        self._api_url, self._secret, self._connect, self._spool = api_url, secret, connect, spool
         self._bus: Bus | None = None
         self._placing: Placing | None = None
         self._records: RecordWriter | None = None
         self._recorder: Recorder | None = None
-        self._parked: dict[str, tuple[Conversation, LiveSession, asyncio.Task[None]]] = {}
+        self._parked: dict[str, _Parked] = {}
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Gateway:
@@ -64,9 +91,9 @@ class Gateway:
 
     async def __aexit__(self, *exc: object) -> None:
         self.closing.set()
-        for _, live, timer in list(self._parked.values()):
-            timer.cancel()
-            await live.close()
+        for parked in list(self._parked.values()):
+            parked.timer.cancel()
+            await parked.end()
         if self._running:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
@@ -82,7 +109,7 @@ class Gateway:
             stack.push_async_callback(clock.aclose)
             fleet = await stack.enter_async_context(Fleet(bus))
             self._records = await stack.enter_async_context(RecordWriter(bus, self._spool / "records"))
-            self._recorder = Recorder(self._spool / "recordings", self._api_url, self._records.write)
+            self._recorder = Recorder(self._spool / "recordings", self._api_url, self._secret, self._records.write)
             stack.push_async_callback(self._recorder.close)
             self._placing = Placing(bus, fleet)
             self._bus = bus
@@ -117,26 +144,24 @@ class Gateway:
 
     # ---- sessions whose client is away for a moment ----
 
-    def park(self, conversation: Conversation, live: LiveSession) -> None:
-        """Keeps a session alive for `PARKED_SECONDS`, for its client to come back to."""
-        session_id = conversation.session_id
-        self._parked[session_id] = conversation, live, asyncio.create_task(self._give_up(session_id, live))
+    def park(self, conversation: Conversation, live: LiveSession, tape: Tape | None) -> None:
+        """Keeps a session alive, and its recording open, for `PARKED_SECONDS`, for its client to come back to."""
+        timer = asyncio.create_task(self._give_up(conversation.session_id))
+        self._parked[conversation.session_id] = _Parked(conversation, live, tape, timer)
 
-    async def _give_up(self, session_id: str, live: LiveSession) -> None:
+    async def _give_up(self, session_id: str) -> None:
         await asyncio.sleep(PARKED_SECONDS)
-        self._parked.pop(session_id, None)
-        await live.close()
+        await self._parked.pop(session_id).end()
 
-    async def take_over(self, conversation: Conversation) -> tuple[Conversation, LiveSession] | None:
-        """The session that this client left a moment ago, or holds on a connection that it has given up, and what it
-        was to its client until then.
+    async def take_over(self, conversation: Conversation) -> Left | None:
+        """The session that this client left a moment ago, or holds on a connection that it has given up.
 
         Raises `Ended` when it is another client's.
         """
         session_id = conversation.session_id
         earlier = self.conversations.get(session_id)
         parked = self._parked.get(session_id)
-        holder = earlier or (parked and parked[0])
+        holder = earlier or (parked and parked.conversation)
         if holder and not holder.belongs_to(conversation.access):
             raise failure(FORBIDDEN, "session_taken", f"the session {session_id!r} is another client's; make a new id")
         if earlier is not None:
@@ -144,12 +169,12 @@ class Gateway:
             await earlier.ended.wait()
         if session_id not in self._parked:
             return None
-        left, live, timer = self._parked.pop(session_id)
-        timer.cancel()
-        if not live.hosted:
-            await live.close()
-            return None
-        return left, live
+        left = self._parked.pop(session_id)
+        left.timer.cancel()
+        if not left.live.hosted:
+            await left.live.close()
+        live = left.live if left.live.hosted else None
+        return Left(left.conversation.settings, live, left.tape, left.conversation.position)
 
     # ---- health ----
 

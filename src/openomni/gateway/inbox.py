@@ -45,18 +45,24 @@ class Inbox:
     took it: not reading on until then is the backpressure."""
 
     def __init__(
-        self, settings: SessionSettings, narrator: Narrator, to_host: ToHost, say: Say, opted_in: bool
-    ) -> None:
+        self, settings: SessionSettings, narrator: Narrator, to_host: ToHost, say: Say, opted_in: bool,
+        position: int = 0,
+    ) -> None:  # fmt: skip
         self._settings, self._narrator = settings, narrator
         self._to_host, self._say = to_host, say
         self._opted_in = settings.opted_in = opted_in
         self._offset: Offset | None = None
-        self._microphone = Microphone()
+        self._microphone = Microphone(position)
         self._pace = Pace()
         self._items = 0
         self._received = 0.0
         self._streams = False
         """Binary frames are with the host at once: a commit ends the utterance there, and asks for the answer."""
+
+    @property
+    def position(self) -> int:
+        """Where on the axis the next sound goes, in samples."""
+        return self._microphone.position
 
     async def text(self, text: str) -> None:
         """A JSON message. Raises `ProtocolError` for what is wrong with it; the next message is as welcome."""

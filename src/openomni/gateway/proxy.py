@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import AsyncIterator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 from starlette.requests import ClientDisconnect, Request
@@ -28,7 +29,11 @@ class Proxy:
         self.url = httpx.URL(url)
         # The API closes idle connections after 5 s; we let go of them before, so that none breaks under a request.
         limits = httpx.Limits(max_connections=256, max_keepalive_connections=32, keepalive_expiry=3.0)
-        self._http = httpx.AsyncClient(timeout=_TIMEOUT, limits=limits, follow_redirects=False, trust_env=False)
+        # It remembers no cookie: whoever asks next is somebody else.
+        jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        self._http = httpx.AsyncClient(
+            timeout=_TIMEOUT, limits=limits, follow_redirects=False, trust_env=False, cookies=jar
+        )
 
     async def __call__(self, request: Request) -> Response:
         try:
@@ -100,6 +105,14 @@ def _away(request: Request) -> Response:
     return JSONResponse({"error": AWAY}, 502, headers)
 
 
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="3">
-<title>OpenOmni</title><body style="font: 1rem/1.5 system-ui; max-width: 40rem; margin: 20vh auto; padding: 0 1rem">
-<h1 style="font-size: 1.2rem">One moment</h1><p>{line}. This page tries by itself.</p></body></html>"""
+# Like the pages' own look, which can't be loaded now.
+_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="refresh" content="3">
+<title>One moment · OpenOmni</title><style>
+:root {{ color-scheme: light dark; }}
+body {{ background: light-dark(#f7f7fa, #121218); color: light-dark(#1a1a24, #ececf2); margin: 0;
+  font: 1rem/1.55 system-ui, sans-serif; }}
+main {{ background: light-dark(#fff, #1b1b24); border: 1px solid light-dark(#d9d9e3, #34343f); border-radius: .75rem;
+  margin: 10vh auto; max-width: 28rem; padding: 1.25rem 1.5rem; width: calc(100% - 5rem); }}
+h1 {{ font-size: 1.35rem; margin: 0 0 .5rem; }} p {{ margin: 0; }}
+</style></head><body><main><h1>One moment</h1><p>{line}. This page tries by itself.</p></main></body></html>"""

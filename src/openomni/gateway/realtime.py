@@ -10,7 +10,7 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..errors import OpenOmniError
-from ..events import AudioIn, SessionEnded, SessionInput
+from ..events import AudioIn, PictureIn, SessionEnded, SessionInput
 from ..pipeline import spec
 from . import door, protocol
 from .access import Access, Denied, Resolved
@@ -50,7 +50,9 @@ class Conversation:
         self.settings: SessionSettings | None = None
         self._opted_in = False
         self._live: LiveSession | None = None
+        self._inbox: Inbox | None = None
         self._tape: Tape | None = None
+        """The recording of a client that has no spool; it goes on when the client comes back."""
         self._replaced = asyncio.Event()
 
     async def run(self) -> None:
@@ -67,10 +69,19 @@ class Conversation:
             await self._finish(end)
 
     def belongs_to(self, access: Access) -> bool:
-        """Whether that is the same client: the device of the token, or the very token."""
+        """Whether that is the same client: the device of the token, the very token, or another one that the same person
+        made for themself on a page."""
         mine = self.access
-        same = access.device == mine.device if mine.device else access.token_id == mine.token_id
+        if mine.device or access.device:
+            same = access.device == mine.device
+        else:
+            same = access.token_id == mine.token_id or bool(mine.person and access.person == mine.person)
         return same and access.project == mine.project
+
+    @property
+    def position(self) -> int:
+        """Where on the session's axis the next sound goes of a client that doesn't place it itself."""
+        return self._inbox.position if self._inbox else 0
 
     def replace(self) -> None:
         """The same session came back on another connection, which goes on with it."""
@@ -96,21 +107,25 @@ class Conversation:
             self.session_id = settings.session_id = hello.session_id or self.session_id
         found = await self._gateway.take_over(self) if hello and hello.session_id else None
         if found is not None:
-            earlier, self._live = found
-            settings = earlier.settings or settings
+            self._live, self._tape = found.live, found.tape
+        resumed = False
+        if found is not None and found.live is not None:
+            settings, resumed = found.settings or settings, True
         self.settings = settings
         narrator = Narrator(self.session_id, _audio_form(hello), self._opted_in)
         narrator.follow(settings)
         if hello is not None:
-            await self._say(encode(welcome(self.session_id, resumed=found is not None)))
+            await self._say(encode(welcome(self.session_id, resumed=resumed)))
             await self._say(narrator.event("session.created", session=settings.session()))
         self._gateway.conversations[self.session_id] = self
         if self._live is None:
             self._live = self._session(resolved, needs, hello, settings)
             group.create_task(self._live.place(wait=self._waits(hello), again=bool(hello and hello.session_id)))
-        inbox = Inbox(settings, narrator, self._to_host, self._say, self._opted_in)
+        self._inbox = Inbox(
+            settings, narrator, self._to_host, self._say, self._opted_in, found.position if found else 0
+        )
         group.create_task(self._tell(self._live, narrator))
-        await self._read(inbox, first)
+        await self._read(self._inbox, first)
 
     async def _resolve(self) -> Resolved:
         name = self._websocket.query_params.get("model", "")
@@ -154,19 +169,21 @@ class Conversation:
     def _session(self, resolved: Resolved, needs: Needs, hello: Hello | None, settings: SessionSettings) -> LiveSession:
         access = self.access
         source = hello.source if hello else "realtime"
-        recording = hello.recording_id if hello and hello.recording_id else self._record(source)
+        site = door.site(self._websocket, access)
+        recording = hello.recording_id if hello and hello.recording_id else self._record(source, site)
         plan = Plan(
-            session_id=self.session_id, project=access.project, site=door.site(self._websocket, access),
+            session_id=self.session_id, project=access.project, site=site,
             device=access.device or "", pipeline=resolved, needs=needs, source=source, recording=recording,
         )  # fmt: skip
         gateway = self._gateway
         return LiveSession(gateway.bus, gateway.placing, plan, _host_settings(settings), gateway.records.write)
 
-    def _record(self, source: str) -> str:
-        """Begins the recording of a client that has no spool, and gives its id; empty when the disk takes none."""
+    def _record(self, source: str, site: str) -> str:
+        """Begins the recording of a client that has no spool, or goes on with it, and gives its id; empty when the disk
+        takes none."""
         try:
-            self._tape = self._gateway.recorder.begin(
-                self._token, project=self.access.project, session_id=self.session_id,
+            self._tape = self._tape or self._gateway.recorder.begin(
+                project=self.access.project, session_id=self.session_id, site=site,
                 device=self.access.device or "", source=source,
             )  # fmt: skip
         except OpenOmniError as error:
@@ -195,8 +212,12 @@ class Conversation:
 
     async def _to_host(self, event: SessionInput) -> None:
         assert self._live is not None
-        if self._tape is not None and isinstance(event, AudioIn):
-            self._tape.add(event.position, event.pcm)
+        if self._tape is not None:
+            match event:
+                case AudioIn():
+                    self._tape.add(event.position, event.pcm)
+                case PictureIn():
+                    self._tape.see(event.position, event.jpeg)
         await self._live.send(event)
 
     async def _say(self, message: str | bytes) -> None:
@@ -225,17 +246,21 @@ class Conversation:
 
     async def _finish(self, end: Ended | WebSocketDisconnect) -> None:
         left = isinstance(end, WebSocketDisconnect)
+        tape, self._tape = self._tape, None
         if self._gateway.conversations.get(self.session_id) is self:
             del self._gateway.conversations[self.session_id]
         if self._live is not None:
-            comes_back = self._replaced.is_set() or (left and end.code not in door.LEFT_FOR_GOOD)
-            if self._opted_in and comes_back and self._tape is None:
-                self._gateway.park(self, self._live)
+            # Who gets a token of their own on a page gets the next one there, and goes on with it.
+            expired = not left and bool(self.access.person) and self.access.seconds_left <= 0
+            comes_back = self._replaced.is_set() or expired or (left and end.code not in door.LEFT_FOR_GOOD)
+            if self._opted_in and comes_back:
+                self._gateway.park(self, self._live, tape)
+                tape = None
             else:
                 await self._live.close()
         self.ended.set()
-        if self._tape is not None:
-            await self._tape.end()
+        if tape is not None:
+            await tape.end()
         if isinstance(end, Ended):
             events = [encode(end.event)] if end.event else []
             if self._opted_in:

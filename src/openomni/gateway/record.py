@@ -1,91 +1,97 @@
-"""Recording for clients without a spool of their own (a browser, an SDK): what they say is on our disk first, then
-uploaded with their own token until the API has acknowledged it."""
+"""Recording for clients without a spool of their own (a browser, an SDK): what they say and show is on our disk first,
+then uploaded until the API has acknowledged it.
+
+The gateway uploads as a part of the server, not with the client's token: that may have expired by then, and what a
+gateway that was killed left behind goes up at the next start, whether or not its client ever comes back.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from .. import clock
 from ..errors import OpenOmniError
 from ..events import AXIS_RATE
 from ..records import AnyRecord, RecordingRecord
 from ..storage.api import Api
 from ..storage.spool import Recording, Spool, new_recording, wav_header
 from ..storage.upload import Uploader
+from .film import Film
 
 log = logging.getLogger(__name__)
 
 FLUSH_EVERY = 0.25
 """Seconds of sound that wait in memory for the disk."""
 MAX_GAP = 60 * AXIS_RATE
-"""Samples of silence that fill a hole in what a client sent; a longer hole is cut short."""
+"""Samples of silence that fill a hole in what a client sent, beyond the time that really passed; a longer hole, which
+no microphone makes, is cut short."""
 MAX_WAITING = 64 << 20
 """Bytes that may wait for a slow disk; what comes then is not recorded, and the log says so."""
+_SILENCE = memoryview(bytes(1 << 20))
 
 
 class Recorder:
-    """Keeps a spool in `folder` and uploads from it to the API at `url`. Use `close` at the end: what is not
-    acknowledged by then stays, and goes up when its token comes in again."""
+    """Keeps a spool in `folder` and uploads from it to the API at `url`, also what an earlier run left there. Use
+    `close` at the end: what is not acknowledged by then stays for the next start."""
 
-    def __init__(self, folder: Path, url: str, publish: Callable[[AnyRecord], None]) -> None:
-        self._folder, self._url, self._publish = folder, url, publish
-        self._uploads: dict[str, _Upload] = {}
+    def __init__(self, folder: Path, url: str, secret: str, publish: Callable[[AnyRecord], None]) -> None:
+        self._url, self._secret, self._publish = url, secret, publish
+        self._spool = Spool(folder)
+        self._uploads: dict[str, tuple[Api, Uploader]] = {}
+        # The API's address may be another one than before: the folder is this server's, whatever its port.
+        for recording in self._spool.waiting(any_token=True, any_server=True):
+            if recording.ticket.project:
+                self._upload(recording)
+            else:
+                log.warning("%s is of an earlier version and not uploaded; whose it is isn't known", recording.path)
+                recording.release()
 
-    def begin(self, token: str, *, project: str, session_id: str, device: str, source: str) -> Tape:
+    def begin(self, *, project: str, session_id: str, site: str, device: str, source: str) -> Tape:
         """A recording of one session, that grows. Raises OpenOmniError when the disk does not take it."""
         meta = new_recording("audio", "audio/wav", rate=AXIS_RATE, session_id=session_id, source=source)
-        upload = self._upload(token)
-        recording = upload.spool.record(meta, ".wav")
+        meta.site, meta.device = site, device
+        recording = self._spool.record(meta, ".wav", project)
         try:
             recording.append(wav_header(AXIS_RATE))
         except OpenOmniError:
             recording.release()
             raise
-        upload.add(recording)
-        about = RecordingRecord(
-            project=project, recording_id=recording.id, kind="audio", session_id=session_id, device=device,
-            rate=AXIS_RATE, started_at=meta.started_at,
-        )  # fmt: skip
-        return Tape(recording, about, self._publish)
+        self._upload(recording)
+        return Tape(recording, _about(recording), self._publish, lambda: self._film(recording))
 
-    def _upload(self, token: str) -> _Upload:
-        for known, upload in list(self._uploads.items()):
-            if known != token and not upload.uploader.recordings:
-                upload.close_soon()
-                del self._uploads[known]
-        if token not in self._uploads:
-            self._uploads[token] = _Upload(self._folder, self._url, token)
-        return self._uploads[token]
+    def _film(self, sound: Recording) -> Film:
+        """The pictures that go with that sound."""
+        heard = sound.ticket.meta
+        meta = new_recording("video", "video/x-matroska", session_id=heard.session_id, source=heard.source)
+        meta.site, meta.device = heard.site, heard.device
+        recording = self._spool.record(meta, ".mkv", sound.ticket.project)
+        self._upload(recording)
+        return Film(recording, _about(recording), self._publish)
+
+    def _upload(self, recording: Recording) -> None:
+        project = recording.ticket.project
+        if project not in self._uploads:
+            api = Api(self._url, self._secret, project)
+            self._uploads[project] = api, Uploader(api)
+        self._uploads[project][1].add(recording).add_done_callback(_log_refusal)
 
     async def close(self) -> None:
-        for upload in self._uploads.values():
-            await upload.close()
+        for api, uploader in self._uploads.values():
+            await uploader.__aexit__(None, None, None)
+            await api.close()
         self._uploads.clear()
 
 
-class _Upload:
-    """The uploads made with one token, those that an earlier run left included."""
-
-    def __init__(self, folder: Path, url: str, token: str) -> None:
-        self._api = Api(url, token)
-        self.uploader = Uploader(self._api)
-        self.spool = Spool(folder, self._api.server, token)
-        for recording in self.spool.waiting():
-            self.add(recording)
-        self._closing: asyncio.Task[None] | None = None
-
-    def add(self, recording: Recording) -> None:
-        self.uploader.add(recording).add_done_callback(_log_refusal)
-
-    def close_soon(self) -> None:
-        self._closing = asyncio.create_task(self.close())
-
-    async def close(self) -> None:
-        await self.uploader.__aexit__(None, None, None)
-        await self._api.close()
+def _about(recording: Recording) -> RecordingRecord:
+    meta = recording.ticket.meta
+    return RecordingRecord(
+        project=recording.ticket.project, recording_id=meta.recording_id, kind=meta.kind, session_id=meta.session_id,
+        device=meta.device, rate=meta.rate, started_at=meta.started_at,
+    )  # fmt: skip
 
 
 def _log_refusal(upload: asyncio.Task[OpenOmniError | None]) -> None:
@@ -94,30 +100,61 @@ def _log_refusal(upload: asyncio.Task[OpenOmniError | None]) -> None:
 
 
 class Tape:
-    """The recording of one session: PCM16 at 16 kHz, written beside the event loop."""
+    """The recording of one session: PCM16 at 16 kHz, written beside the event loop, and a film where it has pictures.
+    It outlives the connection that it began with; whoever holds it last calls `end`."""
 
-    def __init__(self, recording: Recording, about: RecordingRecord, publish: Callable[[AnyRecord], None]) -> None:
+    def __init__(
+        self, recording: Recording, about: RecordingRecord, publish: Callable[[AnyRecord], None],
+        film: Callable[[], Film],
+    ) -> None:  # fmt: skip
         self.id = recording.id
         self._recording, self._about, self._publish = recording, about, publish
-        self._waiting: list[bytes] = []
+        self._begin_film, self._film = film, None
+        self._began = clock.now()
+        self._waiting: list[bytes | memoryview] = []
         self._bytes = 0
         self._next: int | None = None
         self._samples = 0
         self._failed = False
+        self._blind = False
         self._writer = asyncio.create_task(self._write(), name=f"recording {recording.id}")
         publish(about)
+
+    _film: Film | None
 
     def add(self, position: int, pcm: bytes) -> None:
         """Sound from `position` on. A hole is filled with silence; what was there already is left out."""
         if self._failed:
             return
-        start = position if self._next is None else self._next
-        gap = min(position - start, MAX_GAP)
-        if gap > 0:
-            self._keep(bytes(2 * gap))
+        if self._next is None:
+            self._next = self._about.position = position
+            self._tell()
+        start = self._next
+        if position > start:
+            self._hush(position - start)
         pcm = pcm[2 * max(start - position, 0) :]
         self._keep(pcm)
         self._next = max(position, start) + len(pcm) // 2
+
+    def see(self, position: int, jpeg: bytes) -> None:
+        """A picture that was seen at `position`."""
+        if self._film is None and not self._blind:
+            try:
+                self._film = self._begin_film()
+            except OpenOmniError as error:
+                self._blind = True
+                log.error("the pictures of session %s are not recorded: %s", self._about.session_id, error)
+        if self._film is not None:
+            self._film.add(position, jpeg)
+
+    def _hush(self, samples: int) -> None:
+        passed = int((clock.now() - self._began) * AXIS_RATE)
+        left = 2 * min(samples, max(passed - self._samples, 0) + MAX_GAP)
+        self._samples += left // 2
+        while left > 0:
+            # Views of one silence: an hour of it takes no memory.
+            self._waiting.append(_SILENCE[:left])
+            left -= len(_SILENCE)
 
     def _keep(self, pcm: bytes) -> None:
         if self._bytes + len(pcm) > MAX_WAITING:
@@ -137,7 +174,13 @@ class Tape:
             await asyncio.to_thread(self._recording.end)
         except OSError as error:
             self._fail(str(error))
-        self._about.version, self._about.samples = 2, self._samples
+        self._about.samples = self._samples
+        self._tell()
+        if self._film is not None:
+            await self._film.end()
+
+    def _tell(self) -> None:
+        self._about.version += 1
         self._publish(self._about)
 
     async def _write(self) -> None:
@@ -156,7 +199,7 @@ class Tape:
         if not waiting or self._failed:
             return
         try:
-            await asyncio.to_thread(self._recording.append, b"".join(waiting))
+            await asyncio.to_thread(_append, self._recording, waiting)
         except OpenOmniError as error:
             self._fail(str(error))
 
@@ -164,3 +207,16 @@ class Tape:
         self._failed = True
         self._waiting.clear()
         log.error("recording %s of session %s stops here: %s", self.id, self._about.session_id, reason)
+
+
+def _append(recording: Recording, pieces: Iterable[bytes | memoryview]) -> None:
+    """Writes the pieces, about a MiB at a time."""
+    batch: list[bytes | memoryview] = []
+    size = 0
+    for piece in pieces:
+        batch.append(piece)
+        size += len(piece)
+        if size >= len(_SILENCE):
+            recording.append(b"".join(batch))
+            batch, size = [], 0
+    recording.append(b"".join(batch))

@@ -170,7 +170,13 @@ class Account:
             ("turn_ended", self.ended, "host"),
         ]
         if heard is not None:
-            points += [("playback_started", heard.started, "client"), ("audible", heard.audible, "client")]
+            played = heard.started + heard.seconds if heard.ended else None
+            points += [
+                ("playback_started", heard.started, "client"),
+                ("audible", heard.audible, "client"),
+                # As much later as sound was heard; pauses in between are not counted.
+                ("playback_ended", played, "client"),
+            ]
         uncertainty = {"client": round(heard.uncertainty, 6) if heard is not None else 0.0}
         known = sorted((at, name, where) for name, at, where in points if at is not None)
         return [

@@ -32,6 +32,9 @@ LONGEST = 60.0
 """Seconds that a duration may have, `LONGEST_UTTERANCE` aside: above that milliseconds were meant."""
 LONGEST_UTTERANCE = 3600.0
 
+LARGEST = 10_000
+"""Values in a file, each counted wherever it is referred to: a few lines of YAML can stand for billions."""
+
 _ABOVE_ZERO = ("end_of_turn_silence", "unfinished_silence", "open_silence", "max_utterance", "interruption_speech")
 _DURATIONS = (*_ABOVE_ZERO, "min_speech", "padding", "speculate_after", "recognise_every")
 _WORDS = {
@@ -169,21 +172,27 @@ class Pipeline(msgspec.Struct, frozen=True):
 
 def parse(source: str | Mapping[str, Any], where: str = "pipeline") -> Pipeline:
     """Reads YAML text, or the mapping that `normalised` gives. Raises `PipelineError`."""
-    lines, taking_lines = list[_Lines](), _Lines()
+    lines, taking_lines, top = list[_Lines](), _Lines(), _Lines()
     document: Any = source
     if isinstance(source, str):
         try:
             node = yaml.compose(source, Loader=yaml.SafeLoader)
+            if _size(node, {}) > LARGEST:
+                raise PipelineError(f"{where}: holds more than {LARGEST} values, or one within itself; write less")
             document = yaml.safe_load(source)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f":{mark.line + 1}" if mark else ""
             problem = getattr(error, "problem", None) or "it can't be read"
             raise PipelineError(f"{where}{line}: no YAML: {problem}") from None
-        lines, taking_lines = _stage_lines(node), _lines_under(node, "turn_taking")
+        except (ValueError, RecursionError) as error:
+            # A date that no calendar has, or thousands of brackets: PyYAML does not say where.
+            reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+            raise PipelineError(f"{where}: no YAML: {reason}") from None
+        lines, taking_lines, top = _stage_lines(node), _lines_under(node, "turn_taking"), _lines_of(node)
     if not isinstance(document, Mapping):
         raise PipelineError(f"{where}: a pipeline is a mapping with `name` and `stages`")
-    return _from_mapping(document, where, lines, taking_lines)
+    return _from_mapping(document, where, lines, taking_lines, top.keys)
 
 
 def load(path: str | Path) -> Pipeline:
@@ -206,6 +215,11 @@ def builtin() -> dict[str, Pipeline]:
         if entry.name.endswith(".yaml")
     ]
     return {pipeline.name: pipeline for pipeline in sorted(found, key=lambda each: each.name)}
+
+
+def builtin_text(name: str) -> str:
+    """The file of a built-in pipeline as it was written, comments included."""
+    return (resources.files(__package__) / "builtin" / builtin()[name].where).read_text(encoding="utf-8")
 
 
 def check(
@@ -258,17 +272,24 @@ def _component_problems(
     ]
 
 
-def _from_mapping(document: Mapping[str, Any], where: str, lines: Sequence[_Lines], taking_lines: _Lines) -> Pipeline:
+def _from_mapping(
+    document: Mapping[str, Any], where: str, lines: Sequence[_Lines], taking_lines: _Lines, top: Mapping[str, int]
+) -> Pipeline:
+    """`top`: where the file's own keys stand."""
+
+    def wrong(key: str, reason: str) -> PipelineError:
+        return PipelineError(f"{where}:{top[key]}: {reason}" if key in top else f"{where}: {reason}")
+
     keys = {"name", "description", "stages", "turn_taking"}
     for key in document:
         if key not in keys:
-            raise PipelineError(f"{where}: unknown key {key!r}; {nearest(str(key), keys)}")
+            raise wrong(str(key), f"unknown key {key!r}; {nearest(str(key), keys)}")
     name = document.get("name")
     if not isinstance(name, str) or not name or len(name) > 100 or not _is_name(name):
-        raise PipelineError(f"{where}: `name` must be letters, digits, '-', '_' or '.', for example my-pipeline")
+        raise wrong("name", "`name` must be letters, digits, '-', '_' or '.', for example my-pipeline")
     stages = document.get("stages")
     if not isinstance(stages, Sequence) or isinstance(stages, str) or not stages:
-        raise PipelineError(f"{where}: `stages` must be a list of at least one, for example `- stt: faster-whisper`")
+        raise wrong("stages", "`stages` must be a list of at least one, for example `- stt: faster-whisper`")
     at = {**taking_lines.keys, "": taking_lines.line}
     return Pipeline(
         name=name,
@@ -309,6 +330,14 @@ def _stage(entry: Any, number: int, where: str, lines: _Lines) -> StageSpec:
         wrong = next((key for key in options if f"$.{key}`" in str(error)), "")
         place = _place(where, lines.keys.get(wrong, lines.line), f"stage {number + 1} ({kind_name})")
         raise PipelineError(f"{place}: {_reason(error)}") from None
+    for key, value in rest.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError):
+            place = _place(where, lines.keys.get(key, lines.line), f"stage {number + 1} ({kind_name})")
+            raise PipelineError(
+                f"{place}: {key} holds a date or the like, which no component takes; quote it"
+            ) from None
     return StageSpec(kind_name, component, rest, framework, lines.line, lines.keys)
 
 
@@ -381,6 +410,16 @@ class _Lines(NamedTuple):
     keys: dict[str, int] = {}
 
 
+def _size(node: Any, known: dict[int, float]) -> float:
+    """How many values a node stands for; infinity where it holds itself. `known`: those of nodes by their identity."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # as long as it is being counted
+        within = node.value if isinstance(node, yaml.CollectionNode) else []
+        parts = [part for each in within for part in (each if isinstance(each, tuple) else (each,))]
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
+
+
 def _stage_lines(node: Any) -> list[_Lines]:
     """Those of each entry under `stages`."""
     stages = _under(node, "stages")
@@ -400,7 +439,8 @@ def _under(node: Any, key: str) -> Any:
 
 def _lines_of(entry: Any) -> _Lines:
     pairs = entry.value if isinstance(entry, yaml.MappingNode) else []
-    return _Lines(entry.start_mark.line + 1, {str(key.value): key.start_mark.line + 1 for key, _ in pairs})
+    line = 0 if entry is None else entry.start_mark.line + 1
+    return _Lines(line, {str(key.value): key.start_mark.line + 1 for key, _ in pairs})
 
 
 def _place(where: str, line: int, what: str) -> str:

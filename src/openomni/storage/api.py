@@ -70,6 +70,8 @@ class RecordingMeta(msgspec.Struct, kw_only=True, omit_defaults=True):
     started_at: float | None = None
     session_id: str = ""
     turn_id: str = ""
+    site: str = ""
+    device: str = ""
     source: str = ""
 
 
@@ -77,12 +79,14 @@ class Api:
     """The server's REST at `/api/v1`, as the holder of `token` may use it.
 
     Every call raises `Unreachable` or `Refused`, one line each, with the mend. `patient` gives one that waits first.
+    `project`: for a part of the server, which comes with the server's secret and acts for any of them.
     """
 
-    def __init__(self, server: str, token: str) -> None:
+    def __init__(self, server: str, token: str, project: str = "") -> None:
         self.server = address(server)
         self.token = token
-        self._http = Http(self.server, headers(token))
+        acts_in = {"OpenOmni-Project": project} if project else {}
+        self._http = Http(self.server, {**headers(token), **acts_in})
         self._patience_s = 0.0
         self._notice: Notice = lambda line: None
         self._told_away = False

@@ -34,12 +34,14 @@ class SpoolFull(OpenOmniError):
 
 
 class Ticket(msgspec.Struct, kw_only=True):
-    """The sidecar: what the recording is and whose. `server` and `token_id` say where it may be uploaded to."""
+    """The sidecar: what the recording is and whose. `server` and `token_id` say where it may be uploaded to; `project`
+    does in the gateway's spool, which holds those of many clients."""
 
     meta: RecordingMeta
     suffix: str
     server: str = ""
     token_id: str = ""
+    project: str = ""
 
 
 class Recording:
@@ -129,10 +131,10 @@ class Spool:
                 f"the spool {self.folder} cannot be made ({error.strerror}); choose another folder with --spool"
             ) from None
 
-    def record(self, meta: RecordingMeta, suffix: str) -> Recording:
+    def record(self, meta: RecordingMeta, suffix: str, project: str = "") -> Recording:
         """A new recording that grows by `append`. Raises SpoolFull."""
         try:
-            sidecar, lock, ticket = self._open(meta, suffix)
+            sidecar, lock, ticket = self._open(meta, suffix, project)
             # Unbuffered: what `append` took is with the system, should this process die.
             out = sidecar.with_suffix(suffix).open("xb", buffering=0)
         except OSError as error:
@@ -153,17 +155,18 @@ class Spool:
             raise _no_room(self.folder, error) from error
         return Recording(ticket, sidecar, lock, None)
 
-    def waiting(self, any_token: bool = False) -> list[Recording]:
+    def waiting(self, any_token: bool = False, any_server: bool = False) -> list[Recording]:
         """What was left to upload to this server by processes that are gone, oldest first.
 
         Only what was recorded with this token, which is to say for its project; with `any_token` all of the server.
+        `any_server`: the folder belongs to one server, whose address may have changed.
         """
         found = []
         for sidecar in sorted(self.folder.glob("*.json"), key=_age):
             recording = _take(sidecar)
             if recording is None:
                 continue
-            mine = recording.ticket.server == self.server
+            mine = any_server or recording.ticket.server == self.server
             if not recording.path.exists() or (mine and recording.size == 0):
                 recording.forget()
             elif mine and (any_token or recording.ticket.token_id == self.token_id):
@@ -172,8 +175,8 @@ class Spool:
                 recording.release()
         return found
 
-    def _open(self, meta: RecordingMeta, suffix: str) -> tuple[Path, FileIO, Ticket]:
-        ticket = Ticket(meta=meta, suffix=suffix, server=self.server, token_id=self.token_id)
+    def _open(self, meta: RecordingMeta, suffix: str, project: str = "") -> tuple[Path, FileIO, Ticket]:
+        ticket = Ticket(meta=meta, suffix=suffix, server=self.server, token_id=self.token_id, project=project)
         sidecar = self.folder / f"{meta.recording_id}.json"
         # Under another name until it is locked and whole, so that no other process takes it for abandoned.
         fresh = sidecar.with_suffix(".new")

@@ -109,6 +109,8 @@ class Token(ProjectOwned):
     site = models.CharField(max_length=40, blank=True)
     device = models.CharField(max_length=40, blank=True)
     created_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, editable=False)
+    own = models.BooleanField(default=False, editable=False)
+    """Made by `created_by` for themself, on a page, and never shown: another one of theirs is the same client."""
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)

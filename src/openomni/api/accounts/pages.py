@@ -24,17 +24,17 @@ def sign_in(request: HttpRequest, text: str) -> HttpResponse:
     """Signs in with a one-time link; asks for a password where there is none yet."""
     # A HEAD is a preview of the link somewhere; it must not use it up.
     if request.method != "GET":
-        return render(request, "openomni/sign_in_failed.html", status=410)
+        return render(request, "accounts/sign_in_failed.html", status=410)
     tried = f"link from {throttle.address_of(request)}"
     try:
         throttle.take({tried: LINKS})
     except throttle.TooMany as wait:
         headers = {"Retry-After": str(wait.seconds)}
-        page = render_to_string("openomni/wait.html", {"wait": wait.wait}, request)
+        page = render_to_string("accounts/wait.html", {"wait": wait.wait}, request)
         return HttpResponse(page, status=429, headers=headers)
     user = SignInLink.redeem(text)
     if user is None:
-        return render(request, "openomni/sign_in_failed.html", status=410)
+        return render(request, "accounts/sign_in_failed.html", status=410)
     throttle.give_back(tried)
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     return redirect("home" if user.has_usable_password() else "choose-password")
@@ -53,4 +53,4 @@ def choose_password(request: HttpRequest) -> HttpResponse:
         form.save()
         update_session_auth_hash(request, user)
         return redirect("home")
-    return render(request, "openomni/choose_password.html", {"form": form})
+    return render(request, "accounts/choose_password.html", {"form": form})

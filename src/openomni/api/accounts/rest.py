@@ -71,6 +71,7 @@ class Introspection(Schema):
     scopes: list[str]
     site: str
     device: str
+    person: str = Field(description="who made it for themself on a page; empty for a device's or a script's")
     expires_at: datetime | None
 
 
@@ -82,7 +83,8 @@ def introspect(request: AuthedRequest, payload: Introspect) -> dict[str, Any]:
         # The gateway itself was let in: 404 says that it is the token in question that lets nobody in.
         raise Refusal(404, str(refusal)) from None
     caller = auth.of_text(payload.token)
-    return {**_described(caller), "expires_at": token.expires_at}
+    person = str(token.created_by_id or "") if token.own else ""
+    return {**_described(caller), "person": person, "expires_at": token.expires_at}
 
 
 # ---- projects ------------------------------------------------------------------------------------------------

@@ -45,6 +45,11 @@ class BusLine:
         except (TimeoutError, concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
             raise BusAway("the bus does not answer just now; try again") from None
 
+    @property
+    def connected(self) -> bool:
+        """Whether the bus answers at this moment; does not wait."""
+        return self._bus.done() and self._bus.exception() is None and self._bus.result().connected.is_set()
+
     async def _within(self, work: Callable[[Bus], Coroutine[Any, Any, T]], timeout: float) -> T:
         async with asyncio.timeout(timeout):
             bus = await asyncio.shield(asyncio.wrap_future(self._bus))
@@ -82,3 +87,8 @@ def run(work: Callable[[Bus], Coroutine[Any, Any, T]], timeout: float = 5.0) -> 
     if _line is None:
         raise BusAway("this server runs without a bus; start it with `openomni up` or give it OPENOMNI_BUS_URL")
     return _line.run(work, timeout)
+
+
+def connected() -> bool:
+    """Whether the process's line is on the bus at this moment; does not wait."""
+    return _line is not None and _line.connected

@@ -99,6 +99,7 @@ class Turn(Recorded):
         indexes = [
             models.Index(fields=["project", "-created_at"], name="turn_by_time"),
             models.Index(fields=["session", "index"], name="turn_by_place"),
+            models.Index(fields=["project", "status", "-created_at"], name="turn_by_status"),
         ]
 
 

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import math
 import uuid
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal, cast
 
 import msgspec
+from django.core.cache import cache
 from django.db import transaction
-from ninja import Field, Path, Query, Router, Schema
+from django.http import HttpResponse, HttpResponseBase
+from ninja import Field, Path, Query, Router, Schema, Status
 from pydantic import AfterValidator
 
+from ...events import AXIS_RATE
 from ...records import SessionRecord, StageRecord, TurnRecord
 from ..accounts.models import Scope
 from ..auth import AuthedRequest, allow
-from ..errors import conflict, not_found
+from ..errors import Refusal, conflict, not_found
 from ..media.models import Recording
+from ..media.ranges import deliver
 from ..paging import Page, Paging, page
 from ..pipelines import catalogue
 from ..places.models import site_of
-from . import dead_letters, queueing, snapshots
+from . import dead_letters, queueing, snapshots, two_tracks
 from .contract import schema
+from .heard import Tracks, heard
 from .models import Session, Task, Turn
 
 router = Router(tags=["conversations"])
 READERS = allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER)
 MAKERS = allow(Scope.DEVICE, Scope.AGENT, Scope.RESEARCHER)
+PEAKS_KEPT = 3600
+"""Seconds that a picture of a session's sound is remembered."""
 
 SessionOut = schema(SessionRecord)
 TurnOut = schema(TurnRecord)
@@ -50,6 +57,16 @@ class SessionNew(Schema):
     device: str = Field("", max_length=40)
     recording: str = Field("", max_length=64)
     started_at: float = Field(0.0, ge=0)
+
+
+class Peaks(Schema):
+    """The greatest amplitude, 0…1, of both tracks in as many equal stretches. `waiting`: recordings that are not
+    complete."""
+
+    seconds: float
+    left: list[float]
+    right: list[float]
+    waiting: int
 
 
 class TurnFilter(Schema):
@@ -138,6 +155,49 @@ def create_session(request: AuthedRequest, payload: SessionNew) -> Any:
 def get_session(request: AuthedRequest, session_id: str) -> Any:
     session = Session.objects.scoped(request).filter(pk=session_id).first() or not_found("session", session_id)
     return msgspec.to_builtins(snapshots.session_record(session))
+
+
+@router.api_operation(
+    ["GET", "HEAD"], "/sessions/{session_id}/recording", auth=allow(Scope.VIEWER), summary="A session as it sounded"
+)
+def session_recording(request: AuthedRequest, session_id: str) -> HttpResponseBase:
+    """A stereo WAV at 16 kHz, whole or a range: the person on the left, the replies on the right, each where and as far
+    as it was heard. Of a session that is still open, or whose recordings are still on their way, what is here so far;
+    `OpenOmni-Waiting` says how many of them are not complete. 404 where nothing that sounds has come."""
+    session, tracks = _heard(request, session_id)
+    if not tracks.samples:
+        why = f"{tracks.waiting} recordings are on their way" if tracks.waiting else "nothing of it was recorded"
+        raise Refusal(404, f"there is no sound of session {session_id}: {why}", waiting=tracks.waiting)
+    file = cast(BinaryIO, two_tracks.TwoTracks(tracks))
+    response = deliver(request, file, "audio/wav", f"{session.pk}.wav", tracks.etag)
+    response["OpenOmni-Waiting"] = str(tracks.waiting)
+    return response
+
+
+@router.get(
+    "/sessions/{session_id}/recording/peaks", auth=allow(Scope.VIEWER),
+    response={200: Peaks, 304: None}, summary="A picture of a session's sound",
+)  # fmt: skip
+def session_peaks(
+    request: AuthedRequest, response: HttpResponse, session_id: str, points: Annotated[int, Query(ge=1, le=4000)] = 800
+) -> Any:
+    """Made once for each state of the recordings; a client that has it already is told so (ETag)."""
+    _, tracks = _heard(request, session_id)
+    etag = f'"{tracks.etag}-{points}"'
+    response["ETag"], response["Cache-Control"] = etag, "private, no-cache"
+    if request.headers.get("If-None-Match") == etag:
+        return Status(304, None)
+    made = cache.get(etag)
+    if made is None:
+        made = two_tracks.peaks(tracks, points)
+        cache.set(etag, made, PEAKS_KEPT)
+    left, right = made
+    return {"seconds": tracks.samples / AXIS_RATE, "left": left, "right": right, "waiting": tracks.waiting}
+
+
+def _heard(request: AuthedRequest, session_id: str) -> tuple[Session, Tracks]:
+    session = Session.objects.scoped(request).filter(pk=session_id).first() or not_found("session", session_id)
+    return session, heard(session)
 
 
 @router.get("/turns", auth=READERS, response=Page[TurnOut], summary="Turns, newest first")  # type: ignore[valid-type]

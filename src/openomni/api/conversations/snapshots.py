@@ -184,6 +184,7 @@ def _write_recording(record: RecordingSnapshot) -> None:
     row.device = record.device or row.device
     row.rate = record.rate or row.rate
     row.samples = row.samples if record.samples is None else record.samples
+    row.position = record.position
     row.started_at = moment(record.started_at) or row.started_at
     row.version = record.version
     row.save()

@@ -15,12 +15,24 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import NoReverseMatch, reverse
 
 from ..accounts.models import Project, Role, User
 from ..project_admin import RANK, roles_in
 
 REMEMBERED = "openomni_project"
 """Where a person's session keeps the project that was looked at last."""
+
+PAGES = (
+    ("home", "Start"),
+    ("talk", "Talk"),
+    ("conversations", "Conversations"),
+    ("pipelines", "Pipelines"),
+    ("agents", "Agents"),
+    ("admin:index", "Data"),
+)
+"""What the navigation leads to: the name of a route, and its text. A view below one of them sets `section` to that
+name in its context."""
 
 View = Callable[..., HttpResponse]
 
@@ -76,7 +88,18 @@ def _here(request: HttpRequest) -> Here:
     return Here(request.user, project, Role(roles[project]), names)
 
 
+def address(name: str, *arguments: object, instead: str = "") -> str:
+    """The path of a page; `instead` where this server has no such page."""
+    try:
+        return reverse(name, args=arguments)
+    except NoReverseMatch:
+        return instead
+
+
 def context(request: HttpRequest) -> dict[str, Any]:
-    """For every template: `here`, where somebody with a project is signed in."""
+    """For every template: `here`, where somebody with a project is signed in, and the `pages` to go to, each as name
+    of its route, address and text."""
     signed_in = isinstance(getattr(request, "user", None), User)
-    return {"here": here(request) if signed_in and roles_in(request) else None}
+    shown = here(request) if signed_in and roles_in(request) else None
+    pages = [(name, address(name), text) for name, text in PAGES if address(name)] if shown else []
+    return {"here": shown, "pages": pages}

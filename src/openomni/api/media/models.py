@@ -73,6 +73,8 @@ class Recording(Recorded):
     source = models.TextField(blank=True)
     rate = models.PositiveIntegerField(null=True, blank=True)
     samples = models.PositiveBigIntegerField(null=True, blank=True)
+    position = models.PositiveBigIntegerField(default=0)
+    """Where its first sample lies on the session's axis (samples at 16 kHz)."""
     received = models.PositiveBigIntegerField(default=0)
     """Bytes on disk so far."""
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.AWAITED)

@@ -36,8 +36,13 @@ class Stretch:
 
 def serve(request: HttpRequest, file: BinaryIO, row: Recording) -> HttpResponseBase:
     """The response for a GET or HEAD of this recording, whose bytes are in `file`."""
+    return deliver(request, file, row.media_type, row.key.rpartition("/")[2], row.sha256)
+
+
+def deliver(request: HttpRequest, file: BinaryIO, media_type: str, name: str, version: str) -> HttpResponseBase:
+    """The response for a GET or HEAD of these bytes; `version` is another one for others, empty while they change."""
     size = file.seek(0, 2)
-    etag = f'"{row.sha256}"' if row.sha256 else ""
+    etag = f'"{version}"' if version else ""
     # If-Range: a range of the very bytes that the caller knows, or else all of them.
     ranged = request.headers.get("Range", "") if request.headers.get("If-Range", etag) == etag else ""
     bounds = _bounds(ranged, size)
@@ -56,11 +61,11 @@ def serve(request: HttpRequest, file: BinaryIO, row: Recording) -> HttpResponseB
     if _RANGE.fullmatch(ranged):
         response.status_code = 206
         response["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-    response["Content-Type"] = row.media_type
+    response["Content-Type"] = media_type
     response["Content-Length"] = str(stop - start)
     response["Accept-Ranges"] = "bytes"
     response["Cache-Control"] = "private, no-cache"
-    response["Content-Disposition"] = f'inline; filename="{row.key.rpartition("/")[2]}"'
+    response["Content-Disposition"] = f'inline; filename="{name}"'
     if etag:
         response["ETag"] = etag
     return response

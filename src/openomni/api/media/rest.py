@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 
 from ...storage import ChecksumMismatch, NotStored, OffsetMismatch, StorageError, StorageFull
 from ..accounts.models import Scope
-from ..auth import AuthedRequest, Caller, allow, limited_to
+from ..auth import SERVER, AuthedRequest, Caller, allow, limited_to
 from ..conversations import snapshots
 from ..errors import Refusal, conflict, not_found
 from ..paging import Page, Paging, page
@@ -23,7 +23,9 @@ from .models import Recording, storage, takes
 from .ranges import serve
 
 router = Router(tags=["recordings"])
-WRITERS = allow(Scope.DEVICE, Scope.AGENT, Scope.RESEARCHER)
+# The gateway records for clients without a disk. It uploads as a part of the server, for a client's token may be over
+# before its sound has come.
+WRITERS = allow(Scope.DEVICE, Scope.AGENT, Scope.RESEARCHER, SERVER)
 READERS = allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER)
 Id = Annotated[str, Path(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
 
@@ -51,7 +53,8 @@ class RecordingIn(Schema):
 
 
 class RecordingOut(Schema):
-    """A recording; `received` bytes of it are on disk, `samples` are known so far. `started_at` is Unix time."""
+    """A recording; `received` bytes of it are on disk, `samples` are known so far. It begins at `position` on the
+    session's axis (samples at 16 kHz). `started_at` is Unix time."""
 
     recording_id: str = Field(alias="pk")
     kind: str
@@ -63,6 +66,7 @@ class RecordingOut(Schema):
     source: str
     rate: int | None
     samples: int | None
+    position: int
     seconds: float | None
     received: int
     status: str
@@ -176,7 +180,7 @@ def complete(request: AuthedRequest, recording_id: Id, payload: Completion) -> A
     return row
 
 
-@router.get("/recordings/{recording_id}", auth=READERS, response=RecordingOut)
+@router.get("/recordings/{recording_id}", auth=allow(*READERS.scopes, SERVER), response=RecordingOut)
 def show(request: AuthedRequest, recording_id: Id) -> Any:
     """What is known of a recording, and how many of its bytes are here: where an upload goes on."""
     row = _find(request, recording_id)

@@ -12,8 +12,9 @@ from django.db.models import QuerySet
 from ...components import registry
 from ...pipeline import spec as pipeline_spec
 from ..errors import not_found
-from ..fleet.models import Agent, Offer, alive_since
+from ..fleet.models import Offer
 from .models import Pipeline
+from .placing import Placing
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,9 @@ class Found:
 @cache
 def builtin() -> Mapping[str, Found]:
     return {
-        name: Found(name, pipeline.description, pipeline.hash, pipeline.normalised())
+        name: Found(
+            name, pipeline.description, pipeline.hash, pipeline.normalised(), text=pipeline_spec.builtin_text(name)
+        )
         for name, pipeline in pipeline_spec.builtin().items()
     }
 
@@ -81,21 +84,9 @@ def _installed() -> dict[tuple[str, str], Mapping[str, Any]]:
 
 def missing(project_id: str, pipeline: pipeline_spec.Pipeline) -> list[tuple[str, str]]:
     """What the pipeline needs and no live agent of the project offers."""
-    live = Offer.objects.filter(
-        project_id=project_id, agent__last_seen__gt=alive_since(), agent__draining=False
-    ).values_list("kind", "name")
-    offered = set(live)
-    return [need for need in dict.fromkeys(pipeline.needs) if need not in offered]
+    return Placing.now(project_id).missing(pipeline)
 
 
 def unplaced(project_id: str, pipeline: pipeline_spec.Pipeline, known: Mapping[tuple[str, str], Any]) -> list[str]:
     """A line for each thing that no live agent offers, with what to start; what is unknown, `check` says."""
-    lines = [
-        f"no live agent offers {kind}:{name}; start one: openomni agent --offer {kind}:{name}"
-        for kind, name in missing(project_id, pipeline)
-        if (kind, name) in known
-    ]
-    alive = Agent.objects.filter(project_id=project_id, last_seen__gt=alive_since(), draining=False)
-    if not any("host" in roles for roles in alive.values_list("roles", flat=True)):
-        lines.append("no live agent hosts sessions; start one: openomni agent --offer host")
-    return lines
+    return Placing.now(project_id).unplaced(pipeline, known)

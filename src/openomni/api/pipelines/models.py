@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db import models, transaction
 
+from ..accounts.models import User
 from ..scoping import ProjectOwned
 
 
@@ -34,6 +35,8 @@ class PipelineVersion(ProjectOwned):
     spec: models.JSONField[Any, Any] = models.JSONField()
     text = models.TextField(blank=True, help_text="The YAML as it was written.")
     created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    """None where a device or an agent brought it along, or the person has gone."""
 
     class Meta:
         ordering = ("pipeline", "-number")
@@ -48,7 +51,13 @@ class PipelineVersion(ProjectOwned):
 
 
 def version_of(
-    project_id: str, name: str, hash: str, spec: dict[str, Any], text: str = "", description: str = ""
+    project_id: str,
+    name: str,
+    hash: str,
+    spec: dict[str, Any],
+    text: str = "",
+    description: str = "",
+    by: User | None = None,
 ) -> PipelineVersion:
     """The version with this hash, made when it is new. Safe to call again and at once from several processes."""
     with transaction.atomic():
@@ -60,5 +69,7 @@ def version_of(
         version: PipelineVersion | None = pipeline.versions.filter(hash=hash).first()
         if version is None:
             last = pipeline.versions.aggregate(models.Max("number"))["number__max"] or 0
-            version = pipeline.versions.create(project_id=project_id, number=last + 1, hash=hash, spec=spec, text=text)
+            version = pipeline.versions.create(
+                project_id=project_id, number=last + 1, hash=hash, spec=spec, text=text, created_by=by
+            )
         return version

@@ -3,17 +3,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
 from ninja import Query, Router, Schema
 
 from ...pipeline import spec as pipeline_spec
 from ..accounts.models import Scope
 from ..auth import SERVER, AuthedRequest, allow
-from ..errors import Refusal, bad_request, conflict, not_found
+from ..errors import Refusal, bad_request, not_found
 from ..paging import Page, Paging, page
-from . import catalogue
+from . import catalogue, storing
 from .catalogue import Found
-from .models import Pipeline, PipelineVersion, version_of
+from .models import PipelineVersion
 
 router = Router(tags=["pipelines"])
 READERS = allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER, SERVER)
@@ -107,15 +106,11 @@ def put_pipeline(request: AuthedRequest, name: str, payload: Content, unchecked:
     pipeline = payload.parse(name)
     if pipeline.name != name:
         bad_request(f"the pipeline calls itself {pipeline.name!r}; PUT it to /pipelines/{pipeline.name}")
-    if name in catalogue.builtin():
-        conflict(f"{name!r} is built in; give yours another name")
-    project = request.auth.project_id
+    project, caller = request.auth.project_id, request.auth
     problems = [] if unchecked else pipeline_spec.check(pipeline, catalogue.schemas(project))
     if problems:
         raise Refusal(422, problems[0], errors=problems)
-    with transaction.atomic():
-        version = version_of(project, name, pipeline.hash, pipeline.normalised(), payload.yaml or "")
-        Pipeline.objects.filter(pk=version.pipeline_id).update(current=version, description=pipeline.description)
+    storing.store(project, pipeline, payload.yaml or "", caller.token.created_by if caller.token else caller.user)
     return _described(catalogue.find(project, name))
 
 

@@ -1,30 +1,93 @@
-/* What every page does: the theme before the first paint, keyboard help, small conveniences. A classic script, so that
-   it runs before anything is painted. */
+/* What every page does: the theme before the first paint, keyboard help, tabs, copying. A classic script, so that it
+   runs before anything is painted. */
 (() => {
-  const stored = () => { try { return localStorage.getItem("openomni-theme"); } catch { return null; } };
+  /* Where the admin's own switch keeps the choice, as JSON: "light", "dark" or "auto". So there is one for all pages. */
+  const KEPT = "adminTheme";
+  const stored = () => { try { return JSON.parse(localStorage.getItem(KEPT)); } catch { return null; } };
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const apply = () => { document.documentElement.dataset.theme = stored() || (dark.matches ? "dark" : "light"); };
+  const show = (theme) => {
+    document.documentElement.dataset.theme = theme;
+    for (const each of document.querySelectorAll("[data-theme-switch]")) {
+      each.setAttribute("aria-pressed", theme === "dark");
+    }
+  };
+  const apply = () => {
+    const chosen = stored();
+    show(chosen === "light" || chosen === "dark" ? chosen : dark.matches ? "dark" : "light");
+  };
   apply();
   dark.addEventListener("change", apply);
   addEventListener("storage", apply);
 
+  /* Single keys can be turned off in the help: what somebody dictates must not press them (WCAG 2.1.4). */
+  const KEYS = "openomni-keys";
+  try { document.documentElement.dataset.keys = localStorage.getItem(KEYS) === "off" ? "off" : "on"; } catch { /* on */ }
+  document.addEventListener("DOMContentLoaded", () => {
+    apply();
+    reachable();
+    new ResizeObserver(reachable).observe(document.body);
+  });
+
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-theme-switch]")) {
       const other = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-      try { localStorage.setItem("openomni-theme", other); } catch { /* this page alone, then */ }
-      document.documentElement.dataset.theme = other;
+      try { localStorage.setItem(KEPT, JSON.stringify(other)); } catch { /* this page alone, then */ }
+      show(other);
     }
-    if (event.target.closest("[data-keys]")) showKeys();
+    if (event.target.closest("button[data-keys]")) showKeys();
+    const tab = event.target.closest("[role=tab]");
+    if (tab) choose(tab);
     const copied = event.target.closest("[data-copy]");
     if (copied) copy(copied);
   });
-  document.addEventListener("change", (event) => { if (event.target.matches("[data-submit]")) event.target.form.submit(); });
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-submit]")) event.target.form.submit();
+    if (event.target.matches("[data-single-keys]")) {
+      const kept = event.target.checked ? "on" : "off";
+      document.documentElement.dataset.keys = kept;
+      try { localStorage.setItem(KEYS, kept); } catch { /* this page alone, then */ }
+    }
+  });
   document.addEventListener("keydown", (event) => {
     const writing = event.target.closest?.("input, textarea, select, [contenteditable]");
-    if (event.key === "?" && !writing && !event.ctrlKey && !event.metaKey) { event.preventDefault(); showKeys(); }
+    const off = document.documentElement.dataset.keys === "off";
+    if (event.key === "?" && !off && !writing && !event.ctrlKey && !event.metaKey) { event.preventDefault(); showKeys(); }
+    if (event.target.matches?.("[role=tab]")) alongTabs(event);
   });
 
-  /** Keys of this page: elements with `data-key` say theirs, and `aria-label` or text what it does. */
+  /** What scrolls by itself can be scrolled by keyboard. */
+  function reachable() {
+    for (const each of document.querySelectorAll(".scroll, pre")) {
+      if (each.scrollWidth > each.clientWidth + 1) {
+        if (!each.hasAttribute("tabindex")) { each.tabIndex = 0; each.dataset.reached = "yes"; }
+      } else if (each.dataset.reached) {
+        each.removeAttribute("tabindex");
+        delete each.dataset.reached;
+      }
+    }
+  }
+
+  /** Shows the panel that a tab controls, and hides those of its neighbours. */
+  function choose(tab) {
+    for (const each of tab.closest("[role=tablist]").querySelectorAll("[role=tab]")) {
+      each.setAttribute("aria-selected", each === tab);
+      each.tabIndex = each === tab ? 0 : -1;
+      document.getElementById(each.getAttribute("aria-controls")).hidden = each !== tab;
+    }
+    reachable();
+  }
+
+  function alongTabs(event) {
+    const tabs = [...event.target.closest("[role=tablist]").querySelectorAll("[role=tab]")];
+    const place = tabs.indexOf(event.target), last = tabs.length - 1;
+    const next = { ArrowRight: place === last ? 0 : place + 1, ArrowLeft: place ? place - 1 : last, Home: 0, End: last }[event.key];
+    if (next === undefined) return;
+    event.preventDefault();
+    choose(tabs[next]);
+    tabs[next].focus();
+  }
+
+  /** Keys of this page: elements with `data-key` say theirs; `data-does`, or their text, says what it does. */
   function showKeys() {
     let dialog = document.getElementById("keys");
     if (!dialog) {
@@ -37,7 +100,9 @@
     for (const each of document.querySelectorAll("[data-key]")) {
       if (each.offsetParent !== null) rows.unshift([each.dataset.key, each.dataset.does || each.textContent.trim()]);
     }
-    dialog.innerHTML = '<h2 id="keys-title">Keys on this page</h2><dl class="keys"></dl><form method="dialog"><button>Close</button></form>';
+    dialog.innerHTML = '<h2 id="keys-title">Keys on this page</h2><dl class="keys"></dl><form method="dialog">'
+      + '<label><input type="checkbox" data-single-keys>Keys without Ctrl or Alt do this</label><button>Close</button></form>';
+    dialog.querySelector("[data-single-keys]").checked = document.documentElement.dataset.keys !== "off";
     for (const [key, does] of rows) {
       const term = document.createElement("dt"), said = document.createElement("dd");
       term.append(Object.assign(document.createElement("kbd"), { textContent: key }));
@@ -47,11 +112,30 @@
     dialog.showModal();
   }
 
+  /** Copies `data-copy`, or the text of what `data-copy-from` selects. Over plain http a browser refuses; then it is
+      selected. A button that still says so is left alone, or it would say so for ever. */
   async function copy(button) {
-    const text = button.dataset.copy || document.querySelector(button.dataset.copyFrom)?.textContent || "";
+    if (button.dataset.said) return;
+    const source = button.dataset.copyFrom && document.querySelector(button.dataset.copyFrom);
     const before = button.textContent;
-    try { await navigator.clipboard.writeText(text); button.textContent = "Copied"; }
-    catch { getSelection().selectAllChildren(document.querySelector(button.dataset.copyFrom) || button); button.textContent = "Selected; copy it"; }
-    setTimeout(() => { button.textContent = before; }, 1500);
+    const waited = new Promise((_, gaveUp) => setTimeout(gaveUp, 400));  // a clipboard that never answers
+    try {
+      await Promise.race([navigator.clipboard.writeText(button.dataset.copy || source?.textContent || ""), waited]);
+      button.textContent = "Copied";
+    } catch { getSelection().selectAllChildren(source || button); button.textContent = "Selected"; }
+    button.dataset.said = "yes";
+    say(button.textContent === "Copied" ? "Copied" : "Selected: copy it with Ctrl and C");
+    setTimeout(() => { button.textContent = before; delete button.dataset.said; }, 1500);
+  }
+
+  /** Tells screen readers, politely. */
+  function say(text) {
+    let region = document.getElementById("said");
+    if (!region) {
+      region = Object.assign(document.createElement("p"), { id: "said", className: "visually-hidden" });
+      region.setAttribute("role", "status");
+      document.body.append(region);
+    }
+    region.textContent = text;
   }
 })();

@@ -1,0 +1,185 @@
+"""The pages of conversations: what was said in a project, and one session with its sound, its turns and their times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from ..errors import Refusal
+from ..look.people import here, page
+from ..media.models import Recording, content_url
+from ..paging import Paging
+from ..paging import page as paged
+from . import snapshots, waterfall
+from .heard import Place, places_of
+from .models import UNFINISHED, Progress, Session, Turn
+
+PER_PAGE = 25
+BADGES = {
+    "open": "info", "closed": "good", "lost": "bad", "pending": "", "started": "info", "completed": "good",
+    "failed": "bad", "cancelled": "warn", "superseded": "warn",
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Told:
+    """What a line of the list says of a session."""
+
+    session: Session
+    badge: str
+    first: str = ""
+    """The first words that were said in it."""
+    turns: int = 0
+    waits: list[float] = field(default_factory=list)
+    """Voice-to-voice of its turns, in seconds; those that failed or were interrupted are left out."""
+
+    @property
+    def voice_to_voice(self) -> float | None:
+        return median(self.waits) if self.waits else None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A turn as its page shows it."""
+
+    turn: Turn
+    place: Place
+    badge: str
+    errors: list[str]
+
+    @property
+    def begins(self) -> float | None:
+        """Where to play it from: a breath before the person, or where the agent begins."""
+        at = self.place.start_s if self.place.start_s is not None else self.place.reply_s
+        return None if at is None else max(at - 0.3, 0.0)
+
+    @property
+    def at(self) -> str:
+        return "" if self.begins is None else clock(self.begins)
+
+    @property
+    def reply_at(self) -> str:
+        return "" if self.place.reply_s is None else clock(self.place.reply_s)
+
+    @property
+    def heard_s(self) -> float | None:
+        """How much of a reply that was interrupted was heard."""
+        if self.place.cut_s is None or self.place.reply_s is None:
+            return None
+        return self.place.cut_s - self.place.reply_s
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds; hours where there are some."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+@never_cache
+@require_safe
+@page()
+def conversations(request: HttpRequest) -> HttpResponse:
+    """The project's sessions, newest first."""
+    where = here(request)
+    pipeline, text = request.GET.get("pipeline", ""), request.GET.get("q", "").strip()
+    sessions = Session.objects.of_user(where.user).filter(project_id=where.project)
+    rows = sessions.filter(pipeline=pipeline) if pipeline else sessions
+    if text:
+        said = Q(transcript__icontains=text) | Q(reply_text__icontains=text)
+        rows = rows.filter(Exists(Turn.objects.filter(said, session=OuterRef("pk"))))
+    try:
+        found = paged(rows, Paging(cursor=request.GET.get("cursor", ""), limit=PER_PAGE))
+    except Refusal:
+        return redirect("conversations")
+    pipelines = sessions.exclude(pipeline="").order_by("pipeline").values_list("pipeline", flat=True).distinct()
+    context = {
+        "told": _told(found["items"]),
+        "next": found["next"],
+        "pipelines": list(pipelines),
+        "pipeline": pipeline,
+        "text": text,
+        "chosen": bool(pipeline or text),
+        "later": "cursor" in request.GET,
+    }
+    return render(request, "conversations/conversations.html", context)
+
+
+@never_cache
+@require_safe
+@page()
+def conversation(request: HttpRequest, session_id: str) -> HttpResponse:
+    """One session. Whoever was sent its link is led into its project, if they belong to it."""
+    where = here(request)
+    session = _find(request, session_id)
+    if session.project_id != where.project:
+        return redirect(f"{request.path}?project={session.project_id}")
+    turns = list(session.turns.order_by("index", "created_at"))
+    places = places_of(session, turns)
+    told = next(iter(_told([session], turns)))
+    recordings = list(session.recorded.filter(project_id=session.project_id).order_by("created_at"))
+    waits = any(each.status != Recording.Status.COMPLETE for each in recordings)
+    context = {
+        "section": "conversations",
+        "session": session,
+        "told": told,
+        "lines": [_line(turn, places[turn.pk]) for turn in turns],
+        "recordings": [(each, content_url(each.project_id, each.pk)) for each in recordings if not each.turn_id],
+        "live": session.status == Session.Status.OPEN,
+        "follows": session.status == Session.Status.OPEN or waits,
+        "rest": f"/api/v1/sessions/{session.pk}",
+        "project": f"?project={session.project_id}",
+        "link": request.build_absolute_uri(request.path),
+    }
+    return render(request, "conversations/conversation.html", context)
+
+
+@never_cache
+@require_safe
+@page()
+def timeline(request: HttpRequest, session_id: str, turn_id: str) -> HttpResponse:
+    """The waterfall of one turn, to be put into its session's page when somebody opens it."""
+    turns = _find(request, session_id).turns.prefetch_related(*snapshots.COMPLETE_TURN)
+    turn = turns.filter(pk=turn_id).first()
+    if turn is None:
+        raise Http404(f"there is no turn {turn_id!r} in this session")
+    return HttpResponse(waterfall.draw(snapshots.turn_record(turn)))
+
+
+def _find(request: HttpRequest, session_id: str) -> Session:
+    session: Session | None = Session.objects.of_user(here(request).user).filter(pk=session_id).first()
+    if session is None:
+        raise Http404(f"there is no session {session_id!r} in your projects")
+    return session
+
+
+def _told(sessions: Iterable[Session], turns: Iterable[Turn] | None = None) -> list[Told]:
+    """One query for the turns of all of them, where they are not known."""
+    told = {session.pk: Told(session, BADGES[session.status]) for session in sessions}
+    if turns is None:
+        fields = ("session_id", "transcript", "status", "interrupted", "voice_to_voice_s")
+        turns = Turn.objects.filter(session__in=told).order_by("session_id", "index").only(*fields)
+    for turn in turns:
+        line = told[turn.session_id]
+        line.turns += 1
+        line.first = line.first or turn.transcript
+        if turn.voice_to_voice_s is not None and turn.status == Progress.COMPLETED and not turn.interrupted:
+            line.waits.append(turn.voice_to_voice_s)
+    return list(told.values())
+
+
+def _line(turn: Turn, place: Place) -> Line:
+    errors: list[Any] = []
+    if turn.reason and not turn.interrupted and turn.status not in UNFINISHED:
+        errors.append(turn.reason)
+    elif turn.status == Progress.FAILED:
+        errors.append("it failed, and nobody said why; the raw data may tell more")
+    return Line(turn, place, BADGES[turn.status], errors)

@@ -1,0 +1,17 @@
+"""Parts of the look that are more than a line of markup."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from django import template
+
+register = template.Library()
+
+
+@register.inclusion_tag("look/command.html")
+def command(text: str, does: str) -> dict[str, Any]:
+    """`{% command "openomni up" "starts all parts" %}`: a command to copy. It breaks between its words only, where they
+    fit: `--wait` never after its first hyphens."""
+    return {"words": text.split(" "), "does": does, "id": f"command-{hashlib.sha256(text.encode()).hexdigest()[:8]}"}

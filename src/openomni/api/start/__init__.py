@@ -1,0 +1,1 @@
+"""The first page: it leads a newcomer, and says whether everything is well."""

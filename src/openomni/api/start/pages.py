@@ -1,0 +1,142 @@
+"""The first page, and the part of it that is refreshed: whether everything is well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import connection
+from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from ..accounts.models import Role
+from ..conversations.models import Session, Turn
+from ..fleet.models import Agent, alive_since
+from ..look.people import Here, address, here, page
+from ..media.models import Recording
+from . import checks
+
+SHOWN = 5
+"""How many agents and conversations the first page names."""
+
+COUNTED_FOR = 60
+"""Seconds for which the size of all recordings is taken for known: 100,000 of them take 40 ms to add up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Where everything is. Paths of the server are for owners; others see how much there is."""
+
+    media_bytes: int
+    recordings: int
+    folder: str = ""
+    database: str = ""
+
+    @property
+    def media_size(self) -> str:
+        return checks.size(self.media_bytes)
+
+
+@never_cache
+@require_safe
+@page(Role.VIEWER)
+def home(request: HttpRequest) -> HttpResponse:
+    where = here(request)
+    server = _server(request)
+    context = {
+        "health": checks.look(where.project, server),
+        "commands": {
+            "talk": f"openomni listen --source mic --play --server {server} --token …",
+            "replay": f"openomni listen --source file:interview.mp4 --wait --server {server} --token …",
+        },
+        "https": request.is_secure(),
+        "plain_http": not _has_microphone(request),
+        "agents": _agents(where.project),
+        "alive": Agent.objects.filter(project_id=where.project, last_seen__gt=alive_since()).count(),
+        "conversations": _conversations(where.project),
+        "data": _data(where),
+        "owner": where.may(Role.OWNER),
+        "may_talk": where.may(Role.RESEARCHER),
+        "talk": address("talk"),
+        "agents_page": address("agents", instead=address("admin:fleet_agent_changelist")),
+        "conversations_page": address("conversations", instead=address("admin:conversations_session_changelist")),
+        "pipelines_page": address("pipelines", instead=address("admin:pipelines_pipeline_changelist")),
+    }
+    return render(request, "start/home.html", context)
+
+
+@never_cache
+@require_safe
+@page(Role.VIEWER)
+def health(request: HttpRequest) -> HttpResponse:
+    """The part of the first page that says whether everything is well, by itself."""
+    return render(request, "start/health_now.html", {"health": checks.look(here(request).project, _server(request))})
+
+
+def _server(request: HttpRequest) -> str:
+    """This server's address, as the person reached it."""
+    return f"{request.scheme}://{request.get_host()}"
+
+
+def _has_microphone(request: HttpRequest) -> bool:
+    """Whether a browser gives a page at this address the microphone: over HTTPS, or on the machine itself."""
+    name = request.get_host().rpartition(":")[0] if not request.get_host().endswith("]") else request.get_host()
+    return request.is_secure() or (name or request.get_host()) in ("localhost", "127.0.0.1", "[::1]")
+
+
+def _agents(project: str) -> QuerySet[Agent]:
+    """Those that were seen last; each with the number of components that it offers."""
+    seen = Agent.objects.filter(project_id=project, last_seen__isnull=False)
+    return seen.annotate(offered=Count("offers")).order_by("-last_seen")[:SHOWN]
+
+
+def _conversations(project: str) -> list[dict[str, Any]]:
+    """The newest sessions: what was said first in each, and how many turns it had."""
+    first = Turn.objects.filter(session=OuterRef("pk")).exclude(transcript="").order_by("index")
+    newest = Session.objects.filter(project_id=project).exclude(pipeline="").order_by("-created_at", "id")
+    rows = newest.annotate(said=Subquery(first.values("transcript")[:1]))[:SHOWN]
+    counts = dict(
+        Turn.objects.filter(session__in=[row.pk for row in rows])
+        .order_by()
+        .values_list("session")
+        .annotate(turns=Count("pk"))
+    )
+    return [
+        {
+            "address": address("conversation", row.pk, instead=address("admin:conversations_session_change", row.pk)),
+            "session": row,
+            "said": row.said or "",
+            "turns": counts.get(row.pk, 0),
+        }
+        for row in rows
+    ]
+
+
+def _data(where: Here) -> Data:
+    recordings, received = cache.get_or_set(f"held-{where.project}", lambda: _held(where.project), COUNTED_FOR)
+    figures = {"recordings": recordings, "media_bytes": received}
+    if not where.may(Role.OWNER):
+        return Data(**figures)
+    return Data(**figures, folder=str(settings.DATA_DIR), database=_database())
+
+
+def _held(project: str) -> tuple[int, int]:
+    """How many recordings, and their bytes."""
+    held = Recording.objects.filter(project_id=project).aggregate(count=Count("pk"), received=Sum("received"))
+    return held["count"], held["received"] or 0
+
+
+def _database() -> str:
+    """Which database it is, and how large where that is known at once."""
+    if connection.vendor != "sqlite":
+        place = connection.settings_dict
+        return f"PostgreSQL, {place['NAME']} at {place['HOST'] or 'this machine'}"
+    name = Path(str(connection.settings_dict["NAME"]))
+    files = [file for file in (name, name.with_name(f"{name.name}-wal")) if file.exists()]
+    return f"{name.name}, {checks.size(sum(file.stat().st_size for file in files))}"

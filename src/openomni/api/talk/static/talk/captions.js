@@ -1,0 +1,70 @@
+/* What both sides say, as it is said: a log of lines, one a side and turn. */
+
+export class Captions {
+  #lines = new Map();
+
+  constructor(list) { this.list = list; }
+
+  clear() { this.list.replaceChildren(); this.#lines.clear(); }
+
+  /** More of what somebody says. `side` is "you" or "agent". */
+  add(key, side, text) {
+    const line = this.#line(key, side);
+    line.text += text;
+    line.spoken.textContent = line.text;
+    this.#follow();
+  }
+
+  /** All that somebody said. */
+  set(key, side, text) {
+    const line = this.#line(key, side);
+    line.text = text;
+    line.spoken.textContent = text || "(nothing was understood)";
+    line.item.classList.remove("partial");
+    this.#follow();
+  }
+
+  finish(key) { this.#lines.get(key)?.item.classList.remove("partial"); }
+
+  /** Somebody begins to speak; what they say is not known yet. */
+  begin(key, side) { this.#line(key, side); this.#follow(); }
+
+  /** The reply was cut: what was heard of it stays, the rest is struck. `heard`: how much of it, 0…1. */
+  cut(key, heard) {
+    const line = this.#lines.get(key);
+    if (!line) return;
+    const words = line.text.split(/(?<=\s)/), kept = Math.round(words.length * Math.min(Math.max(heard, 0), 1));
+    line.spoken.textContent = words.slice(0, kept).join("");
+    const unheard = document.createElement("del");
+    unheard.textContent = words.slice(kept).join("");
+    const note = document.createElement("span");
+    note.className = "note";
+    note.textContent = " interrupted";
+    line.spoken.append(unheard, note);
+    line.item.classList.remove("partial");
+  }
+
+  /** Takes a line away again: it came to nothing. */
+  drop(key) {
+    const line = this.#lines.get(key);
+    if (line && !line.text) { line.item.remove(); this.#lines.delete(key); }
+  }
+
+  #line(key, side) {
+    const known = this.#lines.get(key);
+    if (known) return known;
+    const item = document.createElement("li"), who = document.createElement("span"), spoken = document.createElement("span");
+    item.className = `${side} partial`;
+    who.className = "who";
+    who.textContent = side === "you" ? "You" : "Agent";
+    spoken.className = "spoken";
+    spoken.textContent = "…";
+    item.append(who, " ", spoken);
+    this.list.append(item);
+    const line = { item, spoken, text: "" };
+    this.#lines.set(key, line);
+    return line;
+  }
+
+  #follow() { this.list.scrollTop = this.list.scrollHeight; }
+}

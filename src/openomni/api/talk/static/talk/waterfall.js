@@ -1,0 +1,108 @@
+/* Where each millisecond of a turn went: the same picture as the server draws of a stored turn. */
+
+const LABELS = {
+  end_of_turn: "end of turn", queue: "queue", transfer: "transfer", load: "load", model: "model",
+  aggregation: "aggregation", playback: "playback", residue: "residue", other: "waiting for input",
+};
+const LEFT = 190, WIDTH = 800, ROW = 26, TICKS = 6;
+
+/** An SVG of the turn's record with its legend; a line of text when nothing of it was timed. */
+export function waterfall(turn) {
+  const timed = turn.stages.filter((stage) => stage.started_s != null);
+  const ends = [...turn.parts.map((part) => part.end_s), ...timed.map(end)];
+  if (!ends.length) return Object.assign(document.createElement("p"), { textContent: "Nothing of this turn was timed.", className: "soft" });
+  const start = Math.min(0, ...timed.map((stage) => stage.started_s)), seconds = Math.max(Math.max(...ends) - start, 1e-6);
+  const x = (at) => LEFT + (at - start) / seconds * WIDTH;
+  const rows = rowsOf(turn, timed);
+  const bottom = rows.length * ROW + 6;
+  const picture = svg("svg", { viewBox: `0 0 ${LEFT + WIDTH + 20} ${bottom + 24}`, role: "img",
+    "aria-label": `Timeline of the turn in milliseconds from the last user speech sample: ${summary(turn)}` });
+  for (const at of ticks(start, seconds)) {
+    picture.append(svg("line", { class: "lines", x1: x(at), x2: x(at), y1: 0, y2: bottom }),
+      svg("text", { class: "note", x: x(at), y: bottom + 16, "text-anchor": "middle" }, `${Math.round(at * 1e6) / 1000} ms`));
+  }
+  rows.forEach(({ label, note, bars }, place) => {
+    const y = place * ROW + 4;
+    picture.append(svg("text", { x: 0, y: y + 16 }, short(label)), svg("text", { class: "note", x: 180, y: y + 16, "text-anchor": "end" }, short(note)));
+    for (const bar of bars) {
+      const rect = svg("rect", { class: bar.what, x: x(bar.start), y, width: Math.max(x(bar.end) - x(bar.start), 0.1), height: 18 });
+      const text = `${bar.whose} ${LABELS[bar.what]}`.trim();
+      rect.append(svg("title", {}, `${text}: ${ms(bar.end - bar.start)} from ${ms(bar.start)} on`));
+      picture.append(rect);
+    }
+  });
+  for (const point of turn.time_points.filter(({ at_s: at }) => at >= start && at <= start + seconds)) {
+    const line = svg("line", { class: "point", x1: x(point.at_s), x2: x(point.at_s), y1: 0, y2: bottom });
+    line.append(svg("title", {}, `${point.name}: ${ms(point.at_s)} ${point.where}`.trim()));
+    picture.append(line);
+  }
+  const figure = document.createElement("figure"), scroll = document.createElement("div");
+  figure.className = "waterfall";
+  scroll.className = "picture scroll";
+  scroll.append(picture);
+  figure.append(scroll, legend(new Set(rows.flatMap(({ bars }) => bars.map(({ what }) => what)))));
+  return figure;
+}
+
+function rowsOf(turn, timed) {
+  const rows = [];
+  if (turn.parts.length) {
+    const bars = turn.parts.map((part) => ({ what: part.what, start: part.start_s, end: part.end_s, whose: part.stage }));
+    rows.push({ label: "turn", note: `${(turn.parts.at(-1).end_s - turn.parts[0].start_s).toFixed(3)} s`, bars });
+  }
+  for (const stage of timed) {
+    const flag = stage.status === "completed" ? "" : ` · ${stage.status}`;
+    rows.push({ label: stage.kind + flag, note: stage.component, bars: barsOf(stage) });
+  }
+  return rows;
+}
+
+/** Queue, transfer, load and model one after another; what remains of the stage's time it waited for input. */
+function barsOf(stage) {
+  const bars = [], stop = end(stage);
+  let at = stage.started_s;
+  for (const what of ["queue", "transfer", "load", "model"]) {
+    const until = Math.min(at + (stage[`${what}_s`] ?? 0), stop);
+    if (until > at) { bars.push({ what, start: at, end: until, whose: stage.component }); at = until; }
+  }
+  if (stop > at) bars.push({ what: "other", start: at, end: stop, whose: stage.component });
+  return bars;
+}
+
+function end(stage) {
+  if (stage.ended_s != null) return stage.ended_s;
+  return ["queue_s", "transfer_s", "load_s", "model_s"].reduce((sum, figure) => sum + (stage[figure] ?? 0), stage.started_s ?? 0);
+}
+
+function ticks(start, seconds) {
+  const rough = seconds / TICKS, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough) ?? 10 * power;
+  const found = [];
+  for (let at = Math.ceil(start / step) * step; at <= start + seconds + 1e-9; at += step) found.push(at);
+  return found;
+}
+
+function legend(used) {
+  const list = document.createElement("ul");
+  for (const [what, label] of Object.entries(LABELS).filter(([name]) => used.has(name))) {
+    const item = document.createElement("li"), colour = document.createElement("i");
+    colour.className = what;
+    item.append(colour, label);
+    list.append(item);
+  }
+  return list;
+}
+
+function summary(turn) {
+  return turn.parts.map((part) => `${part.stage} ${LABELS[part.what]} ${ms(part.end_s - part.start_s)}`.trim()).join(", ") || "no parts";
+}
+
+function svg(name, attributes, text = "") {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, typeof value === "number" ? value.toFixed(2) : value);
+  made.textContent = text;
+  return made;
+}
+
+const ms = (seconds) => `${(seconds * 1000).toFixed(1)} ms`;
+const short = (text) => (text.length > 16 ? `${text.slice(0, 15)}…` : text);

@@ -1,0 +1,208 @@
+"""A client that the gateway records loses its line and comes back: one session, one recording, nothing lost."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import signal
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from websockets.asyncio.client import connect
+
+from openomni.events import AudioIn, PictureIn, SessionClose
+from openomni.gateway import app
+from openomni.media import Frame
+
+from .conftest import SECRET, TOKEN, Client, World
+from .test_process import start
+
+OURS = {"OpenOmni_Version": "0.1.0"}
+
+
+def frame(position: int, value: int, samples: int = 320) -> bytes:
+    return struct.pack("<Qd", position, 0.0) + struct.pack("<h", value) * samples
+
+
+async def uploaded(world: World, recording: str) -> list[int]:
+    """The samples of a recording, once all of it is at the API."""
+    async with asyncio.timeout(15):
+        while recording not in world.api.completed:
+            await asyncio.sleep(0.01)
+        await world.api.completed[recording].wait()
+    return np.frombuffer(world.api.recordings[recording][44:], "<i2").tolist()
+
+
+async def test_the_same_recording_goes_on_when_the_client_comes_back(world: World) -> None:
+    host = await world.host()
+    client = await world.connect(**OURS)
+    assert (await client.hello(audio="binary", session_id="s1"))["resumed"] is False
+    hosted = await host.session()
+    await client.send(frame(0, 1))
+    await hosted.until(AudioIn)
+    client.socket.transport.abort()
+    again = await world.connect(**OURS)
+    assert (await again.hello(audio="binary", session_id="s1"))["resumed"] is True
+    await again.send(frame(320, 2))  # what was captured meanwhile
+    await again.send(frame(960, 3))  # and before this some was lost
+    await hosted.until(AudioIn)
+    await hosted.until(AudioIn)
+    await again.socket.close()
+    await hosted.until(SessionClose)
+    assert await uploaded(world, hosted.opening.recording) == [1] * 320 + [2] * 320 + [0] * 320 + [3] * 320
+    assert list(world.api.recordings) == [hosted.opening.recording]
+    assert host.opened.empty(), "the host that had it goes on with it"
+
+
+async def test_a_session_that_nobody_comes_back_to_ends_and_is_uploaded(world: World, monkeypatch: Any) -> None:
+    monkeypatch.setattr(app, "PARKED_SECONDS", 0.05)
+    host = await world.host()
+    client = await world.connect(**OURS)
+    await client.hello(audio="binary", session_id="s1")
+    hosted = await host.session()
+    await client.send(frame(0, 7))
+    await hosted.until(AudioIn)
+    client.socket.transport.abort()
+    await hosted.until(SessionClose)
+    assert await uploaded(world, hosted.opening.recording) == [7] * 320
+
+
+async def test_the_recording_goes_on_with_another_host_too(world: World) -> None:
+    first = await world.host("host1")
+    client = await world.connect(**OURS)
+    await client.hello(audio="binary", session_id="s1")
+    hosted = await first.session()
+    await client.send(frame(0, 1))
+    await hosted.until(AudioIn)
+    await first.vanish()
+    assert (await client.until("error"))["error"]["code"] == "host_lost"
+    client.socket.transport.abort()
+    second = await world.host("host2")
+    again = await world.connect(**OURS, OpenOmni_Wait_For_Agent="1")
+    assert (await again.hello(audio="binary", session_id="s1"))["resumed"] is False
+    taken = await second.session()
+    await again.send(frame(320, 2))
+    await taken.until(AudioIn)
+    await again.socket.close()
+    assert taken.opening.recording == hosted.opening.recording
+    assert await uploaded(world, taken.opening.recording) == [1] * 320 + [2] * 320
+
+
+async def test_sound_that_the_client_does_not_place_goes_on_where_it_stopped(world: World) -> None:
+    host = await world.host()
+    client = await world.connect(**OURS)
+    await client.hello(session_id="s1")
+    hosted = await host.session()
+    sound = base64.b64encode(struct.pack("<h", 500) * 24_000).decode()
+    await client.send({"type": "input_audio_buffer.append", "audio": sound})
+    heard = await hosted.until(AudioIn)
+    client.socket.transport.abort()
+    again = await world.connect(**OURS)
+    await again.hello(session_id="s1")
+    await again.send({"type": "input_audio_buffer.append", "audio": sound})
+    assert (await hosted.until(AudioIn)).position == heard.position + len(heard.pcm) // 2
+
+
+async def test_another_token_of_the_same_person_takes_their_session_up_and_nobody_elses_does(world: World) -> None:
+    for token, person in (("oo_000000a1_x", "7"), ("oo_000000a2_x", "7"), ("oo_000000b1_x", "8")):
+        world.api.allow(token, person=person)
+    host = await world.host()
+    client = await world.connect(token="oo_000000a1_x", **OURS)
+    await client.hello(audio="binary", session_id="s1")
+    hosted = await host.session()
+    client.socket.transport.abort()
+    for stranger in ("oo_000000b1_x", TOKEN):
+        other = await world.connect(token=stranger, **OURS)
+        await other.send({"type": "openomni.hello", "version": "0.1.0", "session_id": "s1"})
+        assert (await other.until("error"))["error"]["code"] == "session_taken"
+    again = await world.connect(token="oo_000000a2_x", **OURS)
+    assert (await again.hello(audio="binary", session_id="s1"))["resumed"] is True
+    await again.send(frame(0, 4))
+    await hosted.until(AudioIn)
+    await again.socket.close()
+    assert await uploaded(world, hosted.opening.recording) == [4] * 320
+
+
+async def test_a_token_of_a_device_does_not_stand_for_the_person(world: World) -> None:
+    world.api.allow("oo_000000a1_x", person="7")
+    world.api.allow("oo_000000a2_x", person="7", device="pi")
+    host = await world.host()
+    client = await world.connect(token="oo_000000a1_x", **OURS)
+    await client.hello(session_id="s1")
+    await host.session()
+    other = await world.connect(token="oo_000000a2_x", **OURS)
+    await other.send({"type": "openomni.hello", "version": "0.1.0", "session_id": "s1"})
+    assert (await other.until("error"))["error"]["code"] == "session_taken"
+
+
+async def test_a_token_that_expires_in_mid_session_does_not_end_it(world: World) -> None:
+    world.api.allow("oo_000000a1_x", person="7", expires_at=time.time() + 1)
+    world.api.allow("oo_000000a2_x", person="7")
+    host = await world.host()
+    client = await world.connect(token="oo_000000a1_x", **OURS)
+    await client.hello(audio="binary", session_id="s1")
+    hosted = await host.session()
+    await client.send(frame(0, 1))
+    assert (await client.until("error"))["error"]["code"] == "invalid_token"
+    again = await world.connect(token="oo_000000a2_x", **OURS)
+    assert (await again.hello(audio="binary", session_id="s1"))["resumed"] is True
+    await again.send(frame(320, 2))
+    await hosted.until(AudioIn)
+    await hosted.until(AudioIn)
+    await again.socket.close()
+    assert await uploaded(world, hosted.opening.recording) == [1] * 320 + [2] * 320
+
+
+async def test_what_the_client_shows_is_told_to_the_host_and_kept(world: World) -> None:
+    host = await world.host()
+    client = await world.connect(**OURS)
+    await client.hello(audio="binary", session_id="s1")
+    hosted = await host.session()
+    jpeg = Frame(np.full((48, 64, 3), 90, np.uint8)).jpeg()
+    await client.send({"type": "openomni.frame", "position": 800, "jpeg": base64.b64encode(jpeg).decode()})
+    assert (await hosted.until(PictureIn)).jpeg == jpeg
+    await client.socket.close()
+    await uploaded(world, hosted.opening.recording)
+    async with asyncio.timeout(5):
+        while len(world.api.completed) < 2:
+            await asyncio.sleep(0.01)
+    (film,) = set(world.api.recordings) - {hosted.opening.recording}
+    await uploaded(world, film)
+    assert jpeg in world.api.recordings[film], "as it came, no pixel touched"
+
+
+async def test_what_a_killed_gateway_had_recorded_goes_up_at_the_next_start(world: World, tmp_path: Path) -> None:
+    (tmp_path / "secrets.json").write_text(json.dumps({"django": "-", "server": SECRET, "bus": world.authority.seeds}))
+    options = ("--api", world.api.url, "--bus", world.server.url, "--port", "0")
+    host = await world.host()
+
+    async def started() -> tuple[asyncio.subprocess.Process, str]:
+        process = await start(tmp_path, *options)
+        assert process.stdout
+        async with asyncio.timeout(20):
+            return process, (await process.stdout.readline()).decode().split()[-1]
+
+    process, url = await started()
+    headers = {"Authorization": f"Bearer {TOKEN}", "OpenOmni-Version": "0.1.0"}
+    async with connect(f"{url.replace('http', 'ws')}/v1/realtime?model=local", additional_headers=headers) as socket:
+        client = Client(socket)
+        await client.hello(audio="binary", session_id="s1")
+        hosted = await host.session()
+        await client.send(frame(0, 9))
+        await hosted.until(AudioIn)
+        spooled = tmp_path / "spool" / "gateway" / "recordings" / f"{hosted.opening.recording}.wav"
+        async with asyncio.timeout(10):
+            while spooled.stat().st_size < 44 + 640:
+                await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+    world.api.tokens.clear()  # its client never comes back, nor does its token
+    process, _ = await started()
+    assert await uploaded(world, hosted.opening.recording) == [9] * 320
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(5):
+        await process.wait()

@@ -1,0 +1,105 @@
+"""What a browser's tests share: a server with somebody signed in, axe, and pictures of a page."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from api.support import LiveServer
+
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+SIZES = {"wide": (1440, 900), "phone": (390, 844)}
+THEMES = ("light", "dark")
+TESTS = Path(__file__).parents[1]
+
+
+@dataclass
+class Site:
+    """A server of its own, the cookies of its owner, and its address."""
+
+    server: LiveServer
+    cookies: list[dict[str, str]]
+
+    @classmethod
+    def of(cls, server: LiveServer) -> Site:
+        """With the owner signed in."""
+        made = cls(server, [])
+        session = made.fill("pages.rows:session_of_owner")
+        made.cookies.append({"name": "openomni_session", "value": session, "url": server.url})
+        return made
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def context(self, browser: Browser, *, signed_in: bool = True, **options: Any) -> BrowserContext:
+        """A browser's profile, with the owner signed in. Options are Playwright's: viewport, permissions, …"""
+        context = browser.new_context(base_url=self.url, **options)
+        if signed_in:
+            context.add_cookies(self.cookies)  # type: ignore[arg-type]
+        return context
+
+    def fill(self, function: str, *arguments: Any) -> Any:
+        """Runs `module:function` of the tests on this server's database, in a process of its own, for the ORM can't be
+        used beside a browser. Arguments and what it returns are JSON; a module is named as `pages.rows`."""
+        module, _, name = function.partition(":")
+        code = (
+            "import json, pathlib, sys; from openomni.api.bootstrap import setup; setup(pathlib.Path(sys.argv[1]));"
+            f"from {module} import {name}; print(json.dumps({name}(*json.loads(sys.argv[2]))))"
+        )
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENOMNI_", "DATABASE_URL"))}
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(self.server.data_dir), json.dumps(arguments)],
+            env={**kept, "PYTHONPATH": str(TESTS)}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+
+def assert_accessible(page: Page) -> None:
+    """axe finds no serious or critical fault (WCAG 2.2 AA) on the page as it is now."""
+    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": WCAG}}).response["violations"]
+    faults = [
+        f"{fault['id']} ({fault['impact']}): {fault['help']}\n    {' '.join(node['target'][:1])}: {node['html'][:160]}"
+        f"\n    {node.get('failureSummary', '').replace(chr(10), ' ')}"
+        for fault in found
+        if fault["impact"] in ("serious", "critical")
+        for node in fault["nodes"][:6]
+    ]
+    assert not faults, f"{page.url}\n" + "\n".join(faults)
+
+
+def assert_fits(page: Page) -> None:
+    """Nothing scrolls sideways."""
+    wide, inner = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    over = """() => [...document.querySelectorAll("body *")].filter(each => each.getBoundingClientRect().right
+        > document.documentElement.clientWidth + 1).slice(0, 5).map(each => each.outerHTML.slice(0, 120))"""
+    assert wide <= inner, f"{page.url} is {wide} px wide in a window of {inner}: {page.evaluate(over)}"
+
+
+def take_pictures(page: Page, name: str, folder: Path, reload: bool = False) -> list[Path]:
+    """The page wide and on a phone, light and dark, each checked to fit; the theme follows the system's. `reload`: for
+    the admin, which looks at that only when it is loaded."""
+    taken = []
+    before = page.viewport_size
+    for size, (width, height) in SIZES.items():
+        page.set_viewport_size({"width": width, "height": height})
+        for theme in THEMES:
+            page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+            if reload:
+                page.reload()
+            assert_fits(page)
+            path = folder / f"{name}-{size}-{theme}.png"
+            page.screenshot(path=path, full_page=True)
+            taken.append(path)
+    if before is not None:
+        page.set_viewport_size(before)
+    return taken
