@@ -300,3 +300,25 @@ async def test_what_is_complete_but_was_not_acknowledged_is_acknowledged_again(h
         uploader.add(left_behind)
         assert await uploader.drain()
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+# ---- the gateway, for clients without a disk of their own ------------------------------------------------------
+
+
+def test_the_gateway_uploads_for_a_project_whoever_the_client_was(gateway: Api, admin: Api, stranger: Api) -> None:
+    headers = {"OpenOmni_Project": "home"}
+    about = {"session_id": "talk", "device": "bedside", "site": "north", "media_type": "audio/wav", "rate": 16_000}
+    sound = wav(0.5)
+    gateway("PUT", "/recordings/tape", about, **headers)
+    assert gateway("GET", "/recordings/tape", **headers)["received"] == 0
+    gateway("PATCH", "/recordings/tape?offset=0", sound, **headers)
+    gateway("POST", "/recordings/tape/complete", {"sha256": sha256(sound), "size": len(sound)}, **headers)
+    done = admin("GET", "/recordings/tape")
+    assert (done["status"], done["device"], done["site"], done["session_id"]) == ("complete", "bedside", "north", "talk")
+    stranger.error("GET", "/recordings/tape", status=404)
+
+
+def test_the_gateway_reads_no_media_and_needs_a_project(gateway: Api, project: Project) -> None:
+    gateway.error("GET", "/recordings/tape/content", status=403, OpenOmni_Project="home")
+    assert "OpenOmni-Project" in gateway.error("PUT", "/recordings/tape", {}, status=400)
+    assert not Recording.objects.exists()

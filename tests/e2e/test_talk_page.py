@@ -51,6 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         sees = staging.pipeline("sees", reply_s=0.6)
         sees["stages"][1]["frames"] = 2
         for spec in (short, long, sees):
+            spec["stages"][1]["instructions"] = "Be brief."  # without any, it can't speak first
             running.put_pipeline(spec)
         yield running
 
@@ -130,8 +131,9 @@ class Talker:
 
     def turns(self, count: int) -> list[Any]:
         """The pictures of so many turns that were heard at this loudspeaker."""
-        self.page.locator("[data-voice-to-voice]").nth(count - 1).wait_for()
-        return self.page.locator("[data-voice-to-voice]").all()
+        pictures = self.page.locator('[data-voice-to-voice][data-heard-at="client"]')
+        pictures.nth(count - 1).wait_for()
+        return pictures.all()
 
     def type(self, text: str) -> None:
         self.page.get_by_label("Type instead of speaking").fill(text)

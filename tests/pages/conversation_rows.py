@@ -26,13 +26,12 @@ def conversation(key: str = "talk1", status: str = "closed", sound: bool = True,
     from openomni.api.conversations.recorder import write_batch
     from openomni.records import SessionRecord
 
-    records: list[Any] = [
-        SessionRecord(
-            project="default", version=1, session_id=key, pipeline="local", pipeline_hash="9f2ab4c0d1e2" * 4,
-            spec={"stages": []}, device="bedside", source="browser", status=status, started_at=BEGAN,  # type: ignore[arg-type]
-            ended_at=None if status == "open" else BEGAN + 8 * turns, reason="its agent was lost" * (status == "lost"),
-        )  # fmt: skip
-    ]
+    session = SessionRecord(
+        project="default", version=1, session_id=key, pipeline="local", pipeline_hash="9f2ab4c0d1e2" * 4,
+        spec={"stages": []}, device="bedside", source="browser", status=status, started_at=BEGAN,  # type: ignore[arg-type]
+        ended_at=None if status == "open" else BEGAN + 8 * turns, reason="its agent was lost" * (status == "lost"),
+    )  # fmt: skip
+    records: list[Any] = [session]
     records += [turn(key, index, failed=status == "lost" and index == turns - 1) for index in range(turns)]
     write_batch(records)
     if sound:
@@ -95,8 +94,10 @@ def others_project(key: str = "theirs") -> None:
 
 def nothing() -> None:
     from openomni.api.conversations.models import Session, Turn
-    from openomni.api.media.models import Recording
+    from openomni.api.media.models import Recording, storage
 
+    for key in Recording.objects.exclude(key="").values_list("key", flat=True):
+        storage().delete(key)
     for model in (Turn, Recording, Session):
         model.objects.all().delete()
 

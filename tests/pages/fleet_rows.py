@@ -20,7 +20,23 @@ stages:
   - tts: simulated
 turn_taking: {{vad: energy, end_of_turn_silence: 0.3}}
 """
-WHOLE = "name: whole\ndescription: One model that hears, sees and speaks.\nstages:\n  - end_to_end: simulated\n    frames: 2\n"
+WHOLE = """\
+name: whole
+description: One model that hears, sees and speaks.
+stages:
+  - end_to_end: simulated
+    frames: 2
+"""
+FAR = """\
+name: far
+description: Needs what nobody offers here.
+stages:
+  - stt: openai
+  - llm: openai
+    base_url: https://a-rather-long-name.example.org/v1
+    model: large-model-of-somebody
+  - tts: openai
+"""
 
 
 def clear() -> None:
@@ -68,8 +84,8 @@ def agents(number: int, silent: bool = False) -> list[str]:
         ids.append(agent.pk)
         for (kind, name), info in registry.registered().items():
             if name == "simulated" or (place % 2 and name in ("faster-whisper", "llama-cpp", "piper")):
-                Offer.objects.create(project_id=PROJECT, agent=agent, kind=kind, name=name, version=info.version,
-                                     package=info.package, schema=info.schema, description=info.description)  # fmt: skip
+                about = {"version": info.version, "package": info.package, "description": info.description}
+                Offer.objects.create(project_id=PROJECT, agent=agent, kind=kind, name=name, schema=info.schema, **about)
     if ids:
         _tasks([Agent.objects.get(pk=each).name for each in ids[:2]])
     return ids
@@ -114,8 +130,7 @@ def pipelines() -> None:
     store("mine")
     store("mine", "It rains. Take an umbrella.")
     store_text(WHOLE)
-    store_text("name: far\ndescription: Needs what nobody offers here.\nstages:\n  - stt: openai\n  - llm: openai\n"
-               "    base_url: https://a-rather-long-name.example.org/v1\n    model: large-model-of-somebody\n  - tts: openai\n")  # fmt: skip
+    store_text(FAR)
 
 
 def text_of(name: str) -> str:

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from openomni.api.accounts.models import User
+
 
 def session_of_owner() -> str:
     """The key of a session in which the server's owner is signed in; they have a password already."""
-    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-    from django.contrib.sessions.backends.db import SessionStore
-
     from openomni.api.accounts.models import User
 
     owner = User.objects.get(username="owner")
     owner.set_password("correct horse battery")
     owner.save()
+    return _session(owner)
+
+
+def session_of(name: str, role: str, password: str) -> str:
+    """The key of a session of somebody new: `role` in the project default, none if empty; `password` may be empty."""
+    from openomni.api.accounts.models import Membership, User
+
+    user = User(username=name, is_staff=True)
+    user.set_password(password or None)
+    user.save()
+    if role:
+        Membership.objects.create(user=user, project_id="default", role=role)
+    return _session(user)
+
+
+def without_a_table() -> str:
+    """The database is damaged: what agents offer is gone."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE fleet_offer")
+    return "fleet_offer"
+
+
+def _session(owner: User) -> str:
+    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+    from django.contrib.sessions.backends.db import SessionStore
+
     store = SessionStore()
     store[SESSION_KEY] = str(owner.pk)
     store[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"

@@ -98,21 +98,32 @@ def _passed(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in lowered if name not in _HOP_BY_HOP and name not in named]
 
 
+def away_page() -> str:
+    return _PAGE.format(line=html.escape(AWAY))
+
+
 def _away(request: Request) -> Response:
     headers = {"Retry-After": "2", "Cache-Control": "no-store"}
     if "text/html" in request.headers.get("accept", ""):
-        return HTMLResponse(_PAGE.format(line=html.escape(AWAY)), 502, headers)
+        return HTMLResponse(away_page(), 502, headers)
     return JSONResponse({"error": AWAY}, 502, headers)
 
 
-# Like the pages' own look, which can't be loaded now.
+# Like the pages' own look, which can't be loaded now. It reloads by a script: one that a screen reader reads is not cut
+# off while the API stays away.
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="refresh" content="3">
-<title>One moment · OpenOmni</title><style>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<noscript><meta http-equiv="refresh" content="3"></noscript><title>One moment · OpenOmni</title><style>
 :root {{ color-scheme: light dark; }}
 body {{ background: light-dark(#f7f7fa, #121218); color: light-dark(#1a1a24, #ececf2); margin: 0;
   font: 1rem/1.55 system-ui, sans-serif; }}
 main {{ background: light-dark(#fff, #1b1b24); border: 1px solid light-dark(#d9d9e3, #34343f); border-radius: .75rem;
   margin: 10vh auto; max-width: 28rem; padding: 1.25rem 1.5rem; width: calc(100% - 5rem); }}
 h1 {{ font-size: 1.35rem; margin: 0 0 .5rem; }} p {{ margin: 0; }}
-</style></head><body><main><h1>One moment</h1><p>{line}. This page tries by itself.</p></main></body></html>"""
+</style><script>
+setInterval(async () => {{
+  const there = await fetch(location.href, {{ method: "HEAD" }}).then((answer) => answer.status !== 502, () => false);
+  if (there) location.replace(location.href);
+}}, 3000);
+</script></head><body><main><h1>One moment</h1><p role="status">{line}. This page tries by itself.</p></main></body>
+</html>"""

@@ -14,9 +14,9 @@ from pydantic import AfterValidator
 
 from ...storage import ChecksumMismatch, NotStored, OffsetMismatch, StorageError, StorageFull
 from ..accounts.models import Scope
-from ..auth import SERVER, AuthedRequest, Caller, allow, limited_to
+from ..auth import PROJECT_HEADER, SERVER, AuthedRequest, Caller, allow, limited_to
 from ..conversations import snapshots
-from ..errors import Refusal, conflict, not_found
+from ..errors import Refusal, bad_request, conflict, not_found
 from ..paging import Page, Paging, page
 from ..places.models import site_of
 from .models import Recording, storage, takes
@@ -111,6 +111,8 @@ def list_recordings(request: AuthedRequest, paging: Query[Paging], wanted: Query
 @router.put("/recordings/{recording_id}", auth=WRITERS, response=RecordingOut)
 def create(request: AuthedRequest, recording_id: Id, payload: RecordingIn) -> Any:
     """Says what is coming, under an id of the caller's making. Saying it again changes nothing."""
+    if not request.auth.project_id:
+        bad_request(f"say whose it is: send the project in the header {PROJECT_HEADER}")
     with transaction.atomic():
         rows = Recording.objects.select_for_update()
         row, _ = rows.get_or_create(id=recording_id, defaults={"project_id": request.auth.project_id})

@@ -17,8 +17,10 @@ TITLES = {
     "stt": "Speech to text", "llm": "Language model", "tts": "Text to speech", "emotion": "Emotion",
     "speaker": "Who is talking", "retrieval": "Retrieval", "end_to_end": "End to end",
 }  # fmt: skip
-SHOWN = 3
+SHOWN = 2
 """Parameters of a stage in a small picture."""
+TELLING = ("model", "voice", "base_url")
+"""Those that say most about a stage, shown before the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,8 @@ class Box:
 
     @property
     def main_parameters(self) -> list[tuple[str, str]]:
-        """The first few, for a small picture."""
-        return self.parameters[:SHOWN]
+        """The few that say most, for a small picture."""
+        return sorted(self.parameters, key=lambda each: each[0] not in TELLING)[:SHOWN]
 
     @property
     def more(self) -> int:

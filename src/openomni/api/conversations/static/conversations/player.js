@@ -14,7 +14,7 @@ export class Player {
     this.tag = "";
     for (const name of ["timeupdate", "seeking", "loadedmetadata"]) this.audio.addEventListener(name, () => this.show());
     for (const name of ["play", "pause", "ended"]) this.audio.addEventListener(name, () => this.name());
-    this.audio.addEventListener("error", () => this.say("The sound did not come; load the page again."));
+    this.audio.addEventListener("error", () => { if (this.seconds) this.say("The sound did not come; load the page again."); });
     this.waves.addEventListener("pointerdown", (event) => this.drag(event));
     this.waves.addEventListener("keydown", (event) => this.slide(event));
     section.querySelector("#play").addEventListener("click", () => this.toggle());
@@ -22,7 +22,7 @@ export class Player {
     section.querySelector("#later").addEventListener("click", () => this.turn(1));
     page.addEventListener("click", (event) => {
       const button = event.target.closest("[data-play]");
-      if (button) { this.seek(Number(button.dataset.play)); this.audio.play(); }
+      if (button && this.seconds) { this.seek(Number(button.dataset.play)); this.play(); }
     });
     document.addEventListener("keydown", (event) => this.key(event));
   }
@@ -46,7 +46,8 @@ export class Player {
     for (const each of [this.waves, this.audio, this.section.querySelector(".keys-line"), document.getElementById("legend")]) each.hidden = !sounds;
     const waiting = peaks.waiting === 1 ? "1 recording is still on its way" : `${peaks.waiting} recordings are still on their way`;
     this.say(peaks.waiting ? `${waiting}; what is here so far can be heard.` : sounds ? "" : "Nothing of this conversation was recorded.");
-    if (peaks.waiting && !sounds) this.say(`${waiting}.`);
+    if (peaks.waiting && !sounds) this.say(`${waiting}: whoever made them sends them as soon as the line allows.`);
+    this.page.toggleAttribute("data-silent", !sounds);
     this.seconds = peaks.seconds;
     this.draw(".person", peaks.left);
     this.draw(".agent", peaks.right);
@@ -92,7 +93,9 @@ export class Player {
     this.show(at);
   }
 
-  toggle() { if (this.audio.paused) this.audio.play(); else this.audio.pause(); }
+  toggle() { if (!this.audio.paused) this.audio.pause(); else if (this.seconds) this.play(); }
+
+  play() { this.audio.play().catch((error) => { if (error.name !== "AbortError") this.say(`It can't be played: ${error.message}`); }); }
 
   turn(step) {
     const at = this.audio.currentTime, begins = this.turns().map((turn) => Number(turn.dataset.begins));

@@ -68,7 +68,8 @@ async function keep() {
 if (part && control) {
   document.querySelector("[data-refreshing]").hidden = false;
   document.addEventListener("keydown", (event) => {
-    if (event.key.toLowerCase() !== "r" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
+    if (event.key.toLowerCase() !== "r" || document.documentElement.dataset.keys === "off") return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("textarea, select, input:not([type=checkbox])")) return;
     control.click();
   });
   keep();

@@ -37,7 +37,7 @@
     if (event.target.closest("button[data-keys]")) showKeys();
     const tab = event.target.closest("[role=tab]");
     if (tab) choose(tab);
-    const copied = event.target.closest("[data-copy]");
+    const copied = event.target.closest("[data-copy], [data-copy-from]");
     if (copied) copy(copied);
   });
   document.addEventListener("change", (event) => {
@@ -89,18 +89,18 @@
 
   /** Keys of this page: elements with `data-key` say theirs; `data-does`, or their text, says what it does. */
   function showKeys() {
-    let dialog = document.getElementById("keys");
+    let dialog = document.getElementById("keys-help");
     if (!dialog) {
       dialog = document.createElement("dialog");
-      dialog.id = "keys";
-      dialog.setAttribute("aria-labelledby", "keys-title");
+      dialog.id = "keys-help";
+      dialog.setAttribute("aria-labelledby", "keys-help-title");
       document.body.append(dialog);
     }
     const rows = [["Tab", "to the next control"], ["?", "this help"], ["Esc", "closes it"]];
     for (const each of document.querySelectorAll("[data-key]")) {
       if (each.offsetParent !== null) rows.unshift([each.dataset.key, each.dataset.does || each.textContent.trim()]);
     }
-    dialog.innerHTML = '<h2 id="keys-title">Keys on this page</h2><dl class="keys"></dl><form method="dialog">'
+    dialog.innerHTML = '<h2 id="keys-help-title">Keys on this page</h2><dl class="keys"></dl><form method="dialog">'
       + '<label><input type="checkbox" data-single-keys>Keys without Ctrl or Alt do this</label><button>Close</button></form>';
     dialog.querySelector("[data-single-keys]").checked = document.documentElement.dataset.keys !== "off";
     for (const [key, does] of rows) {

@@ -53,7 +53,7 @@ export class Captions {
   #line(key, side) {
     const known = this.#lines.get(key);
     if (known) return known;
-    const item = document.createElement("li"), who = document.createElement("span"), spoken = document.createElement("span");
+    const item = document.createElement("p"), who = document.createElement("span"), spoken = document.createElement("span");
     item.className = `${side} partial`;
     who.className = "who";
     who.textContent = side === "you" ? "You" : "Agent";

@@ -81,6 +81,8 @@ export class View {
     article.className = "card";
     article.dataset.turn = record.turn_id;
     if (heard !== undefined) article.dataset.voiceToVoice = heard.toFixed(4);
+    article.dataset.heardAt = record.heard_at;
+    if (record.voice_to_voice_s != null) article.dataset.recorded = record.voice_to_voice_s.toFixed(4);
     head.className = "row spread";
     head.append(Object.assign(document.createElement("h3"), { textContent: `Turn ${record.index + 1}` }), this.#facts(record, heard));
     const said = Object.assign(document.createElement("p"), { className: "small soft" });
