@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from api.support import Api, api_for
+from api.support import Api, api_for, person
 from openomni.api.accounts.models import Project, Scope, Token, expand
 from openomni.api.places.models import Site
 
@@ -119,6 +120,18 @@ def test_the_gateway_learns_what_a_token_lets_its_holder_do(project: Project, ga
     assert answer["scopes"] == ["annotator", "researcher", "viewer"]
     assert (answer["site"], answer["device"]) == ("lab", "")
     assert answer["expires_at"].startswith(f"{until:%Y-%m-%dT%H:%M}")
+
+
+def test_the_gateway_learns_who_made_a_token_for_themself(project: Project, gateway: Api) -> None:
+    """By it somebody takes their own session up again; a token that was made for a device stands for nobody."""
+    ada = person("ada", "researcher", project)
+
+    def whose(**fields: Any) -> str:
+        text = Token.issue(project, [Scope.DEVICE], **fields)[1]
+        return str(gateway("POST", "/auth/introspect", {"token": text})["person"])
+
+    assert whose(created_by=ada, own=True) == whose(created_by=ada, own=True) == str(ada.pk)
+    assert whose(created_by=ada) == whose(own=True) == ""
 
 
 def test_a_token_that_lets_nobody_in_is_not_found(project: Project, gateway: Api) -> None:

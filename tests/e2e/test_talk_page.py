@@ -428,6 +428,29 @@ def test_a_stranger_is_sent_to_sign_in_whoever_came_before(visit: Visit, made: I
     assert httpx.post(f"{made.url}/talk/token/").status_code == 403
 
 
+def test_over_tls_from_another_address_it_is_the_same(visit: Visit, tmp_path: Path) -> None:
+    with installation(tmp_path, "--tls", "--offer", staging.EVERYTHING) as secured:
+        spec = staging.pipeline("short", reply_s=0.6)
+        with httpx.Client(verify=False) as client:
+            put = client.put(
+                f"{secured.url}/api/v1/pipelines/short",
+                json={"spec": spec},
+                headers={"Authorization": f"Bearer {secured.token}"},
+            )
+        assert put.is_success, put.text
+        port = secured.url.rpartition(":")[2]
+        flags = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+        talker = visit(
+            "short", 1.0, "question", 60.0, where=secured, ignore_https_errors=True, base=f"https://talk.example:{port}",
+            flags=[*flags, "--host-resolver-rules=MAP talk.example 127.0.0.1"],
+        )  # fmt: skip
+        talker.begin()
+        talker.said("you", QUESTION)
+        talker.said("agent", "It is Paris.")
+        talker.turns(1)
+        talker.end()
+
+
 @pytest.mark.models
 def test_the_real_models_hear_and_answer(visit: Visit, local: Installation) -> None:
     talker = visit("local", 1.0, "question", 60.0, where=local)
@@ -437,3 +460,32 @@ def test_the_real_models_hear_and_answer(visit: Visit, local: Installation) -> N
     talker.turns(1)
     (turn,) = talker.recorded(talker.end(), 1)
     assert "Paris" in turn["reply_text"]
+
+
+RESAMPLED = """async ([from, to, hertz]) => {
+  const { Resampler } = await import("/static/talk/resampler.js");
+  const resampler = new Resampler(from, to), found = [];
+  const tone = (at) => Math.sin(2 * Math.PI * hertz * at / from);
+  for (let start = 0; start < from; start += 128) {
+    resampler.push(Float32Array.from({ length: 128 }, (_, index) => tone(start + index)));
+    const out = new Float32Array(512);
+    found.push(...out.subarray(0, resampler.pull(out)));
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize(("source", "target"), [(48_000, 16_000), (44_100, 16_000), (16_000, 48_000), (22_050, 48_000)])
+def test_sound_is_resampled_where_it_was(visit: Visit, source: int, target: int) -> None:
+    page = visit("short", 60.0).page
+    tone = np.array(page.evaluate(RESAMPLED, [source, target, 1000]))
+    assert len(tone) >= target * 0.99
+    # Not a sample is shifted: the tone is what it would be had it been captured at that rate.
+    expected = np.sin(2 * np.pi * 1000 * np.arange(len(tone)) / target)
+    assert np.abs(tone - expected)[200:].max() < 0.01
+
+
+def test_what_the_lower_rate_cannot_hold_is_filtered_out(visit: Visit) -> None:
+    page = visit("short", 60.0).page
+    tone = np.array(page.evaluate(RESAMPLED, [48_000, 16_000, 10_000]))
+    assert np.abs(tone[200:]).max() < 0.01

@@ -1,6 +1,6 @@
 """A browser, and a server with somebody signed in.
 
-Tests here use no `async def` and no ORM: Playwright runs a loop of its own in this thread. Rows are made by `site.fill`.
+Tests here use no `async def` and no ORM: Playwright runs a loop of its own in this thread. `site.fill` makes rows.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture
 def visit(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
-    """`visit(path, signed_in=True, status=200, **options)`: a page in a profile of its own. A script's error on it, and a request
-    that leaves the server, fail the test."""
+    """`visit(path, signed_in=True, status=200, **options)`: a page in a profile of its own. A script's error
+    on it, and a request that leaves the server, fail the test."""
     faults: list[str] = []
     with ExitStack() as stack:
 

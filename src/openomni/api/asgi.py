@@ -15,6 +15,7 @@ django.setup(set_prefix=False)
 from django.apps import apps  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.core.handlers.asgi import ASGIHandler  # noqa: E402
+from django.template.loader import get_template  # noqa: E402
 from starlette.exceptions import HTTPException  # noqa: E402
 from starlette.responses import Response  # noqa: E402
 from starlette.staticfiles import StaticFiles  # noqa: E402
@@ -48,7 +49,9 @@ class Application:
     """Passes each connection on to the part that serves it; runs the background while the server lives."""
 
     def __init__(self) -> None:
-        import_module(settings.ROOT_URLCONF)  # now, so that the first request is as quick as the others
+        # Now, so that the first request is as quick as the others.
+        import_module(settings.ROOT_URLCONF)
+        get_template("start/home.html")
         self._django: ASGIApp = ASGIHandler()  # type: ignore[assignment]
         self._static = PackagedFiles()
 

@@ -99,7 +99,7 @@ def _passed(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 
 
 def away_page() -> str:
-    return _PAGE.format(line=html.escape(AWAY))
+    return _PAGE.format(line=html.escape(AWAY[0].upper() + AWAY[1:]))
 
 
 def _away(request: Request) -> Response:

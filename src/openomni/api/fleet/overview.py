@@ -67,14 +67,17 @@ class Card:
 def bus_fault() -> str:
     """Why nothing is known of agents just now: the bus is away; empty when it is there. Waits `BUS_PATIENCE` s."""
     try:
-        there = busline.run(_connected, timeout=BUS_PATIENCE)
+        busline.run(_heard, timeout=BUS_PATIENCE)
     except OpenOmniError as error:
         return str(error)
-    return "" if there else "the bus does not answer just now"
+    return ""
 
 
-async def _connected(bus: Bus) -> bool:
-    return bus.connected.is_set()
+async def _heard(bus: Bus) -> None:
+    """There and back: a bus that hangs keeps its connections for a while."""
+    if not bus.connected.is_set():
+        raise busline.BusAway("the bus does not answer just now")
+    await bus.flush()
 
 
 def cards(project_id: str, agents: Iterable[Agent]) -> list[Card]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
+from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
@@ -16,7 +17,7 @@ from ..conversations.models import Task
 from ..errors import Refusal
 from ..look.people import here, page
 from . import draining, overview
-from .models import Agent
+from .models import Agent, Offer
 from .parameters import parameters
 
 TASKS = 200
@@ -29,8 +30,9 @@ LISTED = 30
 def agents(request: HttpRequest) -> HttpResponse:
     """Every agent of the project; `?part` gives what refreshes by itself alone."""
     project = here(request).project
-    # An offer's schema is large and not shown here.
-    rows = Agent.objects.filter(project_id=project).prefetch_related("offers")
+    # What an offer says of itself is long, and not shown here.
+    offers = Prefetch("offers", Offer.objects.defer("schema", "description"))
+    rows = Agent.objects.filter(project_id=project).prefetch_related(offers)
     found = overview.cards(project, rows)
     alive = [card for card in found if card.state == "alive"]
     context = {

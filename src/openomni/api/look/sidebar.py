@@ -6,7 +6,6 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
-from django.templatetags.static import static
 
 from .people import PAGES, address
 

@@ -20,7 +20,7 @@ class RecordingAdmin(EvidenceAdmin):
     list_select_related = ("session",)
     records_name = "recordings"
     fields = (
-        *("listen", "kind", "media_type", "status", "length", "size", "rate", "samples"),
+        *("listen", "kind", "media_type", "status", "length", "size", "rate", "samples", "position"),
         *("session", "turn_id", "site", "device", "source", "sha256", "started_at", "completed_at", "created_at"),
         "project",
     )

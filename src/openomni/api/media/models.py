@@ -85,7 +85,10 @@ class Recording(Recorded):
 
     class Meta:
         ordering = ("-created_at", "id")
-        indexes = [models.Index(fields=["project", "-created_at"], name="recording_by_time")]
+        indexes = [
+            models.Index(fields=["project", "-created_at"], name="recording_by_time"),
+            models.Index(fields=["project", "status", "created_at"], name="recording_by_status"),
+        ]
 
     @property
     def seconds(self) -> float | None:

@@ -21,7 +21,7 @@ class VersionInline(ReadOnlyInline):
 
 @admin.register(Pipeline)
 class PipelineAdmin(ProjectAdmin):
-    """A pipeline's content is written with `openomni pipelines` or over REST, where it is checked."""
+    """A pipeline's content is written in the editor of its page, or over REST, where it is checked."""
 
     list_display = ("name", "project", "description", "current", "version_count", "created_at")
     search_fields = ("name", "description", "versions__hash")
@@ -42,11 +42,11 @@ class PipelineAdmin(ProjectAdmin):
 
 @admin.register(PipelineVersion)
 class PipelineVersionAdmin(ProjectAdmin):
-    list_display = ("__str__", "pipeline", "project", "created_at")
+    list_display = ("__str__", "pipeline", "project", "created_at", "created_by")
     list_filter = (ProjectFilter, ("pipeline", admin.RelatedOnlyFieldListFilter))
     search_fields = ("hash", "pipeline__name")
-    list_select_related = ("project", "pipeline")
-    fields = readonly_fields = ("pipeline", "number", "hash", "created_at", "content")
+    list_select_related = ("project", "pipeline", "created_by")
+    fields = readonly_fields = ("pipeline", "number", "hash", "created_at", "created_by", "content")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

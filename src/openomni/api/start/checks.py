@@ -17,10 +17,11 @@ from django.utils import timezone
 from ...pipeline.spec import PipelineError
 from ..conversations import busline
 from ..conversations.models import Progress, Turn
-from ..fleet.models import Agent, Offer, alive_since
+from ..fleet.models import Agent, alive_since
 from ..look.people import address
 from ..media.models import Recording
 from ..pipelines import catalogue
+from ..pipelines.placing import Placing
 
 GIB = 2**30
 LOW, FULL = 5 * GIB, 1 * GIB
@@ -32,7 +33,7 @@ RECENTLY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `mend` is empty when all is well; `command` is what to type, `link` where to look."""
+    """One thing that was looked at. `mend` is empty when all is well; `command` is what to type, `link` where."""
 
     what: str
     state: Literal["good", "warn", "bad", "info"]
@@ -84,7 +85,7 @@ def look(project: str, server: str) -> Health:
             "name", "roles", "draining", "health"
         )
     )
-    ready, pipelines = _pipelines(project, agents, server)
+    ready, pipelines = _pipelines(project, server)
     findings = [_bus(), _agents(project, agents, server), pipelines, _disk(), _recordings(project), *_turns(project)]
     return Health(findings, ready if busline.connected() else [])
 
@@ -150,23 +151,20 @@ def _agents(project: str, alive: list[Agent], server: str) -> Finding:
     )
 
 
-def _pipelines(project: str, alive: list[Agent], server: str) -> tuple[list[str], Finding]:
+def _pipelines(project: str, server: str) -> tuple[list[str], Finding]:
     """The names of those that can run, and the finding."""
     link = address("pipelines", instead=address("admin:pipelines_pipeline_changelist"))
-    live = Offer.objects.filter(project_id=project, agent__last_seen__gt=alive_since(), agent__draining=False)
-    offered = set(live.values_list("kind", "name"))
-    hosted = any("host" in agent.roles and not agent.draining for agent in alive)
+    placing = Placing.now(project)
     ready, lacking = [], dict[str, str]()
     for found in catalogue.everything(project):
         try:
-            needs = found.pipeline.needs
+            missing = placing.missing(found.pipeline)
         except PipelineError:
             lacking[found.name] = ""
             continue
-        missing = [f"{kind}:{name}" for kind, name in needs if (kind, name) not in offered]
         if missing:
-            lacking[found.name] = ",".join(missing)
-        elif hosted:
+            lacking[found.name] = ",".join(f"{kind}:{name}" for kind, name in missing)
+        elif placing.hosts:
             ready.append(found.name)
         else:
             lacking[found.name] = "host"

@@ -119,8 +119,10 @@ def _conversations(project: str) -> list[dict[str, Any]]:
 
 
 def _data(where: Here) -> Data:
-    recordings, received = cache.get_or_set(f"held-{where.project}", lambda: _held(where.project), COUNTED_FOR)
-    figures = {"recordings": recordings, "media_bytes": received}
+    key = f"held-{where.project}"
+    if (held := cache.get(key)) is None:
+        cache.set(key, held := _held(where.project), COUNTED_FOR)
+    figures = {"recordings": held[0], "media_bytes": held[1]}
     if not where.may(Role.OWNER):
         return Data(**figures)
     return Data(**figures, folder=str(settings.DATA_DIR), database=_database())

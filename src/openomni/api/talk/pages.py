@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -68,6 +69,8 @@ def pipelines(request: HttpRequest) -> HttpResponse:
 def token(request: HttpRequest) -> HttpResponse:
     """A token of the scope `device` for whoever is signed in, named after them; 201 with its text, this once."""
     where = here(request)
+    if request.GET.get("project", where.project) != where.project:
+        raise PermissionDenied("you don't belong to that project any more")
     _forget_old(where)
     made, text = Token.issue(
         Project.objects.get(pk=where.project),

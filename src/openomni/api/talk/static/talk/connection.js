@@ -167,7 +167,7 @@ export class Connection {
     if (socket) socket.onclose = socket.onmessage = null;
     if (code === 1006) socket?.close();
     if (this.#closing) return;
-    const why = this.#failure?.message || reason || "the line dropped";
+    const why = this.#failure?.message || reason || "trying again";
     if (code === NORMAL) return this.#over(null);
     if (code === UNAUTHORIZED) return this.#renew(why);
     if (code === FORBIDDEN && this.#failure?.code === "session_taken") this.sessionId = "";

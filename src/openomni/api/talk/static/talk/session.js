@@ -44,7 +44,7 @@ export class Session {
   /** {name, detail, hears} for the view. */
   get state() {
     if (!this.#started) return { name: "connecting", detail: this.#down };
-    if (!this.connection.up) return { name: "away", detail: `${this.#down}; what you say meanwhile is kept, and sent once it is back` };
+    if (!this.connection.up) return { name: "away", detail: `${this.#down}: what you say is kept, and sent once the line is back` };
     const playing = this.speaker?.playing;
     if (playing && !this.#paused.has(playing)) return { name: "speaking", detail: this.#note || "speak, or press Esc, to interrupt" };
     if (this.#hearing || playing) return { name: "listening", detail: "I hear you", hears: true };

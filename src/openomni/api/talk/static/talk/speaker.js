@@ -45,6 +45,7 @@ export class Speaker {
   pause(turn) {
     const reply = this.#replies.get(turn);
     if (!reply) return;
+    clearTimeout(reply.patience);
     reply.patience = setTimeout(() => this.end(turn, "cancelled"), PATIENCE_MS);
     this.#node.port.postMessage({ kind: "pause", id: turn });
   }

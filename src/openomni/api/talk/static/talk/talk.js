@@ -50,7 +50,7 @@ async function begin({ voice, typed = "" }) {
   if (typed) made.type(typed);
   if (isSecureContext) see();
   stayAwake();
-  ticking = setInterval(() => session && view.line(lineOf(session)), 500);
+  ticking = setInterval(() => { if (session?.id) view.line(lineOf(session)); }, 500);
 }
 
 function newSession() {
@@ -83,7 +83,7 @@ function stop(words = null) {
   ended?.close();
   choices.lock(false);
   view.level(0);
-  view.held(false, choices.checked("push"));
+  view.held(false);
   view.muted(false);
   view.state(words ? "failed" : "idle");
   if (words) view.problem(words);
@@ -186,7 +186,7 @@ function press(on) {
   if (!session?.microphone) return;
   if (on) session.hold.press();
   else session.hold.release();
-  view.held(session.hold.held, choices.checked("push"));
+  view.held(session.hold.held);
   show();
 }
 
@@ -243,6 +243,9 @@ document.addEventListener("visibilitychange", () => { if (!document.hidden && se
 navigator.mediaDevices?.addEventListener?.("devicechange", () => choices.list());
 
 view.state("idle");
-if (!isSecureContext) view.problem({ text: INSECURE });
+if (!isSecureContext) {
+  view.problem({ text: INSECURE });
+  of("start").textContent = "Begin, by typing";
+}
 choices.list();
 setInterval(look, LOOK_AGAIN_MS);

@@ -55,9 +55,9 @@ export class View {
     of("level").setAttribute("aria-valuenow", Math.round(100 * shown));
   }
 
-  held(on, push) {
+  held(on) {
     of("hold").setAttribute("aria-pressed", on);
-    of("hold").textContent = on ? "Let go to send" : push ? "Hold to talk" : "Hold to talk on";
+    of("hold").textContent = on ? "Let go to send" : "Hold to talk";
   }
 
   muted(on) {
@@ -109,11 +109,13 @@ export class View {
   clear() {
     this.#turns.clear();
     of("turns").replaceChildren();
+    of("turns-section").hidden = true;
     of("afterwards").hidden = true;
   }
 
   afterwards(sessionId) {
     of("session-link").href = `/conversations/${sessionId}/`;
+    of("session-copy").dataset.copy = of("session-link").href;
     of("afterwards").hidden = false;
   }
 }

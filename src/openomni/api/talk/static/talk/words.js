@@ -27,7 +27,6 @@ function refused({ code, message }) {
       return { text: `${sentence(message)} Then try again.`, action: "again" };
     case "signed_out":
       return { text: "You are not signed in any more. Load the page again to sign in.", action: "reload" };
-    case "role":
     case "forbidden":
       return { text: `You may not talk in this project: ${sentence(message)}`, action: "" };
     case "invalid_token":
@@ -45,4 +44,4 @@ export const INSECURE =
   "Browsers give the microphone and the camera only to pages over https, or on this very machine. Start the server " +
   "with “openomni up --tls” and open its https address. You can type here: the answers come as text.";
 
-const sentence = (text) => (/[.!?]$/.test(text) ? text : `${text}.`);
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
