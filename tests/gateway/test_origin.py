@@ -35,6 +35,14 @@ async def test_requests_go_on_to_the_api_with_who_asked(web: Any) -> None:
     assert answer.headers.get_list("set-cookie") == ["one=1; Path=/; SameSite=lax", "two=2; Path=/; SameSite=lax"]
 
 
+async def test_the_cookies_of_one_person_never_go_with_the_requests_of_another(world: World, web: Any) -> None:
+    signed_in = await web.get("/echo/")
+    assert signed_in.cookies, "the API gave the first one cookies"
+    async with httpx.AsyncClient(base_url=world.url, timeout=5) as stranger:
+        assert "cookie" not in (await stranger.get("/echo/")).json()
+    assert (await web.get("/echo/")).json()["cookie"] == "one=1; two=2", "their own are passed on"
+
+
 async def test_nobody_outside_is_believed_about_their_address(world: World) -> None:
     """127.0.0.2 stands for a machine outside; only 127.0.0.1 is beside the gateway."""
     transport = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
@@ -64,7 +72,7 @@ async def test_an_api_that_is_away_is_told_in_one_line(world: World, web: Any) -
     await stop_api(world)
     page = await web.get("/admin/", headers={"Accept": "text/html"})
     assert page.status_code == 502
-    assert "the API is not answering" in page.text
+    assert "The API is not answering" in page.text
     assert "the API is not answering" in (await web.get("/api/v1/turns")).json()["error"]
 
 
