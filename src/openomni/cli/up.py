@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -92,15 +93,26 @@ def _greet(server: AllInOne, folder: Path) -> None:
 
 def _show_to_phones(server: AllInOne, made: Certificate, host: str) -> None:
     """The address as other machines reach it, as a QR code, and what a browser will ask."""
-    reached = addresses() if host in (EVERYWHERE, "::", "") else [host]
-    port = server.url.rpartition(":")[2]
-    links = [f"https://{f'[{each}]' if ':' in each else each}:{port}/" for each in reached] or [f"{server.url}/"]
-    print(f"  from a phone, or another machine:  {'   '.join(links[:3])}")
-    print("  this code signs the owner in there, once:")
-    print(qr_code(links[0] + server.phone_path.lstrip("/")))
+    if _is(host, "is_loopback"):
+        print(f"  only this machine reaches {host}; for a phone, leave --host out")
+    else:
+        reached = addresses() if _is(host, "is_unspecified") else [host]
+        port = server.url.rpartition(":")[2]
+        links = [f"https://{f'[{each}]' if ':' in each else each}:{port}/" for each in reached] or [f"{server.url}/"]
+        print(f"  from a phone, or another machine:  {'   '.join(links[:3])}")
+        print("  this code signs the owner in there, once:")
+        print(qr_code(links[0] + server.phone_path.lstrip("/")))
     print("  Nobody vouches for a certificate that was made here: a browser asks once. It is this one if it shows")
     print(f"  SHA-256 {made.fingerprint}")
     print(f"  listeners and agents trust it with  SSL_CERT_FILE={made.trusted}", flush=True)
+
+
+def _is(host: str, what: str) -> bool:
+    """Whether it is an address of that kind, as `ipaddress` names them; a name is of none, `localhost` but for one."""
+    try:
+        return bool(getattr(ip_address("127.0.0.1" if host == "localhost" else host), what))
+    except ValueError:
+        return False
 
 
 def _writable(ready_file: Path) -> None:

@@ -84,6 +84,11 @@ class Account:
         return self.interrupted and self.turn.reply.first_emitted is None
 
     @property
+    def spoken(self) -> bool:
+        """Whether somebody spoke who could hear the reply; what was typed, or asked of the agent, has no last sound."""
+        return self.live and self.end > self.start
+
+    @property
     def heard_at(self) -> Literal["client", "host", ""]:
         if self.audible is None:
             return ""
@@ -109,7 +114,7 @@ class Account:
             reply_text=turn.reply.text,
             reply_audio=self.reply_recording,
             recording=self.recording,
-            voice_to_voice_s=round(audible - self.speech_end, 6) if audible is not None and self.live else None,
+            voice_to_voice_s=round(audible - self.speech_end, 6) if audible is not None and self.spoken else None,
             heard_at=self.heard_at if self.live else "",
             residue_s=round(residue(parts), 6) if parts else None,
             interrupted=self.interrupted,

@@ -96,6 +96,7 @@ def _common(request: HttpRequest) -> dict[str, Any]:
     return {
         "section": "agents",
         "server": request.build_absolute_uri("/").rstrip("/"),
+        "loopback": request.get_host().startswith(("127.", "localhost", "[::1]")),
         "server_version": __version__,
         "may_drain": here(request).may(Role.RESEARCHER),
     }

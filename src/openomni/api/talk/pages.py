@@ -18,8 +18,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from ... import __version__
-from ...pipeline.spec import PipelineError
+from ...pipeline.spec import PipelineError, builtin
 from ..accounts.models import Project, Role, Scope, Token
+from ..conversations.models import Session
 from ..look.people import Here, here, page
 from ..pipelines import catalogue
 from ..pipelines.placing import Placing
@@ -44,6 +45,7 @@ def talk(request: HttpRequest) -> HttpResponse:
         "project": where.project,
         "person": where.user.get_username(),
         "pipeline": wanted if any(each["name"] == wanted for each in found) else "",
+        "first": _first(where.project),
     }
     context = {
         "pipelines": found,
@@ -88,6 +90,13 @@ def _forget_old(where: Here) -> None:
     be talking with one, and the gateway may be uploading with it what an earlier session recorded."""
     gone = timezone.now() - KEPT
     Token.objects.filter(project_id=where.project, created_by=where.user, own=True, expires_at__lt=gone).delete()
+
+
+def _first(project: str) -> list[str]:
+    """Pipelines to offer first to a browser that remembers none: the one that was talked with last, and the built-in
+    ones, which run on a fresh machine."""
+    latest = Session.objects.filter(project_id=project).exclude(pipeline="").order_by("-created_at").first()
+    return [*([latest.pipeline] if latest else []), *builtin()]
 
 
 def _pipelines(project: str) -> list[dict[str, Any]]:

@@ -44,6 +44,17 @@ export class Captions {
     line.item.classList.remove("partial");
   }
 
+  /** There is no reply, or no more of it: why, in the agent's place. */
+  fail(key, reason) {
+    const { item } = this.#line(key, "agent");
+    if (item.querySelector(".failure")) return;
+    const line = this.#lines.get(key);
+    if (!line.text) line.spoken.textContent = "";
+    item.classList.remove("partial");
+    item.append(Object.assign(document.createElement("span"), { className: "failure", textContent: `The reply failed: ${reason}` }));
+    this.#follow();
+  }
+
   /** Takes a line away again: it came to nothing. */
   drop(key) {
     const line = this.#lines.get(key);

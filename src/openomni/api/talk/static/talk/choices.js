@@ -79,7 +79,8 @@ export class Choices {
     const radios = [...this.form.querySelectorAll('[name="pipeline"]')];
     const usable = (name) => this.known.some((each) => each.name === name && !each.missing.length && !each.fault);
     if (!radios.some((radio) => radio.checked)) {
-      const wanted = radios.find(({ value }) => value === kept.pipeline) ?? radios.find(({ value }) => usable(value)) ?? radios[0];
+      const first = [kept.pipeline, ...this.about.first.filter(usable), this.known.find(({ name }) => usable(name))?.name];
+      const wanted = first.map((name) => radios.find(({ value }) => value === name)).find(Boolean) ?? radios[0];
       if (wanted) wanted.checked = true;
     }
     const list = document.getElementById("choices"), chosen = this.form.querySelector('[name="pipeline"]:checked');

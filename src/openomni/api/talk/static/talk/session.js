@@ -115,7 +115,11 @@ export class Session {
   #up({ resumed, again }) {
     this.#started = true;
     this.#down = "";
-    if (again && !resumed) { this.#awaited.clear(); this.#hearing = ""; }
+    if (again && !resumed) {
+      this.captions.drop(this.#hearing); // another host hears it anew, as a turn of its own
+      this.#awaited.clear();
+      this.#hearing = "";
+    }
     if (again) this.speaker?.endStale();
     if (!this.speaker && !resumed) this.connection.send({ type: "session.update", session: { type: "realtime", output_modalities: ["text"] } });
     this.hold.again();
@@ -253,7 +257,6 @@ export class Session {
   #ended(turn, status) {
     this.#awaited.delete(turn);
     if (this.#hearing === `item_${turn}`) this.#hearing = "";
-    if (status === "failed") this.#say("the reply failed; its turn below says why");
     if (status === "completed") this.speaker?.end(turn, status);
     else this.#cancel(turn);
   }
@@ -263,6 +266,7 @@ export class Session {
     this.#awaited.delete(turn);
     if (known && (known.version ?? 1) > (record.version ?? 1)) return;
     this.#records.set(turn, record);
+    if (record.status === "failed") this.captions.fail(replyOf(turn), record.reason || "nobody says why; look at the agent's log");
     if (record.interrupted) this.#cancel(turn); // it may have been complete, and cut while it was still being heard
     this.#show(turn);
   }

@@ -19,6 +19,7 @@ const choices = new Choices(about, JSON.parse(of("known").textContent), chosen);
 let session = null;        // while somebody talks
 let token = "";
 let latest = null;         // how the last session was begun, for “try again”
+let wanted = null;         // what was to begin when consent was missing: it does, once that is given
 let ticking = 0;
 
 // ---- beginning and end ----
@@ -27,7 +28,12 @@ let ticking = 0;
 async function begin({ voice, typed = "" }) {
   if (session) return;
   if (!choices.pipeline) return view.problem({ text: "Choose a pipeline first." });
-  if (!choices.consent) return choices.askConsent();
+  if (!choices.consent) {
+    wanted = { voice };
+    view.problem({ text: "Before it begins: agree that this is recorded, under “With what”." });
+    return choices.askConsent();
+  }
+  wanted = null;
   latest = { voice };
   view.well();
   view.clear();
@@ -35,7 +41,7 @@ async function begin({ voice, typed = "" }) {
   const made = (session = newSession());
   choices.lock(true);
   show();
-  of("now").focus();
+  if (!typed) of("now").focus(); // who writes goes on writing
   try {
     if (isSecureContext) await made.openSound(choices.device("speaker"));
     if (voice && isSecureContext) await openMicrophone(made);
@@ -145,6 +151,7 @@ function deviceProblem(error, device) {
 }
 
 async function chosen(what) {
+  if (what === "consent" && wanted && choices.consent && !session) return wanted.voice ? begin(wanted) : of("typed").requestSubmit();
   if (!session) return;
   view.well();
   if (what === "speaker") session.setSpeaker(choices.device("speaker"));

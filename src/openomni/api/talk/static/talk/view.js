@@ -100,6 +100,7 @@ export class View {
     const facts = Object.assign(document.createElement("span"), { className: "row small number" });
     const add = (text, className = "") => facts.append(Object.assign(document.createElement("span"), { textContent: text, className }));
     if (heard !== undefined) add(`voice to voice ${(heard * 1000).toFixed(0)} ms at this loudspeaker`);
+    else if (!record.segments?.length) add("not spoken: no voice to voice");
     else if (record.voice_to_voice_s != null) add(`voice to voice ${(record.voice_to_voice_s * 1000).toFixed(0)} ms at the ${record.heard_at || "host"}`);
     if (record.interrupted) add("interrupted", "badge warn");
     if (record.status === "failed") add(record.reason || "failed", "badge bad");
