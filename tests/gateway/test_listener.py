@@ -166,11 +166,13 @@ async def test_a_second_connection_of_the_same_session_replaces_the_first(world:
     client = await world.connect(OpenOmni_Version="0.1.0")
     await client.hello(recording_id="r", session_id="s1")
     hosted = await host.session()
+    await client.send(frame(0))
+    await hosted.until(AudioIn)  # the gateway knows by now that it is hosted
     again = await world.connect(OpenOmni_Version="0.1.0")
     await again.hello(audio="binary", recording_id="r", session_id="s1")
     assert (await closed(client)).rcvd.reason == "the session goes on on another connection"
-    await again.send(frame(0))
-    await hosted.until(AudioIn)
+    await again.send(frame(320))
+    assert (await hosted.until(AudioIn)).position == 320
 
 
 async def test_nobody_elses_session_is_taken_over(world: Any) -> None:

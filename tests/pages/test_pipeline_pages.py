@@ -131,7 +131,7 @@ def test_what_is_saved_is_a_version_when_its_content_is_new(site: Site, visit: V
     page.get_by_label("The pipeline's file, in YAML").fill(TEXT.replace("sunny", "cloudy"))
     page.keyboard.press("Control+s")
     expect(page.locator(".notice.success")).to_have_text("Saved as version 2.")
-    assert page.url == f"{site.url}/pipelines/mine/"
+    expect(page).to_have_url(f"{site.url}/pipelines/mine/")
     page.get_by_role("link", name="Edit").click()
     # Nothing is offered that was saved.
     expect(page.locator("[data-draft]")).to_be_hidden()

@@ -119,7 +119,10 @@ def _writable(ready_file: Path) -> None:
     """Whoever waits for the file must not take an earlier one for ours, nor wait for one that can't come."""
     try:
         ready_file.parent.mkdir(parents=True, exist_ok=True)
-        ready_file.touch(mode=0o600)
-        ready_file.unlink()
+        # Not the file itself, not even for a moment: whoever waits would find it empty.
+        trial = ready_file.with_name(f"{ready_file.name}.part")
+        trial.touch(mode=0o600)
+        trial.unlink()
+        ready_file.unlink(missing_ok=True)
     except OSError as error:
         raise OpenOmniError(f"can't write {ready_file} ({error.strerror}); choose another --ready-file") from None
