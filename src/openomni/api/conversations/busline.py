@@ -85,7 +85,7 @@ def start(connect: Connect) -> Callable[[], None]:
 def run(work: Callable[[Bus], Coroutine[Any, Any, T]], timeout: float = 5.0) -> T:
     """`work(bus)` on the process's line; `timeout` in seconds. Raises BusAway."""
     if _line is None:
-        raise BusAway("this server runs without a bus; start it with `openomni up` or give it OPENOMNI_BUS_URL")
+        raise BusAway("this server runs without a bus; start it with openomni up, or give it OPENOMNI_BUS_URL")
     return _line.run(work, timeout)
 
 

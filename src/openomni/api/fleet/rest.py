@@ -220,7 +220,7 @@ def _find(request: AuthedRequest, agent_id: str) -> Agent:
 
 def _need_bus() -> None:
     if not settings.BUS_URL:
-        raise Refusal(503, "this server runs without a bus; start it with `openomni up` or give it OPENOMNI_BUS_URL")
+        raise Refusal(503, "this server runs without a bus; start it with openomni up, or give it OPENOMNI_BUS_URL")
 
 
 def _plain(credentials: Any) -> dict[str, Any]:
