@@ -260,7 +260,7 @@ def test_the_editor_and_rest_store_by_the_same_rule(project: Project, admin: Api
     assert admin("GET", "/pipelines/mine")["version"] == 1
 
 
-@pytest.mark.parametrize(("name", "says"), [("local", "is built in"), ("new", "called"), ("a" * 81, "called")])
+@pytest.mark.parametrize(("name", "says"), [("local", "is built in"), ("new", "called"), ("a" * 81, "up to 80")])
 def test_names_that_can_not_be_had(project: Project, admin: Api, researcher: Client, name: str, says: str) -> None:
     answer = researcher.post("/pipelines/new/", {"text": yaml(name)})
     assert answer.status_code in (400, 409)

@@ -71,7 +71,7 @@ def test_a_right_file_is_right(tmp_path: Path) -> None:
         ("end_of_turn: wordy", "end_of_turn: words", "turn_taking: unknown end_of_turn 'wordy'; did you mean 'words'?"),
         ("vda: silero", "vad: silero", "p.yaml:9: turn_taking: unknown key 'vda'; did you mean 'vad'?"),
         ("silero, unfinished_silence: -1,", "silero,", "unfinished_silence must be more than 0 seconds"),
-        ("name: a b", "name: brief", "p.yaml:1: `name` must be letters"),
+        ("name: a b", "name: brief", "p.yaml:1: `name` must be up to 80 letters"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_with_its_place_and_the_mend(tmp_path: Path, wrong: str, right: str, said: str) -> None:

@@ -13,13 +13,13 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
-import yaml
 
 from ..components.kinds import KINDS, Channel, kind_of
 from ..errors import WrongUsage, nearest
+from .lines import File, Lines, Unreadable, place, read
 
 
 class PipelineError(WrongUsage):
@@ -32,8 +32,8 @@ LONGEST = 60.0
 """Seconds that a duration may have, `LONGEST_UTTERANCE` aside: above that milliseconds were meant."""
 LONGEST_UTTERANCE = 3600.0
 
-LARGEST = 10_000
-"""Values in a file, each counted wherever it is referred to: a few lines of YAML can stand for billions."""
+LONGEST_NAME = 80
+"""Letters of a pipeline's name."""
 
 _ABOVE_ZERO = ("end_of_turn_silence", "unfinished_silence", "open_silence", "max_utterance", "interruption_speech")
 _DURATIONS = (*_ABOVE_ZERO, "min_speech", "padding", "speculate_after", "recognise_every")
@@ -162,7 +162,7 @@ class Pipeline(msgspec.Struct, frozen=True):
     def place(self, stage: StageSpec, key: str = "") -> str:
         """Where a stage stands, or a key of it, for messages."""
         number = next(number for number, each in enumerate(self.stages, 1) if each is stage)
-        return _place(self.where, stage.lines.get(key, stage.line), f"stage {number} ({stage.kind})")
+        return place(self.where, stage.lines.get(key, stage.line), f"stage {number} ({stage.kind})")
 
     @property
     def needs(self) -> list[tuple[str, str]]:
@@ -172,27 +172,16 @@ class Pipeline(msgspec.Struct, frozen=True):
 
 def parse(source: str | Mapping[str, Any], where: str = "pipeline") -> Pipeline:
     """Reads YAML text, or the mapping that `normalised` gives. Raises `PipelineError`."""
-    lines, taking_lines, top = list[_Lines](), _Lines(), _Lines()
+    file = File()
     document: Any = source
     if isinstance(source, str):
         try:
-            node = yaml.compose(source, Loader=yaml.SafeLoader)
-            if _size(node, {}) > LARGEST:
-                raise PipelineError(f"{where}: holds more than {LARGEST} values, or one within itself; write less")
-            document = yaml.safe_load(source)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line = f":{mark.line + 1}" if mark else ""
-            problem = getattr(error, "problem", None) or "it can't be read"
-            raise PipelineError(f"{where}{line}: no YAML: {problem}") from None
-        except (ValueError, RecursionError) as error:
-            # A date that no calendar has, or thousands of brackets: PyYAML does not say where.
-            reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
-            raise PipelineError(f"{where}: no YAML: {reason}") from None
-        lines, taking_lines, top = _stage_lines(node), _lines_under(node, "turn_taking"), _lines_of(node)
+            document, file = read(source)
+        except Unreadable as fault:
+            raise PipelineError(place(where, fault.line, str(fault))) from None
     if not isinstance(document, Mapping):
         raise PipelineError(f"{where}: a pipeline is a mapping with `name` and `stages`")
-    return _from_mapping(document, where, lines, taking_lines, top.keys)
+    return _from_mapping(document, where, file)
 
 
 def load(path: str | Path) -> Pipeline:
@@ -272,30 +261,29 @@ def _component_problems(
     ]
 
 
-def _from_mapping(
-    document: Mapping[str, Any], where: str, lines: Sequence[_Lines], taking_lines: _Lines, top: Mapping[str, int]
-) -> Pipeline:
-    """`top`: where the file's own keys stand."""
-
+def _from_mapping(document: Mapping[str, Any], where: str, file: File) -> Pipeline:
     def wrong(key: str, reason: str) -> PipelineError:
-        return PipelineError(f"{where}:{top[key]}: {reason}" if key in top else f"{where}: {reason}")
+        return PipelineError(place(where, file.top.keys.get(key, 0), reason))
 
     keys = {"name", "description", "stages", "turn_taking"}
     for key in document:
         if key not in keys:
             raise wrong(str(key), f"unknown key {key!r}; {nearest(str(key), keys)}")
     name = document.get("name")
-    if not isinstance(name, str) or not name or len(name) > 100 or not _is_name(name):
-        raise wrong("name", "`name` must be letters, digits, '-', '_' or '.', for example my-pipeline")
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not _is_name(name):
+        raise wrong(
+            "name",
+            f"`name` must be up to {LONGEST_NAME} letters, digits, '-', '_' or '.', for example my-pipeline",
+        )
     stages = document.get("stages")
     if not isinstance(stages, Sequence) or isinstance(stages, str) or not stages:
         raise wrong("stages", "`stages` must be a list of at least one, for example `- stt: faster-whisper`")
-    at = {**taking_lines.keys, "": taking_lines.line}
+    at = {**file.turn_taking.keys, "": file.turn_taking.line}
     return Pipeline(
         name=name,
         description=str(document.get("description") or ""),
         stages=tuple(
-            _stage(entry, number, where, lines[number] if number < len(lines) else _Lines())
+            _stage(entry, number, where, file.stages[number] if number < len(file.stages) else Lines())
             for number, entry in enumerate(stages)
         ),
         turn_taking=_turn_taking(document.get("turn_taking") or {}, where, at),
@@ -304,10 +292,10 @@ def _from_mapping(
     )
 
 
-def _stage(entry: Any, number: int, where: str, lines: _Lines) -> StageSpec:
-    place = _place(where, lines.line, f"stage {number + 1}")
+def _stage(entry: Any, number: int, where: str, lines: Lines) -> StageSpec:
+    at = place(where, lines.line, f"stage {number + 1}")
     if not isinstance(entry, Mapping) or not entry:
-        raise PipelineError(f"{place}: a stage is a mapping that begins with its kind, such as `stt: faster-whisper`")
+        raise PipelineError(f"{at}: a stage is a mapping that begins with its kind, such as `stt: faster-whisper`")
     kind_name = str(next(iter(entry)))
     present = [str(key) for key in entry if key in KINDS]
     if kind_name not in KINDS and present:
@@ -315,12 +303,12 @@ def _stage(entry: Any, number: int, where: str, lines: _Lines) -> StageSpec:
     try:
         kind = kind_of(kind_name)
     except WrongUsage as error:
-        raise PipelineError(f"{place}: {error}") from None
+        raise PipelineError(f"{at}: {error}") from None
     if not kind.stage:
-        raise PipelineError(f"{place}: a {kind.name} is no stage; name it under `turn_taking`")
+        raise PipelineError(f"{at}: a {kind.name} is no stage; name it under `turn_taking`")
     component = entry[kind_name]
     if not isinstance(component, str) or not component:
-        raise PipelineError(f"{place}: `{kind_name}:` takes a component's name, for example `{kind_name}: simulated`")
+        raise PipelineError(f"{at}: `{kind_name}:` takes a component's name, for example `{kind_name}: simulated`")
     rest = {str(key): value for key, value in entry.items() if key != kind_name}
     own = _FRAMEWORK_KEYS.get(kind_name, {"timeout"})
     options = {key: rest.pop(key) for key in own & rest.keys()}
@@ -328,16 +316,14 @@ def _stage(entry: Any, number: int, where: str, lines: _Lines) -> StageSpec:
         framework = msgspec.convert(options, Framework)
     except msgspec.ValidationError as error:
         wrong = next((key for key in options if f"$.{key}`" in str(error)), "")
-        place = _place(where, lines.keys.get(wrong, lines.line), f"stage {number + 1} ({kind_name})")
-        raise PipelineError(f"{place}: {_reason(error)}") from None
+        at = place(where, lines.keys.get(wrong, lines.line), f"stage {number + 1} ({kind_name})")
+        raise PipelineError(f"{at}: {_reason(error)}") from None
     for key, value in rest.items():
         try:
             json.dumps(value)
         except (TypeError, ValueError):
-            place = _place(where, lines.keys.get(key, lines.line), f"stage {number + 1} ({kind_name})")
-            raise PipelineError(
-                f"{place}: {key} holds a date or the like, which no component takes; quote it"
-            ) from None
+            at = place(where, lines.keys.get(key, lines.line), f"stage {number + 1} ({kind_name})")
+            raise PipelineError(f"{at}: {key} holds a date or the like, which no component takes; quote it") from None
     return StageSpec(kind_name, component, rest, framework, lines.line, lines.keys)
 
 
@@ -400,51 +386,7 @@ def _taking_fault(taking: TurnTaking) -> tuple[str, str] | None:
 
 
 def _taking_place(where: str, lines: Mapping[str, int], key: str) -> str:
-    return _place(where, lines.get(key) or lines.get("", 0), "turn_taking")
-
-
-class _Lines(NamedTuple):
-    """Where an entry stands, and each of its keys; lines count from 1, and 0 is unknown."""
-
-    line: int = 0
-    keys: dict[str, int] = {}
-
-
-def _size(node: Any, known: dict[int, float]) -> float:
-    """How many values a node stands for; infinity where it holds itself. `known`: those of nodes by their identity."""
-    if id(node) not in known:
-        known[id(node)] = math.inf  # as long as it is being counted
-        within = node.value if isinstance(node, yaml.CollectionNode) else []
-        parts = [part for each in within for part in (each if isinstance(each, tuple) else (each,))]
-        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
-    return known[id(node)]
-
-
-def _stage_lines(node: Any) -> list[_Lines]:
-    """Those of each entry under `stages`."""
-    stages = _under(node, "stages")
-    return [_lines_of(entry) for entry in stages.value] if isinstance(stages, yaml.SequenceNode) else []
-
-
-def _lines_under(node: Any, key: str) -> _Lines:
-    """Those of the entry under a key."""
-    found = _under(node, key)
-    return _Lines() if found is None else _lines_of(found)
-
-
-def _under(node: Any, key: str) -> Any:
-    pairs = node.value if isinstance(node, yaml.MappingNode) else []
-    return next((value for each, value in pairs if each.value == key), None)
-
-
-def _lines_of(entry: Any) -> _Lines:
-    pairs = entry.value if isinstance(entry, yaml.MappingNode) else []
-    line = 0 if entry is None else entry.start_mark.line + 1
-    return _Lines(line, {str(key.value): key.start_mark.line + 1 for key, _ in pairs})
-
-
-def _place(where: str, line: int, what: str) -> str:
-    return f"{where}:{line}: {what}" if line else f"{where}: {what}"
+    return place(where, lines.get(key) or lines.get("", 0), "turn_taking")
 
 
 def _maker(channel: str) -> str:

@@ -13,7 +13,6 @@ from ..errors import Refusal, bad_request, conflict
 from . import catalogue
 from .models import Pipeline, PipelineVersion, version_of
 
-LONGEST_NAME = 80
 TAKEN_NAMES = ("new", "check", ".", "..")
 """Those that the address of a page can't hold."""
 
@@ -48,8 +47,8 @@ def store(
     name = pipeline.name
     if name in catalogue.builtin():
         conflict(f"{name!r} is built in; give yours another name")
-    if len(name) > LONGEST_NAME or name in TAKEN_NAMES:
-        bad_request(f"a pipeline can't be called {name[:LONGEST_NAME]!r}; take another name of up to {LONGEST_NAME}")
+    if name in TAKEN_NAMES:
+        bad_request(f"a pipeline can't be called {name!r}; take another name")
     with transaction.atomic():
         row, _ = Pipeline.objects.get_or_create(project_id=project_id, name=name)
         current = Pipeline.objects.select_for_update().get(pk=row.pk).current
