@@ -260,12 +260,20 @@ def test_the_editor_and_rest_store_by_the_same_rule(project: Project, admin: Api
     assert admin("GET", "/pipelines/mine")["version"] == 1
 
 
-@pytest.mark.parametrize(("name", "says"), [("local", "is built in"), ("new", "called"), ("a" * 81, "up to 80")])
+@pytest.mark.parametrize(("name", "says"), [("local", "is built in"), ("new", "called")])
 def test_names_that_can_not_be_had(project: Project, admin: Api, researcher: Client, name: str, says: str) -> None:
     answer = researcher.post("/pipelines/new/", {"text": yaml(name)})
     assert answer.status_code in (400, 409)
     assert says in answer.content.decode()
     assert says in admin.error("PUT", f"/pipelines/{name}", {"yaml": yaml(name)}, status=answer.status_code)
+    assert not Pipeline.objects.exists()
+
+
+def test_a_name_that_is_too_long_is_a_mistake_at_its_line(project: Project, admin: Api, researcher: Client) -> None:
+    answer = researcher.post("/pipelines/new/", {"text": yaml("a" * 81)})
+    assert answer.status_code == 422
+    assert "up to 80" in answer.content.decode()
+    assert "up to 80" in admin.error("PUT", f"/pipelines/{'a' * 81}", {"yaml": yaml("a" * 81)}, status=400)
     assert not Pipeline.objects.exists()
 
 
