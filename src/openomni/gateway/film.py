@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from fractions import Fraction
@@ -14,6 +13,7 @@ from ..events import AXIS_RATE
 from ..media import Frame
 from ..records import AnyRecord, RecordingRecord
 from ..storage.spool import Recording
+from .beside import Beside
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Film:
         self._failed = False
         self._container: Any = None
         self._stream: Any = None
-        self._writer = asyncio.create_task(self._write(), name=f"film {recording.id}")
+        self._writer = Beside(self._flush, WRITE_EVERY, f"film {recording.id}")
         publish(about)
 
     def add(self, position: int, jpeg: bytes) -> None:
@@ -53,10 +53,7 @@ class Film:
 
     async def end(self) -> None:
         """Writes the rest. The upload goes on by itself."""
-        self._writer.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._writer
-        await self._flush()
+        await self._writer.stop()
         try:
             await asyncio.to_thread(self._close)
         except (OpenOmniError, OSError) as error:
@@ -65,16 +62,6 @@ class Film:
             log.warning("session %s: %d pictures were not recorded", self._about.session_id, self._dropped)
         self._about.version += 1
         self._publish(self._about)
-
-    async def _write(self) -> None:
-        while not self._failed:
-            await asyncio.sleep(WRITE_EVERY)
-            flush = asyncio.ensure_future(self._flush())
-            try:
-                await asyncio.shield(flush)
-            except asyncio.CancelledError:
-                await flush
-                raise
 
     async def _flush(self) -> None:
         waiting, self._waiting, self._bytes = self._waiting, [], 0

@@ -8,7 +8,6 @@ gateway that was killed left behind goes up at the next start, whether or not it
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -20,6 +19,7 @@ from ..records import AnyRecord, RecordingRecord
 from ..storage.api import Api
 from ..storage.spool import Recording, Spool, new_recording, wav_header
 from ..storage.upload import Uploader
+from .beside import Beside
 from .film import Film
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,8 @@ class Tape:
     ) -> None:  # fmt: skip
         self.id = recording.id
         self._recording, self._about, self._publish = recording, about, publish
-        self._begin_film, self._film = film, None
+        self._begin_film = film
+        self._film: Film | None = None
         self._began = clock.now()
         self._waiting: list[bytes | memoryview] = []
         self._bytes = 0
@@ -117,10 +118,8 @@ class Tape:
         self._samples = 0
         self._failed = False
         self._blind = False
-        self._writer = asyncio.create_task(self._write(), name=f"recording {recording.id}")
+        self._writer = Beside(self._flush, FLUSH_EVERY, f"recording {recording.id}")
         publish(about)
-
-    _film: Film | None
 
     def add(self, position: int, pcm: bytes) -> None:
         """Sound from `position` on. A hole is filled with silence; what was there already is left out."""
@@ -166,10 +165,7 @@ class Tape:
 
     async def end(self) -> None:
         """Writes the rest. The upload goes on by itself."""
-        self._writer.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._writer
-        await self._flush()
+        await self._writer.stop()
         try:
             await asyncio.to_thread(self._recording.end)
         except OSError as error:
@@ -182,17 +178,6 @@ class Tape:
     def _tell(self) -> None:
         self._about.version += 1
         self._publish(self._about)
-
-    async def _write(self) -> None:
-        while not self._failed:
-            await asyncio.sleep(FLUSH_EVERY)
-            # Shielded: a write that was begun is finished, and its order kept, when the session ends meanwhile.
-            flush = asyncio.ensure_future(self._flush())
-            try:
-                await asyncio.shield(flush)
-            except asyncio.CancelledError:
-                await flush
-                raise
 
     async def _flush(self) -> None:
         waiting, self._waiting, self._bytes = self._waiting, [], 0

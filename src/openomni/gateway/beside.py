@@ -1,0 +1,33 @@
+"""Writing to a slow disk beside the event loop, in order, at short intervals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+
+class Beside:
+    """Calls `flush` each `every` seconds until `stop`, which calls it a last time."""
+
+    def __init__(self, flush: Callable[[], Awaitable[None]], every: float, name: str) -> None:
+        self._flush, self._every = flush, every
+        self._task = asyncio.create_task(self._run(), name=name)
+
+    async def stop(self) -> None:
+        """Returns once all is written."""
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        await self._flush()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._every)
+            # Shielded: a write that was begun is finished, and its order kept, when it is stopped meanwhile.
+            flush = asyncio.ensure_future(self._flush())
+            try:
+                await asyncio.shield(flush)
+            except asyncio.CancelledError:
+                await flush
+                raise
