@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from statistics import median
 
 from django.db.models import Count, Max, Q, QuerySet
+from django.urls import reverse
 from django.utils import timezone
 
 from ... import __version__
@@ -16,7 +17,6 @@ from ...errors import OpenOmniError
 from ..conversations import busline
 from ..conversations.models import Attempt, Progress, Task
 from ..handshake import MIN_CLIENT, too_old
-from ..look import people as look
 from .models import Agent
 
 LATELY = timedelta(hours=1)
@@ -154,7 +154,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A task in a table; `address` is that of its conversation, empty where this server has no such page."""
+    """A task in a table; `address` is that of its conversation."""
 
     task: Task
     when: datetime
@@ -169,7 +169,7 @@ TONES = {"completed": "good", "failed": "bad", "started": "info", "pending": "in
 
 def line(task: Task) -> Line:
     """Its turn is to be loaded with it."""
-    address = look.address("conversation", task.turn.session_id)
+    address = reverse("conversation", args=[task.turn.session_id])
     times = milliseconds(task.queue_s), milliseconds(task.model_s)
     return Line(task, task.turn.created_at, address, TONES.get(task.status, "warn"), *times)
 

@@ -15,7 +15,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
 from ..accounts.models import Project, Role, User
 from ..project_admin import RANK, roles_in
@@ -88,18 +88,10 @@ def _here(request: HttpRequest) -> Here:
     return Here(request.user, project, Role(roles[project]), names)
 
 
-def address(name: str, *arguments: object, instead: str = "") -> str:
-    """The path of a page; `instead` where this server has no such page."""
-    try:
-        return reverse(name, args=arguments)
-    except NoReverseMatch:
-        return instead
-
-
 def context(request: HttpRequest) -> dict[str, Any]:
     """For every template: `here`, where somebody with a project is signed in, and the `pages` to go to, each as name
     of its route, address and text."""
     signed_in = isinstance(getattr(request, "user", None), User)
     shown = here(request) if signed_in and roles_in(request) else None
-    pages = [(name, address(name), text) for name, text in PAGES if address(name)] if shown else []
+    pages = [(name, reverse(name), text) for name, text in PAGES] if shown else []
     return {"here": shown, "pages": pages}

@@ -6,17 +6,14 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.urls import reverse
 
-from .people import PAGES, address
+from .people import PAGES
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """Our pages first, then the tables that the person may see, as django-unfold wants them."""
-    pages = [
-        {"title": text, "link": address(name), "active": name == _here(request)}
-        for name, text in PAGES
-        if address(name)
-    ]
+    pages = [{"title": text, "link": reverse(name), "active": name == _here(request)} for name, text in PAGES]
     tables = [
         {
             "title": group["name"],

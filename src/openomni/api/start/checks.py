@@ -12,13 +12,13 @@ from datetime import timedelta
 from typing import Literal
 
 from django.conf import settings
+from django.urls import reverse
 from django.utils import timezone
 
 from ...pipeline.spec import PipelineError
 from ..conversations import busline
 from ..conversations.models import Progress, Turn
 from ..fleet.models import Agent, alive_since
-from ..look.people import address
 from ..media.models import Recording
 from ..pipelines import catalogue
 from ..pipelines.placing import Placing
@@ -105,7 +105,7 @@ def _bus() -> Finding:
 
 
 def _agents(project: str, alive: list[Agent], server: str) -> Finding:
-    link = address("agents", instead=address("admin:fleet_agent_changelist"))
+    link = reverse("agents")
     at_work = [agent for agent in alive if not agent.draining]
     sick = [f"{agent.name}: {agent.health}" for agent in at_work if agent.health]
     if sick:
@@ -153,7 +153,7 @@ def _agents(project: str, alive: list[Agent], server: str) -> Finding:
 
 def _pipelines(project: str, server: str) -> tuple[list[str], Finding]:
     """The names of those that can run, and the finding."""
-    link = address("pipelines", instead=address("admin:pipelines_pipeline_changelist"))
+    link = reverse("pipelines")
     placing = Placing.now(project)
     ready, lacking = [], dict[str, str]()
     for found in catalogue.everything(project):
@@ -202,7 +202,7 @@ def _disk() -> Finding:
 
 def _recordings(project: str) -> Finding:
     """Those that are still on their way from a device. What is being captured now is no reason to worry."""
-    link = address("admin:media_recording_changelist")
+    link = reverse("admin:media_recording_changelist")
     waiting = Recording.objects.filter(
         project_id=project, status__in=(Recording.Status.AWAITED, Recording.Status.RECEIVING)
     )
@@ -228,7 +228,7 @@ def _turns(project: str) -> Iterator[Finding]:
     recent = Turn.objects.filter(project_id=project, created_at__gt=timezone.now() - RECENTLY)
     failed = recent.filter(status=Progress.FAILED).count()
     if failed:
-        link = f"{address('admin:conversations_turn_changelist')}?status__exact=failed"
+        link = f"{reverse('admin:conversations_turn_changelist')}?status__exact=failed"
         yield Finding("Turns", "warn", f"{failed} failed within a day", "each says why", link=link)
 
 

@@ -12,13 +12,14 @@ from django.db import connection
 from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from ..accounts.models import Role
 from ..conversations.models import Session, Turn
 from ..fleet.models import Agent, alive_since
-from ..look.people import Here, address, here, page
+from ..look.people import Here, here, page
 from ..media.models import Recording
 from . import checks
 
@@ -63,10 +64,10 @@ def home(request: HttpRequest) -> HttpResponse:
         "data": _data(where),
         "owner": where.may(Role.OWNER),
         "may_talk": where.may(Role.RESEARCHER),
-        "talk": address("talk"),
-        "agents_page": address("agents", instead=address("admin:fleet_agent_changelist")),
-        "conversations_page": address("conversations", instead=address("admin:conversations_session_changelist")),
-        "pipelines_page": address("pipelines", instead=address("admin:pipelines_pipeline_changelist")),
+        "talk": reverse("talk"),
+        "agents_page": reverse("agents"),
+        "conversations_page": reverse("conversations"),
+        "pipelines_page": reverse("pipelines"),
     }
     return render(request, "start/home.html", context)
 
@@ -109,7 +110,7 @@ def _conversations(project: str) -> list[dict[str, Any]]:
     )
     return [
         {
-            "address": address("conversation", row.pk, instead=address("admin:conversations_session_change", row.pk)),
+            "address": reverse("conversation", args=[row.pk]),
             "session": row,
             "said": row.said or "",
             "turns": counts.get(row.pk, 0),
