@@ -52,10 +52,7 @@ def home(request: HttpRequest) -> HttpResponse:
     server = _server(request)
     context = {
         "health": checks.look(where.project, server),
-        "commands": {
-            "talk": f"openomni listen --source mic --play --server {server} --token …",
-            "replay": f"openomni listen --source file:interview.mp4 --wait --server {server} --token …",
-        },
+        "replay": f"openomni listen --source file:interview.mp4 --wait --server {server} --token …",
         "https": request.is_secure(),
         "plain_http": not _has_microphone(request),
         "agents": _agents(where.project),
@@ -64,10 +61,6 @@ def home(request: HttpRequest) -> HttpResponse:
         "data": _data(where),
         "owner": where.may(Role.OWNER),
         "may_talk": where.may(Role.RESEARCHER),
-        "talk": reverse("talk"),
-        "agents_page": reverse("agents"),
-        "conversations_page": reverse("conversations"),
-        "pipelines_page": reverse("pipelines"),
     }
     return render(request, "start/home.html", context)
 
