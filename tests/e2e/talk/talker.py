@@ -1,0 +1,98 @@
+"""Somebody at the talk page, whose browser's microphone plays a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from e2e import staging
+from e2e.conftest import Installation
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+
+QUESTION = "What is the capital of France?"
+CUTTABLE = """
+const Real = WebSocket;
+window.sockets = [];
+window.WebSocket = class extends Real { constructor(...given) { super(...given); window.sockets.push(this); } };
+"""
+HELD_STREAMS = """
+const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+window.streams = [];
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+  const stream = await ask(wanted);
+  window.streams.push(stream);
+  return stream;
+};
+"""
+
+
+@dataclass
+class Talker:
+    """Somebody at the talk page."""
+
+    made: Installation
+    page: Page
+
+    def begin(self) -> None:
+        self.page.get_by_label("I agree that this is recorded").check()
+        self.button("Talk").click()
+
+    def button(self, name: str) -> Locator:
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    def state(self, name: str) -> None:
+        self.page.locator(f'#talk[data-state="{name}"]').wait_for()
+
+    def said(self, side: str, text: str, number: int = 0) -> None:
+        """Somebody's line number so and so has this in it."""
+        line = self.page.locator(f"#captions .{side}").nth(number)
+        line.filter(has_text=text).wait_for()
+
+    def turns(self, count: int) -> list[Any]:
+        """The pictures of so many turns that were heard at this loudspeaker."""
+        pictures = self.page.locator('[data-voice-to-voice][data-heard-at="client"]')
+        pictures.nth(count - 1).wait_for()
+        return pictures.all()
+
+    def type(self, text: str) -> None:
+        self.page.get_by_label("Type instead of speaking").fill(text)
+        self.page.keyboard.press("Enter")
+
+    def end(self) -> str:
+        """Ends the session; its id."""
+        self.button("End").click()
+        link = self.page.locator("#session-link")
+        link.wait_for()
+        return (link.get_attribute("href") or "").split("/")[2]
+
+    def recorded(self, session: str, count: int) -> list[dict[str, Any]]:
+        """The session's turns at the API, oldest first, once there are so many that were heard at the client."""
+
+        def there() -> list[dict[str, Any]]:
+            answer = self.made.request("GET", f"/api/v1/turns?session={session}")
+            turns = [turn for turn in answer.json()["items"] if turn["heard_at"] == "client"]
+            return sorted(turns, key=lambda turn: turn["index"]) if len(turns) >= count else []
+
+        return staging.until(there, f"{count} turns of {session} never came: {self.made.logs()}")
+
+    def accessible(self) -> None:
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]})
+        faults = [each for each in found.response["violations"] if each["impact"] in ("serious", "critical")]
+        assert not faults, [(each["id"], [node["html"] for node in each["nodes"]]) for each in faults]
+
+    def tab_to(self, target: Locator) -> None:
+        """By keyboard alone."""
+        for _ in range(60):
+            if target.evaluate("element => element === document.activeElement"):
+                return
+            self.page.keyboard.press("Tab")
+        raise AssertionError(f"{target} can't be reached with Tab")
+
+
+Visit = Callable[..., Talker]

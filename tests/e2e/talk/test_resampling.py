@@ -1,0 +1,36 @@
+"""Sound that changes its rate on the talk page stays where it was in time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from e2e.talk.talker import Visit
+
+RESAMPLED = """async ([from, to, hertz]) => {
+  const { Resampler } = await import("/static/talk/resampler.js");
+  const resampler = new Resampler(from, to), found = [];
+  const tone = (at) => Math.sin(2 * Math.PI * hertz * at / from);
+  for (let start = 0; start < from; start += 128) {
+    resampler.push(Float32Array.from({ length: 128 }, (_, index) => tone(start + index)));
+    const out = new Float32Array(512);
+    found.push(...out.subarray(0, resampler.pull(out)));
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize(("source", "target"), [(48_000, 16_000), (44_100, 16_000), (16_000, 48_000), (22_050, 48_000)])
+def test_sound_is_resampled_where_it_was(visit: Visit, source: int, target: int) -> None:
+    page = visit("short", 60.0).page
+    tone = np.array(page.evaluate(RESAMPLED, [source, target, 1000]))
+    assert len(tone) >= target * 0.99
+    # Not a sample is shifted: the tone is what it would be had it been captured at that rate.
+    expected = np.sin(2 * np.pi * 1000 * np.arange(len(tone)) / target)
+    assert np.abs(tone - expected)[200:].max() < 0.01
+
+
+def test_what_the_lower_rate_cannot_hold_is_filtered_out(visit: Visit) -> None:
+    page = visit("short", 60.0).page
+    tone = np.array(page.evaluate(RESAMPLED, [48_000, 16_000, 10_000]))
+    assert np.abs(tone[200:]).max() < 0.01
