@@ -132,6 +132,15 @@ class ScriptedApi:
         return StreamingResponse(parts())
 
 
+async def uploaded(api: ScriptedApi, recording: str) -> bytes:
+    """Its bytes, once the API has all of them."""
+    async with asyncio.timeout(10):
+        while recording not in api.completed:
+            await asyncio.sleep(0.01)
+        await api.completed[recording].wait()
+    return bytes(api.recordings[recording])
+
+
 class Hosted:
     """One session as its scripted host sees it."""
 

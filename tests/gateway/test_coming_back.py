@@ -18,7 +18,7 @@ from openomni.events import AudioIn, PictureIn, SessionClose
 from openomni.gateway import app
 from openomni.media import Frame
 
-from .conftest import SECRET, TOKEN, Client, World
+from .conftest import SECRET, TOKEN, Client, World, uploaded
 from .test_process import start
 
 OURS = {"OpenOmni_Version": "0.1.0"}
@@ -28,13 +28,9 @@ def frame(position: int, value: int, samples: int = 320) -> bytes:
     return struct.pack("<Qd", position, 0.0) + struct.pack("<h", value) * samples
 
 
-async def uploaded(world: World, recording: str) -> list[int]:
-    """The samples of a recording, once all of it is at the API."""
-    async with asyncio.timeout(15):
-        while recording not in world.api.completed:
-            await asyncio.sleep(0.01)
-        await world.api.completed[recording].wait()
-    return np.frombuffer(world.api.recordings[recording][44:], "<i2").tolist()
+async def samples(world: World, recording: str) -> list[int]:
+    """Of a recording, once all of it is at the API."""
+    return np.frombuffer((await uploaded(world.api, recording))[44:], "<i2").tolist()
 
 
 async def test_the_same_recording_goes_on_when_the_client_comes_back(world: World) -> None:
@@ -53,7 +49,7 @@ async def test_the_same_recording_goes_on_when_the_client_comes_back(world: Worl
     await hosted.until(AudioIn)
     await again.socket.close()
     await hosted.until(SessionClose)
-    assert await uploaded(world, hosted.opening.recording) == [1] * 320 + [2] * 320 + [0] * 320 + [3] * 320
+    assert await samples(world, hosted.opening.recording) == [1] * 320 + [2] * 320 + [0] * 320 + [3] * 320
     assert list(world.api.recordings) == [hosted.opening.recording]
     assert host.opened.empty(), "the host that had it goes on with it"
 
@@ -68,7 +64,7 @@ async def test_a_session_that_nobody_comes_back_to_ends_and_is_uploaded(world: W
     await hosted.until(AudioIn)
     client.socket.transport.abort()
     await hosted.until(SessionClose)
-    assert await uploaded(world, hosted.opening.recording) == [7] * 320
+    assert await samples(world, hosted.opening.recording) == [7] * 320
 
 
 async def test_the_recording_goes_on_with_another_host_too(world: World) -> None:
@@ -89,7 +85,7 @@ async def test_the_recording_goes_on_with_another_host_too(world: World) -> None
     await taken.until(AudioIn)
     await again.socket.close()
     assert taken.opening.recording == hosted.opening.recording
-    assert await uploaded(world, taken.opening.recording) == [1] * 320 + [2] * 320
+    assert await samples(world, taken.opening.recording) == [1] * 320 + [2] * 320
 
 
 async def test_sound_that_the_client_does_not_place_goes_on_where_it_stopped(world: World) -> None:
@@ -124,7 +120,7 @@ async def test_another_token_of_the_same_person_takes_their_session_up_and_nobod
     await again.send(frame(0, 4))
     await hosted.until(AudioIn)
     await again.socket.close()
-    assert await uploaded(world, hosted.opening.recording) == [4] * 320
+    assert await samples(world, hosted.opening.recording) == [4] * 320
 
 
 async def test_a_token_of_a_device_does_not_stand_for_the_person(world: World) -> None:
@@ -154,7 +150,7 @@ async def test_a_token_that_expires_in_mid_session_does_not_end_it(world: World)
     await hosted.until(AudioIn)
     await hosted.until(AudioIn)
     await again.socket.close()
-    assert await uploaded(world, hosted.opening.recording) == [1] * 320 + [2] * 320
+    assert await samples(world, hosted.opening.recording) == [1] * 320 + [2] * 320
 
 
 async def test_what_the_client_shows_is_told_to_the_host_and_kept(world: World) -> None:
@@ -166,12 +162,12 @@ async def test_what_the_client_shows_is_told_to_the_host_and_kept(world: World) 
     await client.send({"type": "openomni.frame", "position": 800, "jpeg": base64.b64encode(jpeg).decode()})
     assert (await hosted.until(PictureIn)).jpeg == jpeg
     await client.socket.close()
-    await uploaded(world, hosted.opening.recording)
+    await samples(world, hosted.opening.recording)
     async with asyncio.timeout(5):
         while len(world.api.completed) < 2:
             await asyncio.sleep(0.01)
     (film,) = set(world.api.recordings) - {hosted.opening.recording}
-    await uploaded(world, film)
+    await samples(world, film)
     assert jpeg in world.api.recordings[film], "as it came, no pixel touched"
 
 
@@ -202,7 +198,7 @@ async def test_what_a_killed_gateway_had_recorded_goes_up_at_the_next_start(worl
         await process.wait()
     world.api.tokens.clear()  # its client never comes back, nor does its token
     process, _ = await started()
-    assert await uploaded(world, hosted.opening.recording) == [9] * 320
+    assert await samples(world, hosted.opening.recording) == [9] * 320
     process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(5):
         await process.wait()

@@ -16,7 +16,7 @@ from openomni.gateway.record import MAX_GAP, Recorder
 from openomni.media import Frame, frames
 from openomni.records import AnyRecord, RecordingRecord
 
-from .conftest import SECRET, ScriptedApi, World
+from .conftest import SECRET, ScriptedApi, World, uploaded
 
 SESSION = {"project": "default", "session_id": "s", "site": "", "device": "", "source": "browser"}
 
@@ -37,14 +37,11 @@ async def test_what_an_sdk_client_said_is_uploaded_and_recorded(world: World) ->
     heard = await hosted.until(AudioIn)
     await client.socket.close()
     recording = hosted.opening.recording
+    assert (await uploaded(world.api, recording))[44:] == heard.pcm
     async with asyncio.timeout(10):
-        while recording not in world.api.completed:
-            await asyncio.sleep(0.01)
-        await world.api.completed[recording].wait()
         while len(records) < 3:
             await asyncio.sleep(0.01)
     consuming.cancel()
-    assert world.api.recordings[recording][44:] == heard.pcm
     last = records[-1]
     assert isinstance(last, RecordingRecord)
     assert (last.recording_id, last.samples, last.version) == (recording, len(heard.pcm) // 2, 3)
@@ -57,10 +54,7 @@ async def test_a_hole_is_silence_and_nothing_is_kept_twice(tmp_path: Path, api: 
     for position, pcm in ((100, b"\1\0" * 10), (115, b"\2\0" * 10), (120, b"\3\0" * 10)):
         tape.add(position, pcm)
     await tape.end()
-    async with asyncio.timeout(5):
-        while tape.id not in api.completed:
-            await asyncio.sleep(0.01)
-        await api.completed[tape.id].wait()
+    await uploaded(api, tape.id)
     await recorder.close()
     samples = np.frombuffer(api.recordings[tape.id][44:], "<i2")
     assert samples.tolist() == [1] * 10 + [0] * 5 + [2] * 10 + [3] * 5
@@ -76,10 +70,7 @@ async def test_a_position_far_beyond_the_time_that_passed_does_not_fill_the_disk
     tape.add(0, b"\1\0")
     tape.add(1 << 50, b"\2\0")
     await tape.end()
-    async with asyncio.timeout(10):
-        while tape.id not in api.completed:
-            await asyncio.sleep(0.01)
-        await api.completed[tape.id].wait()
+    await uploaded(api, tape.id)
     await recorder.close()
     assert MAX_GAP < (len(api.recordings[tape.id]) - 44) // 2 < 2 * MAX_GAP
 
@@ -92,10 +83,8 @@ async def test_what_an_earlier_run_left_goes_up_at_the_next_start(tmp_path: Path
     await away.close()
     assert len(list(tmp_path.glob("*.json"))) == 1
     back = Recorder(tmp_path, api.url, SECRET, lambda record: None)
+    await uploaded(api, tape.id)
     async with asyncio.timeout(5):
-        while tape.id not in api.completed:
-            await asyncio.sleep(0.01)
-        await api.completed[tape.id].wait()
         while list(tmp_path.glob("*.json")):  # forgotten once the acknowledgement is here
             await asyncio.sleep(0.01)
     await back.close()
@@ -110,13 +99,9 @@ async def test_pictures_are_kept_as_a_video_on_the_axis_of_the_sound(tmp_path: P
     await tape.end()
     film = next(each for each in told if isinstance(each, RecordingRecord) and each.kind == "video")
     assert film.session_id == "s"
-    async with asyncio.timeout(5):
-        while film.recording_id not in api.completed:
-            await asyncio.sleep(0.01)
-        await api.completed[film.recording_id].wait()
-    await recorder.close()
     video = tmp_path / "film.mkv"
-    video.write_bytes(api.recordings[film.recording_id])
+    video.write_bytes(await uploaded(api, film.recording_id))
+    await recorder.close()
     seen = [(round(frame.at, 3), int(frame.pixels.mean())) for frame in frames(video, every=0.0)]
     assert [at for at, _ in seen] == [0.05, 1.05, 3.05], "a second picture of the same instant is left out"
     assert [round(grey / 10) * 10 for _, grey in seen] == [40, 120, 250]
@@ -128,9 +113,6 @@ async def test_what_is_no_picture_ends_the_film_and_not_the_sound(tmp_path: Path
     tape.see(0, b"no picture")
     tape.add(0, b"\1\0" * 4)
     await tape.end()
-    async with asyncio.timeout(5):
-        while tape.id not in api.completed:
-            await asyncio.sleep(0.01)
-        await api.completed[tape.id].wait()
+    await uploaded(api, tape.id)
     await recorder.close()
     assert api.recordings[tape.id][44:] == b"\1\0" * 4

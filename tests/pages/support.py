@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page
@@ -17,7 +17,7 @@ from api.support import LiveServer
 
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 SIZES = {"wide": (1440, 900), "phone": (390, 844)}
-THEMES = ("light", "dark")
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 TESTS = Path(__file__).parents[1]
 
 
@@ -64,8 +64,17 @@ class Site:
         return json.loads(done.stdout.splitlines()[-1])
 
 
-def assert_accessible(page: Page) -> None:
-    """axe finds no serious or critical fault (WCAG 2.2 AA) on the page as it is now."""
+def assert_accessible(page: Page, reload: bool = False) -> None:
+    """axe finds no serious or critical fault (WCAG 2.2 AA) on the page, in light and in dark. `reload`: for the admin,
+    which looks at the system's theme only when it is loaded."""
+    for theme in THEMES:
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        if reload:
+            page.reload()
+        _assert_accessible(page)
+
+
+def _assert_accessible(page: Page) -> None:
     found = Axe().run(page, options={"runOnly": {"type": "tag", "values": WCAG}}).response["violations"]
     faults = [
         f"{fault['id']} ({fault['impact']}): {fault['help']}\n    {' '.join(node['target'][:1])}: {node['html'][:160]}"

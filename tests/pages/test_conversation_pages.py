@@ -22,12 +22,6 @@ def nothing_left(site: Site) -> None:
     site.fill("pages.conversation_rows:nothing")
 
 
-def both_themes(page: Page, axe: Axe) -> None:
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
-        axe(page)
-
-
 def heard(page: Page) -> Page:
     """The page, once its sound is there to be played."""
     expect(page.locator("#waves")).to_be_visible()
@@ -36,19 +30,19 @@ def heard(page: Page) -> Page:
 
 def test_the_list_is_accessible_and_fits_a_phone(site: Site, visit: Visit, axe: Axe, shots: Shots) -> None:
     page = visit("/conversations/")
-    both_themes(page, axe)
+    axe(page)
     shots(page, "conversations-empty")
     site.fill("pages.conversation_rows:conversation", "talk1", "closed", False)
     site.fill("pages.conversation_rows:conversation", "talk2", "lost", False)
     site.fill("pages.conversation_rows:conversation", "talk3", "open", False)
     page.goto("/conversations/")
     assert page.locator("tbody tr").count() == 3
-    both_themes(page, axe)
+    axe(page)
     shots(page, "conversations-full")
     page.get_by_label("Search what was said").fill("nowhere")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Nothing like that was said")).to_be_visible()
-    both_themes(page, axe)
+    axe(page)
     shots(page, "conversations-nothing")
 
 
@@ -57,7 +51,7 @@ def test_a_conversation_is_accessible_and_fits_a_phone(site: Site, visit: Visit,
     page = heard(visit("/conversations/talk1/"))
     page.get_by_text("Where the time went").first.click()
     expect(page.locator(".waterfall svg").first).to_be_visible()
-    both_themes(page, axe)
+    axe(page)
     shots(page, "conversation-full")
 
 
@@ -67,7 +61,7 @@ def test_what_went_wrong_is_said(site: Site, visit: Visit, axe: Axe, shots: Shot
     expect(page.locator("#waiting")).to_contain_text("3 recordings are still on their way")
     expect(page.locator("audio")).to_be_hidden()
     expect(page.get_by_text("llama-cpp: out of memory after 31 tokens")).to_be_visible()
-    both_themes(page, axe)
+    axe(page)
     shots(page, "conversation-failed")
 
 

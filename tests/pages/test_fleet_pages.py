@@ -20,19 +20,12 @@ def empty(site: Site) -> Iterator[None]:
     site.fill("pages.fleet_rows:clear")
 
 
-def fully_accessible(page: Page, axe: Axe) -> None:
-    """In light and in dark."""
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-        axe(page)
-
-
 def test_without_an_agent_the_page_says_how_to_start_one(site: Site, visit: Visit, axe: Axe, shots: Shots) -> None:
     page = visit("/agents/")
     expect(page.get_by_role("heading", name="No agent yet")).to_be_visible()
     expect(page.locator("#start-command")).to_have_text(f"openomni agent --server {site.url} --token oo_…")
     expect(page.locator("#token-command")).to_contain_text("--scope agent")
-    fully_accessible(page, axe)
+    axe(page)
     shots(page, "agents-empty")
 
 
@@ -49,7 +42,7 @@ def test_forty_agents_fit_and_each_says_how_it_is(site: Site, visit: Visit, axe:
     expect(sick).to_contain_text("answered 503")
     expect(sick.get_by_role("meter")).to_have_attribute("aria-valuetext", "1 of 4 slots busy")
     expect(cards.filter(has_text="box-03")).to_contain_text("too old for this server")
-    fully_accessible(page, axe)
+    axe(page)
     shots(page, "agents-full")
 
 
@@ -59,7 +52,7 @@ def test_where_all_have_gone_the_page_says_so(site: Site, visit: Visit, axe: Axe
     # This server has no bus, and the page can tell that from agents that went.
     expect(page.locator(".notice.error")).to_contain_text("The bus is away")
     expect(page.locator(".agents .badge.bad")).to_have_count(3)
-    fully_accessible(page, axe)
+    axe(page)
     shots(page, "agents-failing")
 
 
@@ -114,7 +107,7 @@ def test_one_agent_in_depth(site: Site, visit: Visit, axe: Axe, shots: Shots) ->
     with page.expect_response("**part"):
         pass
     page.wait_for_function("document.querySelector('[data-refresh] details').open")
-    fully_accessible(page, axe)
+    axe(page)
     shots(page, "agent")
 
 
@@ -123,7 +116,7 @@ def test_draining_asks_first_and_says_when_it_could_not(site: Site, visit: Visit
     page = visit(f"/agents/{ids[0]}/")
     page.get_by_role("link", name="Drain…").press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("Drain box-00?")
-    fully_accessible(page, axe)
+    axe(page)
     shots(page, "drain")
     page.get_by_role("button", name="Drain it").press("Enter")
     # No bus here, so nobody could be asked.

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from openomni.gateway import proxy
-from pages.support import THEMES, Site
+from pages.support import Site
 
 Visit = Callable[..., Page]
 Axe = Callable[[Page], None]
@@ -38,7 +38,7 @@ def test_a_strangers_page(name: str, visit: Visit, axe: Axe, shots: Shots) -> No
     path, status = STRANGERS[name]
     page = visit(path, signed_in=False, status=status)
     shots(page, name)
-    in_both_themes(page, axe)
+    axe(page)
 
 
 @pytest.mark.parametrize("name", MEMBERS)
@@ -46,14 +46,14 @@ def test_a_members_page(name: str, visit: Visit, axe: Axe, shots: Shots) -> None
     path, status = MEMBERS[name]
     page = visit(path, status=status)
     shots(page, name)
-    in_both_themes(page, axe)
+    axe(page)
 
 
 @pytest.mark.parametrize("name", ADMIN)
 def test_a_page_of_the_admin_is_of_the_same_house(name: str, visit: Visit, axe: Axe, shots: Shots) -> None:
     page = visit(ADMIN[name])
     shots(page, name, reload=True)
-    in_both_themes(page, axe, reload=True)
+    axe(page, reload=True)
     assert page.get_by_role("link", name="Start", exact=True).count()
 
 
@@ -75,7 +75,7 @@ def test_a_page_that_the_owner_does_not_see(name: str, site: Site, visit: Visit,
     assert answer is not None
     assert answer.status == status
     shots(page, name)
-    in_both_themes(page, axe)
+    axe(page)
 
 
 def test_a_viewer_is_shown_no_paths_of_the_server_and_no_way_to_make_tokens(site: Site, visit: Visit) -> None:
@@ -92,7 +92,7 @@ def test_a_wrong_password_is_said_at_the_form(visit: Visit, axe: Axe) -> None:
     page.get_by_label("Password").fill("wrong")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("enter the correct username and password")
-    in_both_themes(page, axe)
+    axe(page)
     page.get_by_label("Username").fill("owner")
     page.get_by_label("Password").fill("correct horse battery")
     page.keyboard.press("Enter")
@@ -105,7 +105,7 @@ def test_what_the_gateway_shows_while_the_api_restarts(site: Site, visit: Visit,
     page.route("**/*", lambda route: route.fulfill(status=502, body=proxy.away_page(), content_type="text/html"))
     page.goto("/look/")
     shots(page, "one-moment")
-    in_both_themes(page, axe)
+    axe(page)
     page.unroute_all()
     expect(page.get_by_role("heading", name="The look of every page")).to_be_visible(timeout=20_000)
 
@@ -173,15 +173,6 @@ def test_a_question_mark_shows_the_keys_of_the_page_and_can_be_turned_off(visit:
     expect(help_).to_be_hidden()
 
 
-def test_arrows_go_along_tabs(visit: Visit) -> None:
-    page = visit("/look/")
-    page.get_by_role("tab", name="Stages").focus()
-    page.keyboard.press("ArrowRight")
-    expect(page.get_by_role("tab", name="Versions")).to_be_focused()
-    expect(page.get_by_role("tabpanel", name="Versions")).to_be_visible()
-    expect(page.get_by_role("tabpanel", name="Stages")).to_be_hidden()
-
-
 # ---- what is sent --------------------------------------------------------------------------------------------
 
 
@@ -205,12 +196,4 @@ def test_the_server_says_when_it_broke(site: Site, visit: Visit, axe: Axe, shots
     page = visit("/", status=500)
     expect(page.get_by_role("heading")).to_have_text("Something broke on the server")
     shots(page, "broken")
-    in_both_themes(page, axe)
-
-
-def in_both_themes(page: Page, axe: Axe, reload: bool = False) -> None:
-    for theme in THEMES:
-        page.emulate_media(color_scheme=theme)
-        if reload:
-            page.reload()
-        axe(page)
+    axe(page)

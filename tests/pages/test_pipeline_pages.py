@@ -22,13 +22,6 @@ def empty(site: Site) -> Iterator[None]:
     site.fill("pages.fleet_rows:clear")
 
 
-def fully_accessible(page: Page, axe: Axe) -> None:
-    """In light and in dark."""
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-        axe(page)
-
-
 def write(page: Page, text: str) -> None:
     """Types it in place of what is there, as one event, and waits until it is checked."""
     with page.expect_response("**/pipelines/check/**"):
@@ -45,7 +38,7 @@ def test_a_new_project_has_the_built_in_one(site: Site, visit: Visit, axe: Axe, 
     expect(local.get_by_text("can't run now")).to_be_visible()
     expect(local.get_by_role("link", name="Edit")).to_have_count(0)
     expect(local.get_by_role("link", name="Try local")).to_have_attribute("href", "/talk/?pipeline=local")
-    fully_accessible(page, axe)
+    axe(page)
     shots(page, "pipelines-empty")
 
 
@@ -62,7 +55,7 @@ def test_each_pipeline_is_drawn_and_says_whether_it_can_run(site: Site, visit: V
     far = page.locator(".pipelines > li", has=page.get_by_role("heading", name="far"))
     expect(far.get_by_text("can't run now")).to_be_visible()
     expect(far.get_by_text("no live agent").first).to_be_visible()
-    fully_accessible(page, axe)
+    axe(page)
     shots(page, "pipelines-full")
 
 
@@ -80,7 +73,7 @@ def test_one_pipeline_with_its_versions_and_what_differs(site: Site, visit: Visi
     page.get_by_role("button", name="Compare").press("Enter")
     expect(page.locator(".difference .removed")).to_have_text("9−removed    text: It is sunny today.")
     expect(page.locator(".difference .added")).to_have_text("9+added    text: It rains. Take an umbrella.")
-    fully_accessible(page, axe)
+    axe(page)
     shots(page, "pipeline")
 
 
@@ -89,7 +82,7 @@ def test_one_that_can_not_run_says_what_to_start(site: Site, visit: Visit, axe: 
     page = visit("/pipelines/far/")
     expect(page.locator(".notice.warning")).to_contain_text("openomni agent --offer stt:openai")
     expect(page.locator(".flow")).to_contain_text("no live agent offers it")
-    fully_accessible(page, axe)
+    axe(page)
     shots(page, "pipeline-failing")
 
 
@@ -115,7 +108,7 @@ def test_a_mistake_is_marked_at_its_line_and_said_while_one_types(
     expect(page.locator(".gutter .wrong")).to_have_text("11")
     expect(says).to_contain_text("1 thing to mend: line 11")
     expect(page.get_by_label("The pipeline's file, in YAML")).to_have_attribute("aria-invalid", "true")
-    fully_accessible(page, axe)
+    axe(page)
     shots(page, "editor-mistake")
     problem.get_by_role("link", name="Line 11").press("Enter")
     assert page.evaluate("getSelection().toString()") == "  - tts: simulatd"
@@ -152,7 +145,7 @@ def test_a_refused_save_shows_what_was_typed(site: Site, visit: Visit, axe: Axe,
     expect(page.get_by_label("The pipeline's file, in YAML")).to_have_value(wrong)
     expect(page.locator("[data-problems]")).to_contain_text("unknown parameter 'txt'; did you mean 'text'?")
     assert site.fill("pages.fleet_rows:count_versions", "mine") == 1
-    fully_accessible(page, axe)
+    axe(page)
     shots(page, "editor-refused")
     page.get_by_role("button", name="Save although it can't run").click()
     expect(page.locator(".notice.success")).to_have_text("Saved as version 2.")
@@ -170,7 +163,7 @@ def test_what_somebody_else_saved_meanwhile_is_shown_first(site: Site, visit: Vi
     expect(page.locator(".notice .added")).to_contain_text("text: Mine.")
     expect(page.get_by_label("The pipeline's file, in YAML")).to_have_value(mine)
     assert "Theirs." in site.fill("pages.fleet_rows:text_of", "mine")
-    fully_accessible(page, axe)
+    axe(page)
     shots(page, "editor-conflict")
     page.get_by_role("button", name="Save over version 2").click()
     expect(page.locator(".notice.success")).to_have_text("Saved as version 3.")
@@ -183,7 +176,7 @@ def test_the_built_in_one_is_duplicated(site: Site, visit: Visit, axe: Axe, shot
     text = page.get_by_label("The pipeline's file, in YAML").input_value()
     assert text.startswith("name: local-copy\n")
     assert "# Answers in five sixths of the time on most CPUs." in text
-    fully_accessible(page, axe)
+    axe(page)
     shots(page, "editor-new")
     page.get_by_role("button", name="Save").click()
     expect(page.locator(".notice.success")).to_have_text("Saved as version 1.")

@@ -28,8 +28,8 @@ class Part:
 
 PARTS = (
     "type", "page_head", "buttons", "card", "form", "table",
-    "list", "facts", "badges", "notices", "meter", "tabs",
-    "command", "steps", "dialog", "keys", "empty", "loading",
+    "list", "facts", "badges", "notices", "meter",
+    "command", "dialog", "keys", "empty",
     "failing", "waterfall", "chart", "player",
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-/* What every page does: the theme before the first paint, keyboard help, tabs, copying. A classic script, so that it
+/* What every page does: the theme before the first paint, keyboard help, copying. A classic script, so that it
    runs before anything is painted. */
 (() => {
   /* Where the admin's own switch keeps the choice, as JSON: "light", "dark" or "auto". So there is one for all pages. */
@@ -35,8 +35,6 @@
       show(other);
     }
     if (event.target.closest("button[data-keys]")) showKeys();
-    const tab = event.target.closest("[role=tab]");
-    if (tab) choose(tab);
     const copied = event.target.closest("[data-copy], [data-copy-from]");
     if (copied) copy(copied);
   });
@@ -52,7 +50,6 @@
     const writing = event.target.closest?.("input, textarea, select, [contenteditable]");
     const off = document.documentElement.dataset.keys === "off";
     if (event.key === "?" && !off && !writing && !event.ctrlKey && !event.metaKey) { event.preventDefault(); showKeys(); }
-    if (event.target.matches?.("[role=tab]")) alongTabs(event);
   });
 
   /** What scrolls by itself can be scrolled by keyboard. */
@@ -65,26 +62,6 @@
         delete each.dataset.reached;
       }
     }
-  }
-
-  /** Shows the panel that a tab controls, and hides those of its neighbours. */
-  function choose(tab) {
-    for (const each of tab.closest("[role=tablist]").querySelectorAll("[role=tab]")) {
-      each.setAttribute("aria-selected", each === tab);
-      each.tabIndex = each === tab ? 0 : -1;
-      document.getElementById(each.getAttribute("aria-controls")).hidden = each !== tab;
-    }
-    reachable();
-  }
-
-  function alongTabs(event) {
-    const tabs = [...event.target.closest("[role=tablist]").querySelectorAll("[role=tab]")];
-    const place = tabs.indexOf(event.target), last = tabs.length - 1;
-    const next = { ArrowRight: place === last ? 0 : place + 1, ArrowLeft: place ? place - 1 : last, Home: 0, End: last }[event.key];
-    if (next === undefined) return;
-    event.preventDefault();
-    choose(tabs[next]);
-    tabs[next].focus();
   }
 
   /** Keys of this page: elements with `data-key` say theirs; `data-does`, or their text, says what it does. */

@@ -1,7 +1,8 @@
 /* Looks again whether everything is well, while somebody looks at the page. */
+import { patch } from "../openomni/patch.js";
+
 const EVERY = 5000; // ms
 const health = document.getElementById("health"), ready = document.getElementById("ready");
-let shown = "";
 
 async function look() {
   if (document.hidden) return;
@@ -14,17 +15,14 @@ async function look() {
     away();
     return;
   }
-  // What did not change stays as it is, and nobody loses the place at which they are.
-  if (text === shown || health.contains(document.activeElement)) return;
   const found = new DOMParser().parseFromString(text, "text/html");
-  ready.textContent = found.getElementById("now").textContent;
-  found.getElementById("now").remove();
-  health.replaceChildren(...found.body.childNodes);
-  shown = text;
+  const now = found.getElementById("now");
+  if (ready.textContent !== now.textContent) ready.textContent = now.textContent; // else it would be read out each time
+  now.remove();
+  patch(health, found.body);
 }
 
 function away() {
-  shown = "";
   const badge = health.querySelector(".badge");
   badge.className = "badge bad";
   badge.textContent = "The server does not answer";
