@@ -52,9 +52,9 @@ class Talker:
         line = self.page.locator(f"#captions .{side}").nth(number)
         line.filter(has_text=text).wait_for()
 
-    def turns(self, count: int) -> list[Any]:
-        """The pictures of so many turns that were heard at this loudspeaker."""
-        pictures = self.page.locator('[data-voice-to-voice][data-heard-at="client"]')
+    def turns(self, count: int, *, spoken: bool = True) -> list[Any]:
+        """The pictures of so many turns that were heard at this loudspeaker; `spoken` ones have a voice-to-voice."""
+        pictures = self.page.locator(f'#turns {"[data-voice-to-voice]" * spoken}[data-heard-at="client"]')
         pictures.nth(count - 1).wait_for()
         return pictures.all()
 
