@@ -15,8 +15,8 @@ HERE = Path(__file__).parent
 LEFT, WIDTH, RIGHT, ROW, TOP = 170, 620, 90, 26, 96
 # Okabe and Ito's palette, which colour-blind people can tell apart too; the command line's names are the keys.
 PAINT = {
-    "end_of_turn": "#8c8c8c", "queue": "#e69f00", "transfer": "#56b4e9", "load": "#cc79a7", "model": "#009e73",
-    "aggregation": "#d55e00", "playback": "#0072b2", "residue": "#c0392b",
+    "end_of_turn": "#8c8c8c", "queue": "#e69f00", "lost": "#24292f", "transfer": "#56b4e9", "load": "#cc79a7",
+    "model": "#009e73", "aggregation": "#d55e00", "playback": "#0072b2", "residue": "#c0392b",
 }  # fmt: skip
 STYLE = (
     "text{font:14px system-ui,sans-serif;fill:#24292f}.dim{fill:#6e7781;font-size:12px}.bold{font-weight:600}"

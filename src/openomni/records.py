@@ -50,6 +50,38 @@ class SegmentRecord(msgspec.Struct):
     end: int
 
 
+class PauseRecord(msgspec.Struct, kw_only=True):
+    """A pause in what a person said, and what was thought of it: how the end of a turn was found."""
+
+    at: int
+    """Just past the last sample of speech before it (16 kHz, on the session's axis)."""
+    revision: int
+    """Which revision of the turn answers what was said up to there."""
+    finished: float | None = None
+    """How likely the person had finished, 0…1, as the pipeline's `end_of_turn` component says; None where there is
+    none, or it had not answered before the pause was over."""
+    recogniser: float | None = None
+    """The same as far as the recogniser says, one of the signals behind `finished`."""
+    language_model: float | None = None
+    """The same as far as the language model says, which reads what was said."""
+    silence_s: float
+    """How long a silence was to end the turn here."""
+    ended: bool = False
+    """The turn ended here; else the person spoke on."""
+
+    @property
+    def words(self) -> str:
+        """In a sentence's part, for people."""
+        waited = f"{self.silence_s:.2f} s of silence " + (
+            "ended the turn" if self.ended else "would have ended the turn"
+        )
+        if self.finished is None:
+            return waited
+        signals = (("recogniser", self.recogniser), ("language model", self.language_model))
+        behind = ", ".join(f"{name} {sure:.0%}" for name, sure in signals if sure is not None)
+        return f"{self.finished:.0%} sure that the person had finished{behind and f' ({behind})'}, so {waited}"
+
+
 class AttemptRecord(msgspec.Struct, kw_only=True):
     """One try of a task on one agent; a later attempt follows one that failed or was lost."""
 
@@ -62,7 +94,8 @@ class AttemptRecord(msgspec.Struct, kw_only=True):
 
 
 class StageRecord(msgspec.Struct, kw_only=True):
-    """A task: one stage of the turn in one revision. Times are those of the attempt that counted."""
+    """A task: one stage of the turn in one revision. Times are those of the attempt that counted; what earlier ones
+    took before they failed or were lost is `lost_s`, and part of no other figure."""
 
     task_id: str
     kind: str
@@ -72,6 +105,7 @@ class StageRecord(msgspec.Struct, kw_only=True):
     status: Status = "pending"
     reason: str = ""
     queue_s: float | None = None
+    lost_s: float | None = None
     transfer_s: float | None = None
     load_s: float | None = None
     model_s: float | None = None
@@ -113,6 +147,8 @@ class TurnRecord(Record, tag="turn", kw_only=True):
     residue_s: float | None = None
     interrupted: bool = False
     segments: list[SegmentRecord] = []
+    pauses: list[PauseRecord] = []
+    """Where the person paused, oldest first; empty where the client said itself when they had finished."""
     stages: list[StageRecord] = []
     time_points: list[TimePointRecord] = []
     parts: list[Part] = []

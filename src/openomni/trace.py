@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-What = Literal["end_of_turn", "queue", "transfer", "load", "model", "aggregation", "playback", "residue"]
+What = Literal["end_of_turn", "queue", "lost", "transfer", "load", "model", "aggregation", "playback", "residue"]
 
 
 class Span(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 
 from api.support import Api
@@ -93,3 +94,7 @@ def test_a_wrong_call_is_one_line_with_the_mend(db: None, arguments: list[str], 
         run(["api", *arguments])
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_migrations_make_what_the_models_say(db: None) -> None:
+    call_command("makemigrations", "--check", "--dry-run", verbosity=0)

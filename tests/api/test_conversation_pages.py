@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from api.support import person
 from openomni.api.accounts.models import Membership, Project, Role
 from openomni.api.conversations.recorder import write_batch
-from openomni.records import SegmentRecord, SessionRecord, TimePointRecord, TurnRecord
+from openomni.records import PauseRecord, SegmentRecord, SessionRecord, StageRecord, TimePointRecord, TurnRecord
 from openomni.trace import Part
 
 FIELDS: dict[str, Any] = {"pipeline": "local", "pipeline_hash": "abc", "spec": {"stages": []}, "status": "closed"}
@@ -118,6 +118,19 @@ def test_a_session_shows_both_sides_with_their_times_and_what_went_wrong(reader:
     assert 'data-follows=""' in page
 
 
+def test_what_was_not_heard_of_a_reply_is_struck(reader: Client) -> None:
+    def cut(index: int, heard: str) -> TurnRecord:
+        writer = StageRecord(task_id=f"llm{index}", kind="llm", component="llama-cpp", output={"heard": heard})
+        reply = "Once <upon> a time, there was"
+        return turn("s1", index, "Tell me", reply_text=reply, interrupted=True, stages=[writer])
+
+    write_batch([session("s1"), cut(0, "Once <upon>"), cut(1, ""), turn("s1", 2, "Go on", reply_text="She went home.")])
+    page = page_of(reader, "/conversations/s1/")
+    assert "Once &lt;upon&gt; <del>a time, there was</del>" in page
+    assert "<del>Once &lt;upon&gt; a time, there was</del>" in page
+    assert "<dd>She went home." in page
+
+
 def test_an_open_session_is_followed(reader: Client) -> None:
     write_batch([session("s1", status="open")])
     page = page_of(reader, "/conversations/s1/")
@@ -130,6 +143,22 @@ def test_a_timeline_comes_when_it_is_asked_for(reader: Client) -> None:
     assert "<svg" not in page_of(reader, "/conversations/s1/").split('id="turns"')[1]
     assert "end of turn: 500.0 ms" in page_of(reader, "/conversations/s1/s1-0/timeline/")
     assert reader.get("/conversations/s2/s1-0/timeline/").status_code == 404
+
+
+def test_a_timeline_says_how_the_end_was_found_and_what_was_lost(reader: Client) -> None:
+    pauses = [
+        PauseRecord(at=8_000, revision=0, finished=0.4, silence_s=0.74),
+        PauseRecord(at=16_000, revision=1, finished=0.9, language_model=0.8, silence_s=0.4, ended=True),
+    ]
+    writer = StageRecord(
+        task_id="llm", kind="llm", component="llama-cpp", status="completed",
+        queue_s=0.01, lost_s=0.2, model_s=0.1, started_s=0.5, ended_s=0.81,
+    )  # fmt: skip
+    write_batch([session("s1"), turn("s1", 0, "Hello", pauses=pauses, stages=[writer])])
+    page = page_of(reader, "/conversations/s1/s1-0/timeline/")
+    assert "90% sure that the person had finished (language model 80%), so 0.40 s of silence ended the turn" in page
+    assert "in 1 pause before that, the person went on" in page
+    assert "llama-cpp lost attempts: 200.0 ms from 510.0 ms on" in page
 
 
 def test_queries_grow_neither_with_turns_nor_with_sessions(reader: Client) -> None:

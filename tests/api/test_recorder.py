@@ -17,6 +17,7 @@ from openomni.bus.records import Unwritable
 from openomni.records import (
     AnyRecord,
     AttemptRecord,
+    PauseRecord,
     RecordingRecord,
     SegmentRecord,
     SessionRecord,
@@ -72,11 +73,16 @@ COMPLETE = turn(
     heard_at="client",
     residue_s=0.01,
     segments=[SegmentRecord("user", 1600, 48000)],
+    pauses=[
+        PauseRecord(at=20_000, revision=0, finished=0.2, silence_s=0.74),
+        PauseRecord(at=48_000, revision=1, finished=0.9, recogniser=0.8, silence_s=0.4, ended=True),
+    ],
     stages=[
         stage(
             status="completed",
             agent="a2",
             queue_s=0.001,
+            lost_s=0.05,
             model_s=0.1,
             started_s=0.2,
             ended_s=0.3,

@@ -60,6 +60,7 @@ SLOW = [
     ("model", "retrieval:simulated", "the model of retrieval:simulated", "fewer passages"),
     ("aggregation", "tts:piper", "collecting the input of tts:piper", "short sentences"),
     ("playback", "client", "playback", "a wired loudspeaker"),
+    ("lost", "llm:llama-cpp", "lost attempts of llm:llama-cpp", "another ran the stage again"),
     ("residue", "", "unexplained", "the machine was busy"),
 ]
 
@@ -73,6 +74,21 @@ def test_each_part_of_a_slow_turn_has_its_name_and_its_mend(what: str, stage: st
     found = verdict({"turn_id": "abcdef0123", "parts": parts})
     assert found.line == f"turn abcdef01: 0.70 of 1.10 s (64%) is {named}"
     assert mend in found.mend
+
+
+def test_a_turn_that_waited_to_be_sure_says_how_sure_it_was() -> None:
+    turn = {
+        "turn_id": "abcdef0123",
+        "parts": [{"what": "end_of_turn", "stage": "", "start_s": 0.0, "end_s": 0.74}],
+        "pauses": [
+            {"at": 1, "revision": 0, "finished": 0.1, "silence_s": 0.74, "ended": False},
+            {"at": 9, "revision": 1, "finished": 0.31, "silence_s": 0.74, "ended": True},
+        ],
+    }
+    assert verdict(turn).line == (
+        "turn abcdef01: 0.74 of 0.74 s (100%) is being sure that the person had finished "
+        "(31% sure that the person had finished, so 0.74 s of silence ended the turn)"
+    )
 
 
 def test_every_part_and_every_kind_of_stage_has_a_mend() -> None:

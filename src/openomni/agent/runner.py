@@ -214,7 +214,10 @@ class _Call:
                                 arrived = clock.now()
                                 there = self._clocks.offset(agent.agent_id).to_local(answer.at)
                                 attempt.transfer_out_s = max(arrived - there, 0.0)
-                            self._used |= not (isinstance(answer.value, Transcript) and not answer.value.final)
+                            if not isinstance(answer.value, Transcript) or answer.value.final:
+                                self._used = True
+                                if attempt is not None:
+                                    attempt.first_output = attempt.first_output or clock.now() - attempt.transfer_out_s
                             self._consumed = max(self._consumed, first + answer.consumed if answer.consumed else 0)
                             yield _numbered(answer.value, first)
                         case StageDone() if attempt is not None:

@@ -12,8 +12,10 @@ from ..events import AXIS_RATE
 from .caller import Caller, Reply
 from .scenes import Played, Scene
 
-PARTS = ("end_of_turn", "model_stt", "model_llm", "model_tts", "queue", "transfer", "load", "aggregation", "playback",
-         "residue")  # fmt: skip
+PARTS = (
+    *("end_of_turn", "model_stt", "model_llm", "model_tts"),
+    *("queue", "lost", "transfer", "load", "aggregation", "playback", "residue"),
+)
 """What a turn's time is told apart into, in the order in which it mostly passes."""
 
 JUDGED_S = 1.0

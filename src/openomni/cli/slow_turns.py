@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from ..errors import WrongUsage
+from ..records import PauseRecord
 
 MODELS: Mapping[str, str] = {
     "stt": "a smaller `model`, `language` given where it is known, or a GPU (`device: cuda`)",
@@ -23,6 +26,8 @@ WAITS: Mapping[str, str] = {
     "end_of_turn": "under turn_taking, a shorter `unfinished_silence` or `end_of_turn_silence`, or a lower "
     "`turn_threshold`, answers sooner and cuts more people off",
     "queue": "every slot of its agents was taken; start one more agent, or give one more `--slots`",
+    "lost": "an agent died, fell silent or lost its network in mid-turn, and another ran the stage again; "
+    "the task's attempts name the agent and the reason",
     "transfer": "it runs on another machine; start an agent with it nearer to the host, or let the host offer it",
     "load": "its model was not warm; start the agent with `--warm` and the pipeline's name",
     "aggregation": "it waited until its input was whole; in the llm's `instructions`, ask for short sentences",
@@ -38,6 +43,7 @@ OURS: Mapping[tuple[str, str], str] = {
 NAMES: Mapping[str, str] = {
     "end_of_turn": "being sure that the person had finished",
     "queue": "the queue of",
+    "lost": "lost attempts of",
     "transfer": "the way to and from",
     "load": "loading the model of",
     "model": "the model of",
@@ -97,7 +103,15 @@ def verdict(turn: Mapping[str, Any]) -> Verdict:
         return Verdict(f"{name} has no timeline: {turn.get('reason') or 'no reply was heard'}")
     (what, stage), seconds = max(spent.items(), key=lambda item: item[1])
     line = f"{name}: {seconds:.2f} of {total:.2f} s ({seconds / total:.0%}) is {_named(what, stage)}"
+    if what == "end_of_turn" and (pause := last_pause(turn)) is not None:
+        line += f" ({pause.words})"
     return Verdict(line, _mend(what, stage))
+
+
+def last_pause(turn: Mapping[str, Any]) -> PauseRecord | None:
+    """The silence that ended a turn; None where the client said itself when the person had finished."""
+    last = next((pause for pause in turn.get("pauses") or [] if pause["ended"]), None)
+    return None if last is None else msgspec.convert(last, PauseRecord)
 
 
 def _named(what: str, stage: str) -> str:

@@ -12,9 +12,12 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
+from .slow_turns import last_pause
+
 COLOURS: Mapping[str, str] = {
     "end_of_turn": "grey58",
     "queue": "yellow3",
+    "lost": "white",
     "transfer": "deep_sky_blue1",
     "load": "medium_purple1",
     "model": "spring_green3",
@@ -22,7 +25,7 @@ COLOURS: Mapping[str, str] = {
     "playback": "hot_pink3",
     "residue": "red1",
 }
-LABELS = {"end_of_turn": "end of turn"}
+LABELS = {"end_of_turn": "end of turn", "lost": "lost attempts"}
 OFF_PATH = "grey30"
 """Work that went on beside the critical path."""
 BRIEFEST_S = 0.0005
@@ -30,7 +33,7 @@ BRIEFEST_S = 0.0005
 GUTTER = 24
 FIGURE = 10
 _EIGHTHS = " ▏▎▍▌▋▊▉"
-_STAGE_PARTS = {"queue", "transfer", "load", "model"}
+_STAGE_PARTS = {"queue", "lost", "transfer", "load", "model"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,7 @@ class Timeline:
     def _words(self) -> Iterator[Text]:
         for mark, style, words in (
             ("»", "default", self.turn.get("transcript")),
+            ("…", "dim", _end_of_turn(self.turn)),
             ("«", "green", self.turn.get("reply_text")),
             ("!", "red", self.turn.get("reason")),
         ):
@@ -183,9 +187,16 @@ class Timeline:
 
     def _legend(self) -> Text:
         line = Text()
-        for what in ("queue", "transfer", "load", "model"):
-            line.append("■ ", style=COLOURS[what]).append(f"{what}  ", style="dim")
+        lost = ("lost",) if any(part["what"] == "lost" for part in self.parts) else ()
+        for what in ("queue", *lost, "transfer", "load", "model"):
+            line.append("■ ", style=COLOURS[what]).append(f"{LABELS.get(what, what)}  ", style="dim")
         return line.append("■ ", style=OFF_PATH).append("beside the path", style="dim")
+
+
+def _end_of_turn(turn: Mapping[str, Any]) -> str:
+    """Why the turn was taken for over; empty where the client said so, and where nothing was thought about it."""
+    last = last_pause(turn)
+    return "" if last is None or last.finished is None else last.words
 
 
 def _beside(stage: Mapping[str, Any] | None) -> Iterator[Bar]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from ..records import SegmentRecord, Status, TimePointRecord, TurnRecord
+from ..records import PauseRecord, SegmentRecord, Status, TimePointRecord, TurnRecord
 from ..trace import Part, Span, partition, residue
 from .task import TaskTrace
 from .turn import Turn
@@ -64,6 +64,8 @@ class Account:
     """Ends the keeping of the reply's sound."""
     superseded: list[TaskTrace] = field(default_factory=list)
     """What was begun at pauses after which the person spoke on."""
+    pauses: list[PauseRecord] = field(default_factory=list)
+    """Where the person paused, and what was thought of it."""
     backchannels: list[tuple[int, int]] = field(default_factory=list)
     """Where the person spoke during the reply without taking the word: samples."""
     held_from: float | None = None
@@ -123,6 +125,7 @@ class Account:
                 for start, end in [(self.start, self.end), *self.backchannels]
                 if end > start
             ],
+            pauses=self.pauses,
             stages=[task.record(self.speech_end) for task in (*self.superseded, *turn.tasks)],
             time_points=self._time_points(),
             parts=parts,
@@ -141,7 +144,8 @@ class Account:
             spans.append(Span("host.queue", "queue", self.decided, started, "host", "end_of_turn"))
         spans += [span for task in self.turn.tasks for span in task.spans()]
         maker = self.turn.reply.voice
-        way = maker.last.transfer_out_s if maker is not None and maker.last is not None else 0.0
+        spoke = maker.first_used if maker is not None else None
+        way = spoke.transfer_out_s if spoke is not None else 0.0
         voice = maker.stage.name if maker else ""
         spans.append(
             Span("voice.arrival", "transfer", first - way, first, voice, f"{maker.task_id}.model" if maker else "")

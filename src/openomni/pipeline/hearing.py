@@ -15,6 +15,7 @@ from typing import Any
 from .. import clock
 from ..clock import Offset
 from ..events import AXIS_RATE, AudioIn, Endings, Heard, PictureIn, SessionOutput, SpeechStarted
+from ..records import PauseRecord
 from .ahead import Ahead
 from .backchannels import UNSURE, is_backchannel
 from .conversation import Conversation
@@ -229,10 +230,12 @@ class Hearing:
         assert draft is not None
         if draft.revision is None and not draft.dismissed:
             revision = self._revise(draft, found.end)
+            pause = PauseRecord(at=found.end, revision=revision.turn.revision, silence_s=self._end_of_turn.usual)
+            draft.pauses.append(pause)
             if self._end_of_turn.asks:
-                self._keep(self._judge_pause(draft, revision), "judging")
+                self._keep(self._judge_pause(draft, revision, pause), "judging")
 
-    async def _judge_pause(self, draft: Draft, revision: Revision) -> None:
+    async def _judge_pause(self, draft: Draft, revision: Revision, pause: PauseRecord) -> None:
         """Says how long to wait in this pause, once something is known about it."""
         assert self._finder is not None
         try:
@@ -251,11 +254,12 @@ class Hearing:
         heard = self._tape.sound(begin, tail)
         if self._draft is not draft or draft.revision is not revision:
             return  # they spoke on meanwhile
-        patience = await self._end_of_turn.patience(
-            heard, text, Endings(noticed(revision.turn, "ending"), revision.ending)
-        )
+        endings = Endings(noticed(revision.turn, "ending"), revision.ending)
+        finished, silence = await self._end_of_turn.ask(heard, text, endings)
         if self._draft is draft and draft.revision is revision:
-            self._finder.patience = patience
+            pause.finished, pause.silence_s = finished, silence
+            pause.recogniser, pause.language_model = endings.recogniser, endings.reader
+            self._finder.patience = silence
             if (ended := self._finder.settle()) is not None:
                 await self._speech_ended(ended)
 
@@ -271,6 +275,7 @@ class Hearing:
         draft, self._draft = self._draft, None
         assert draft is not None
         draft.ended, draft.decided = ended, clock.now()
+        self._note_end(draft, ended)
         if draft.dismissed:
             draft.supersede()
             return
@@ -282,6 +287,14 @@ class Hearing:
             await self._take_word(draft)
         if not draft.challenges:
             await self._decide(draft)
+
+    def _note_end(self, draft: Draft, ended: SpeechEnded) -> None:
+        for pause in draft.pauses:
+            pause.ended = pause.at == ended.end
+        silent = ended.decided > ended.end
+        if silent and not any(pause.ended for pause in draft.pauses):  # too short to run ahead in
+            usual = self._end_of_turn.usual
+            draft.pauses.append(PauseRecord(at=ended.end, revision=draft.revisions, silence_s=usual, ended=True))
 
     def _revise(self, draft: Draft, end: int) -> Revision:
         """Begins to answer what was said so far."""

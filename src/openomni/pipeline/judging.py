@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from ..events import AXIS_RATE, Endings
 from ..media import Audio
@@ -20,6 +21,14 @@ SURE = 0.985
 Judge = Callable[[Audio, str, Endings], Awaitable[float | None]]
 """The probability that the person has finished, from the sound so far (16 kHz), its transcript, and what the models
 that made and read that think of its end; None where it can't say."""
+
+
+class Judgement(NamedTuple):
+    """`finished`: how likely the person has finished, None where nobody can say; `silence`: seconds of it that end this
+    utterance."""
+
+    finished: float | None
+    silence: float
 
 
 class EndOfTurn:
@@ -51,13 +60,14 @@ class EndOfTurn:
         """Which samples of an utterance the judge hears."""
         return max(start, end - round(JUDGED_SECONDS * AXIS_RATE)), end + round(TAIL_SECONDS * AXIS_RATE)
 
-    async def patience(self, heard: Audio, text: str, endings: Endings) -> float:
-        """Seconds of silence that end this utterance."""
+    async def ask(self, heard: Audio, text: str, endings: Endings) -> Judgement:
+        """What the judge says, and how long to wait therefore."""
         assert self._judge is not None
         taking = self._settings.taking
         finished = await self._judge(heard, text, endings)
-        if finished is None:
-            return self.usual
-        if finished >= taking.turn_threshold:
-            return taking.end_of_turn_silence
-        return max(taking.open_silence, self.usual) if finished < taking.open_threshold else self.usual
+        silence = self.usual
+        if finished is not None and finished >= taking.turn_threshold:
+            silence = taking.end_of_turn_silence
+        elif finished is not None and finished < taking.open_threshold:
+            silence = max(taking.open_silence, self.usual)
+        return Judgement(finished, silence)

@@ -153,7 +153,8 @@ class Replies:
         reply, account = answer.account.turn.reply, answer.account
         text = reply.text.strip()
         if account.interrupted:
-            text = words_heard(reply.clauses, answer.heard_s)
+            # What is written is read at once, as far as it came.
+            text = words_heard(reply.clauses, answer.heard_s) if account.turn.speaks else text
             for task in account.turn.tasks:
                 if task.stage.kind in ("llm", "end_to_end") and task.output:
                     task.output["heard"] = text

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from .. import clock
 from ..events import Heard, SessionOutput
+from ..records import PauseRecord
 from .spec import StageSpec
 from .task import TaskTrace
 from .turn import Turn
@@ -138,6 +139,7 @@ class Draft:
     revision: Revision | None = None
     revisions: int = 0
     superseded: list[TaskTrace] = field(default_factory=list)
+    pauses: list[PauseRecord] = field(default_factory=list)
     recognised: int = 0
     """Up to which sample it was recognised while the person spoke on."""
     recognising: asyncio.Task[None] | None = None

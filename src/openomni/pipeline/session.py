@@ -247,6 +247,7 @@ class LiveSession:
             began_at=time.time() - (decided - speech_start),
             recording=self._opened.recording,
             superseded=draft.superseded,
+            pauses=draft.pauses,
         )
         answer = Answer(account, revision)
         if self._settings.creates or not spoken:

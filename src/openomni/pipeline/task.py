@@ -42,6 +42,11 @@ class AttemptTrace:
     status: Status = "started"
     reason: str = ""
 
+    @property
+    def seconds(self) -> float:
+        """How long it took, as far as it came."""
+        return 0.0 if self.ended is None else max(self.ended - self.opened, 0.0)
+
     def fail(self, reason: str) -> None:
         self.finish("failed", reason)
 
@@ -150,9 +155,15 @@ class TaskTrace:
         """The attempt that counts."""
         return self.attempts[-1] if self.attempts else None
 
+    @property
+    def first_used(self) -> AttemptTrace | None:
+        """The attempt whose output was used first; the last one where none was. A voice that is lost in mid-reply has
+        its next attempt go on with it."""
+        return next((each for each in self.attempts if each.first_output is not None), self.last)
+
     def spans(self) -> list[Span]:
         """What the task did, each span released by the one before it; the first by what made the task ready."""
-        attempt = self.last
+        attempt = self.first_used
         if self.ready is None or attempt is None:
             return []
         me, stage = self.task_id, self.stage.name
@@ -162,10 +173,13 @@ class TaskTrace:
         def add(what: str, end: float | None) -> None:
             nonlocal cursor, after
             if end is not None and end > cursor:
-                name = f"{me}.{what}"
+                name = f"{me}.{what}{len(spans)}"
                 spans.append(Span(name, what, cursor, end, stage, after))  # type: ignore[arg-type]
                 cursor, after = end, name
 
+        for lost in self.attempts[: attempt.number - 1]:
+            add("queue", lost.opened)
+            add("lost", lost.ended)
         add("queue", attempt.claimed)
         if attempt.transfer_in_s > 0:
             add("transfer", cursor + attempt.transfer_in_s)
@@ -183,7 +197,7 @@ class TaskTrace:
         producer, at = self.released_by, self.released_at
         if producer is None or at is None or self.ready is None:
             return []
-        attempt = producer.last
+        attempt = producer.first_used
         way = attempt.transfer_out_s if attempt else 0.0
         arrived = Span(
             f"{self.task_id}.arrival", "transfer", at - way, at, producer.stage.name, f"{producer.task_id}.model"
@@ -208,6 +222,8 @@ class TaskTrace:
             return None if start is None or end is None else round(max(end - start, 0.0), 6)
 
         attempt = self.last
+        # One that failed far away, and told nothing of its times, was lost time too.
+        lost = sum(each.seconds for each in self.attempts if each is not attempt or _told_nothing(each))
         return StageRecord(
             task_id=self.task_id,
             kind=self.stage.kind,
@@ -216,7 +232,8 @@ class TaskTrace:
             agent=attempt.agent if attempt else "",
             status=self.status,
             reason=self.reason,
-            queue_s=between(self.ready, attempt.claimed) if attempt else None,
+            queue_s=self._waited(),
+            lost_s=round(lost, 6) if attempt else None,
             transfer_s=round(attempt.transfer_in_s + attempt.transfer_out_s, 6) if attempt else None,
             load_s=round(attempt.load_s, 6) if attempt else None,
             model_s=_model_seconds(attempt),
@@ -236,6 +253,22 @@ class TaskTrace:
                 for each in self.attempts
             ],
         )
+
+    def _waited(self) -> float | None:
+        """From ready to the attempt that counts, less what earlier ones took. What failed without being claimed did so
+        for want of a slot or an agent: it waited to its end."""
+        attempt = self.last
+        until = attempt.claimed if attempt is not None else None
+        if until is None and self.status == "failed":
+            until = self.ended
+        if until is None or self.ready is None:
+            return None
+        earlier = sum(each.seconds for each in self.attempts[:-1])
+        return round(max(until - self.ready - earlier, 0.0), 6)
+
+
+def _told_nothing(attempt: AttemptTrace) -> bool:
+    return attempt.status == "failed" and attempt.claimed is not None and _model_seconds(attempt) is None
 
 
 def _model_seconds(attempt: AttemptTrace | None) -> float | None:

@@ -158,6 +158,11 @@ class Turn:
         self.read_from: float | None = None
         """Since when its language model had read what was said, by then."""
 
+    @property
+    def speaks(self) -> bool:
+        """Whether its reply has a voice."""
+        return any("voice" in _gives(task.stage) for task in self.tasks)
+
     async def run(self) -> None:
         """Raises `TurnFailed` when a stage fails; CancelledError passes through, with every task settled."""
         self.started = clock.now()

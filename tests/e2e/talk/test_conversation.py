@@ -47,6 +47,10 @@ def test_a_voice_interrupts_and_is_answered(visit: Visit) -> None:
     first, second = talker.recorded(talker.end(), 2)
     assert first["interrupted"]
     assert not second["interrupted"]
+    # To the word, as the host knows it from what this loudspeaker played.
+    (heard,) = (stage["output"]["heard"] for stage in first["stages"] if stage["kind"] == "llm")
+    unheard = cut.locator("del").inner_text()
+    assert first["reply_text"].split() == [*heard.split(), *unheard.split()]
 
 
 def test_who_writes_goes_on_writing(visit: Visit) -> None:

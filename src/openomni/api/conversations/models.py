@@ -93,6 +93,8 @@ class Turn(Recorded):
     """When the bus took it as work; None for a live turn, and for one that is still to be handed over."""
     parts: models.JSONField[Any, Any] = models.JSONField(default=list, blank=True)
     """The partition: `trace.Part`s, oldest first."""
+    pauses: models.JSONField[Any, Any] = models.JSONField(default=list, blank=True)
+    """`records.PauseRecord`s, oldest first."""
 
     class Meta:
         ordering = ("-created_at", "-index", "id")
@@ -137,6 +139,7 @@ class Task(ProjectOwned):
     status = models.CharField(max_length=12, choices=Progress.choices, default=Progress.PENDING)
     reason = models.TextField(blank=True)
     queue_s = models.FloatField(null=True, blank=True)
+    lost_s = models.FloatField(null=True, blank=True)
     transfer_s = models.FloatField(null=True, blank=True)
     load_s = models.FloatField(null=True, blank=True)
     model_s = models.FloatField(null=True, blank=True)

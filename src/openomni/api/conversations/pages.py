@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
@@ -20,13 +21,15 @@ from ..paging import Paging
 from ..paging import page as paged
 from . import snapshots, waterfall
 from .heard import Place, places_of
-from .models import UNFINISHED, Progress, Session, Turn
+from .models import UNFINISHED, Progress, Session, Task, Turn
 
 PER_PAGE = 25
 BADGES = {
     "open": "info", "closed": "good", "lost": "bad", "pending": "", "started": "info", "completed": "good",
     "failed": "bad", "cancelled": "warn", "superseded": "warn",
 }  # fmt: skip
+
+_WORD = re.compile(r"\s*\S+\s*")
 
 
 @dataclass(slots=True)
@@ -54,6 +57,10 @@ class Line:
     place: Place
     badge: str
     errors: list[str]
+    heard: str
+    """What was heard of the reply's text."""
+    unheard: str
+    """The rest, of one that was interrupted."""
 
     @property
     def begins(self) -> float | None:
@@ -124,14 +131,14 @@ def conversation(request: HttpRequest, session_id: str) -> HttpResponse:
         return redirect(f"{request.path}?project={session.project_id}")
     turns = list(session.turns.order_by("index", "created_at"))
     places = places_of(session, turns)
-    told = next(iter(_told([session], turns)))
+    told, words = next(iter(_told([session], turns))), _words_heard(turns)
     recordings = list(session.recorded.filter(project_id=session.project_id).order_by("created_at"))
     waits = any(each.status != Recording.Status.COMPLETE for each in recordings)
     context = {
         "section": "conversations",
         "session": session,
         "told": told,
-        "lines": [_line(turn, places[turn.pk]) for turn in turns],
+        "lines": [_line(turn, places[turn.pk], words.get(turn.pk)) for turn in turns],
         "recordings": [(each, content_url(each.project_id, each.pk)) for each in recordings if not each.turn_id],
         "live": session.status == Session.Status.OPEN,
         "follows": session.status == Session.Status.OPEN or waits,
@@ -176,10 +183,18 @@ def _told(sessions: Iterable[Session], turns: Iterable[Turn] | None = None) -> l
     return list(told.values())
 
 
-def _line(turn: Turn, place: Place) -> Line:
+def _words_heard(turns: Iterable[Turn]) -> dict[str, str]:
+    """By turn, what its host says was heard of a reply that was interrupted."""
+    cut = [turn.pk for turn in turns if turn.interrupted]
+    outputs = Task.objects.filter(turn__in=cut, output__has_key="heard").values_list("turn_id", "output") if cut else ()
+    return {turn: str(output["heard"]) for turn, output in outputs}
+
+
+def _line(turn: Turn, place: Place, words: str | None) -> Line:
     errors: list[Any] = []
     if turn.reason and not turn.interrupted and turn.status not in UNFINISHED:
         errors.append(turn.reason)
     elif turn.status == Progress.FAILED:
         errors.append("it failed, and nobody said why; the raw data may tell more")
-    return Line(turn, place, BADGES[turn.status], errors)
+    spoken = turn.reply_text if words is None else "".join(_WORD.findall(turn.reply_text)[: len(words.split())])
+    return Line(turn, place, BADGES[turn.status], errors, spoken, turn.reply_text[len(spoken) :])

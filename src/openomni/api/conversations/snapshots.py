@@ -13,6 +13,7 @@ from django.utils import timezone
 from ...records import (
     AnyRecord,
     AttemptRecord,
+    PauseRecord,
     SegmentRecord,
     SessionRecord,
     StageRecord,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row", bound=Recorded)
 
-TIMES = ("queue_s", "transfer_s", "load_s", "model_s", "ttfb_s", "started_s", "ended_s")
+TIMES = ("queue_s", "lost_s", "transfer_s", "load_s", "model_s", "ttfb_s", "started_s", "ended_s")
 """The figures of a stage, seconds or None, named alike in its row and its record."""
 _STAGE = ("kind", "component", "revision", "agent", "status", "reason", *TIMES, "output")
 _ATTEMPT = ("agent", "status", "reason", "started_s", "ended_s")
@@ -95,6 +96,7 @@ def _write_turn(record: TurnRecord) -> None:
     row.session = session
     row.started_at = moment(record.started_at) or row.started_at
     row.parts = msgspec.to_builtins(record.parts)
+    row.pauses = msgspec.to_builtins(record.pauses)
     row.version = record.version
     row.save()
     _write_stages(row, record.stages)
@@ -231,6 +233,7 @@ def turn_record(turn: Turn) -> TurnRecord:
         session_id=turn.session_id,
         **{name: getattr(turn, name) for name in _TURN},
         segments=[SegmentRecord(each.speaker, each.start, each.end) for each in turn.segments.all()],
+        pauses=msgspec.convert(turn.pauses, list[PauseRecord]),
         stages=[stage_record(task) for task in turn.tasks.all()],
         time_points=[
             TimePointRecord(each.name, each.at_s, each.where, each.uncertainty_s) for each in turn.time_points.all()

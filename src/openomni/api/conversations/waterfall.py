@@ -12,6 +12,7 @@ from ...records import StageRecord, TurnRecord
 LABELS = {
     "end_of_turn": "end of turn",
     "queue": "queue",
+    "lost": "lost attempts",
     "transfer": "transfer",
     "load": "load",
     "model": "model",
@@ -99,6 +100,8 @@ def draw(turn: TurnRecord) -> str:
         "width": _LEFT + _WIDTH + 20,
         "legend": [(what, label) for what, label in LABELS.items() if what in used],
         "turn": turn,
+        "end_of_turn": next((pause.words for pause in turn.pauses if pause.ended), ""),
+        "went_on": sum(not pause.ended for pause in turn.pauses),
     }
     return render_to_string("conversations/waterfall.html", context)
 
@@ -117,9 +120,9 @@ def _rows(turn: TurnRecord, stages: Iterable[StageRecord], axis: _Axis) -> Itera
 
 
 def _bars(stage: StageRecord, start: float, end: float, axis: _Axis) -> Iterator[Bar]:
-    """Queue, transfer, load and model one after another; what remains of the stage's time it waited for input."""
+    """What it did, one after the other; in what remains of its time, it waited for input."""
     cursor = start
-    for what in ("queue", "transfer", "load", "model"):
+    for what in ("queue", "lost", "transfer", "load", "model"):
         stop = min(cursor + (getattr(stage, f"{what}_s") or 0.0), end)
         if stop > cursor:
             yield axis.bar(what, cursor, stop, stage.component)
@@ -132,7 +135,7 @@ def _end(stage: StageRecord) -> float:
     """When a stage was over; one that never ended counts as far as its own figures go."""
     if stage.ended_s is not None:
         return stage.ended_s
-    figures = (stage.queue_s, stage.transfer_s, stage.load_s, stage.model_s)
+    figures = (stage.queue_s, stage.lost_s, stage.transfer_s, stage.load_s, stage.model_s)
     return (stage.started_s or 0.0) + sum(figure or 0.0 for figure in figures)
 
 

@@ -39,7 +39,7 @@ COLOURS = {
     "States": ("good", "warn", "bad", "info"),
     "Series": tuple(f"series-{number}" for number in range(1, 7)),
     "Owners of time": (
-        "data-end_of_turn", "data-queue", "data-transfer", "data-load", "data-model", "data-aggregation",
+        "data-end_of_turn", "data-queue", "data-lost", "data-transfer", "data-load", "data-model", "data-aggregation",
         "data-playback", "data-residue",
     ),
 }  # fmt: skip

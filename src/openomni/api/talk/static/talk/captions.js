@@ -29,11 +29,13 @@ export class Captions {
   /** Somebody begins to speak; what they say is not known yet. */
   begin(key, side) { this.#line(key, side); this.#follow(); }
 
-  /** The reply was cut: what was heard of it stays, the rest is struck. `heard`: how much of it, 0…1. */
+  /** The reply was cut: what was heard of it stays, the rest is struck. `heard`: how much of it, 0…1, as long as only
+      that is known; its words once the host has said them. */
   cut(key, heard) {
     const line = this.#lines.get(key);
     if (!line) return;
-    const words = line.text.split(/(?<=\s)/), kept = Math.round(words.length * Math.min(Math.max(heard, 0), 1));
+    const words = line.text.match(/\s*\S+\s*/g) ?? [];
+    const kept = typeof heard === "string" ? (heard.match(/\S+/g) ?? []).length : Math.round(words.length * Math.min(Math.max(heard, 0), 1));
     line.spoken.textContent = words.slice(0, kept).join("");
     const unheard = document.createElement("del");
     unheard.textContent = words.slice(kept).join("");

@@ -267,7 +267,11 @@ export class Session {
     if (known && (known.version ?? 1) > (record.version ?? 1)) return;
     this.#records.set(turn, record);
     if (record.status === "failed") this.captions.fail(replyOf(turn), record.reason || "nobody says why; look at the agent's log");
-    if (record.interrupted) this.#cancel(turn); // it may have been complete, and cut while it was still being heard
+    if (record.interrupted) {
+      this.#cancel(turn); // it may have been complete, and cut while it was still being heard
+      const heard = record.stages.find(({ output }) => output.heard !== undefined)?.output.heard;
+      if (heard !== undefined) this.captions.cut(replyOf(turn), heard);
+    }
     this.#show(turn);
   }
 }

@@ -1,7 +1,7 @@
 /* Where each millisecond of a turn went: the same picture as the server draws of a stored turn. */
 
 const LABELS = {
-  end_of_turn: "end of turn", queue: "queue", transfer: "transfer", load: "load", model: "model",
+  end_of_turn: "end of turn", queue: "queue", lost: "lost attempts", transfer: "transfer", load: "load", model: "model",
   aggregation: "aggregation", playback: "playback", residue: "residue", other: "waiting for input",
 };
 const LEFT = 190, WIDTH = 800, ROW = 26, TICKS = 6;
@@ -41,7 +41,21 @@ export function waterfall(turn) {
   scroll.className = "picture scroll";
   scroll.append(picture);
   figure.append(scroll, legend(new Set(rows.flatMap(({ bars }) => bars.map(({ what }) => what)))));
+  const why = endOfTurn(turn.pauses ?? []);
+  if (why) figure.append(Object.assign(document.createElement("figcaption"), { textContent: `End of turn: ${why}.` }));
   return figure;
+}
+
+/** Why the turn was taken for over, in the words of `records.PauseRecord`; empty where the client said so. */
+function endOfTurn(pauses) {
+  const last = pauses.find(({ ended }) => ended), wentOn = pauses.filter(({ ended }) => !ended).length;
+  if (!last) return "";
+  const share = (sure) => `${Math.round(sure * 100)}%`;
+  const signals = [["recogniser", last.recogniser], ["language model", last.language_model]].filter(([, sure]) => sure != null);
+  const behind = signals.length ? ` (${signals.map(([name, sure]) => `${name} ${share(sure)}`).join(", ")})` : "";
+  const sure = last.finished == null ? "" : `${share(last.finished)} sure that the person had finished${behind}, so `;
+  const before = wentOn ? `; in ${wentOn} pause${wentOn > 1 ? "s" : ""} before that, the person went on` : "";
+  return `${sure}${last.silence_s.toFixed(2)} s of silence ended the turn${before}`;
 }
 
 function rowsOf(turn, timed) {
@@ -57,11 +71,11 @@ function rowsOf(turn, timed) {
   return rows;
 }
 
-/** Queue, transfer, load and model one after another; what remains of the stage's time it waited for input. */
+/** What it did, one after the other; in what remains of its time, it waited for input. */
 function barsOf(stage) {
   const bars = [], stop = end(stage);
   let at = stage.started_s;
-  for (const what of ["queue", "transfer", "load", "model"]) {
+  for (const what of ["queue", "lost", "transfer", "load", "model"]) {
     const until = Math.min(at + (stage[`${what}_s`] ?? 0), stop);
     if (until > at) { bars.push({ what, start: at, end: until, whose: stage.component }); at = until; }
   }
@@ -71,7 +85,7 @@ function barsOf(stage) {
 
 function end(stage) {
   if (stage.ended_s != null) return stage.ended_s;
-  return ["queue_s", "transfer_s", "load_s", "model_s"].reduce((sum, figure) => sum + (stage[figure] ?? 0), stage.started_s ?? 0);
+  return ["queue_s", "lost_s", "transfer_s", "load_s", "model_s"].reduce((sum, figure) => sum + (stage[figure] ?? 0), stage.started_s ?? 0);
 }
 
 function ticks(start, seconds) {
