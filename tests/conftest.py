@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+LONGEST = ("e2e", "test_postgres.py", "pages")
+"""What takes longest, in this order."""
 
-def pytest_configure() -> None:
-    """What a shell starts in the background ignores Ctrl-C, and hands that on to the processes that tests interrupt."""
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What a shell starts in the background ignores Ctrl-C, and hands that on to the processes that tests interrupt.
+    And the order is ours: with `-n`, what has few tests would come last, however long they take."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -27,7 +35,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, so that the others fill up the other processor."""
-    items.sort(key=lambda item: "e2e" not in item.path.parts)
+
+    def place(item: pytest.Item) -> int:
+        parts = item.path.parts
+        return next((place for place, name in enumerate(LONGEST) if name in parts), len(LONGEST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +50,15 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip("the real recordings (../shared/data) are not beside this checkout")
     return path
+
+
+@pytest.fixture(scope="session")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Path]]:
+    """`shots(page, name, reload=False)` takes the page wide and phone, light and dark, and asserts that it fits. The
+    pictures lie in `$OPENOMNI_SHOTS`, where that is set."""
+    from pages.support import take_pictures
+
+    given = os.environ.get("OPENOMNI_SHOTS")
+    folder = Path(given) if given else tmp_path_factory.mktemp("shots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return lambda page, name, **options: take_pictures(page, name, folder, **options)

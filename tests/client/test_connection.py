@@ -81,6 +81,13 @@ async def test_after_a_break_the_same_session_goes_on(server: ScriptedServer) ->
         await again.until("kept")
         await waiting
         assert again.of("lost") == []
+        # It went out, and may yet have been lost with the connection: it comes again.
+        await server.stop()
+        await server.start()
+        third = await server.connected.get()
+        await third.until("kept")
+        assert isinstance(await received.get(), Down)
+        assert isinstance(await received.get(), Up)
         await link.close()
         await running
 

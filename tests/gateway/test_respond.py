@@ -36,6 +36,11 @@ async def test_a_responder_hears_its_site_and_reports_what_it_played(world: Any)
     await speaker.send({"type": "openomni.clock", "offset": 5.0, "uncertainty": 0.001})
     await speaker.send(report)
     assert await hosted.until(Played) == Played(turn_id, 6.0, None, 0.1, False, 0.001)
+    back = await world.connect("/v1/respond", token="oo_0000aaaa_ward")
+    await back.hello(role="responder", audio="binary")
+    await back.send({"type": "openomni.clock", "offset": 5.0, "uncertainty": 0.001})
+    await back.send({**report, "ended": True})
+    assert (await hosted.until(Played)).ended, "it lost its line, and reports on what it played before"
     await hosted.emit(ReplyEnd(turn_id, "cancelled"))
     assert (await speaker.until("openomni.reply.ended"))["status"] == "cancelled"
     await elsewhere.send({"type": "openomni.ping", "sent": 0.0})

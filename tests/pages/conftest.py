@@ -5,11 +5,9 @@ Tests here use no `async def` and no ORM: Playwright runs a loop of its own in t
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +19,7 @@ pytest.importorskip("axe_playwright_python", reason="no browser tests without ax
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from api.support import start_server, stop_server
-from pages.support import Site, assert_accessible, take_pictures
+from pages.support import Site, assert_accessible
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -79,16 +77,6 @@ def visit(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
 @pytest.fixture
 def axe() -> Callable[[Page], None]:
     return assert_accessible
-
-
-@pytest.fixture(scope="session")
-def shots(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Path]]:
-    """`shots(page, name, reload=False)` takes the page wide and phone, light and dark, and asserts that it fits. The
-    pictures lie in `$OPENOMNI_SHOTS`, where that is set."""
-    given = os.environ.get("OPENOMNI_SHOTS")
-    folder = Path(given) if given else tmp_path_factory.mktemp("shots")
-    folder.mkdir(parents=True, exist_ok=True)
-    return lambda page, name, **options: take_pictures(page, name, folder, **options)
 
 
 def _is_ours(url: str, server: str) -> bool:

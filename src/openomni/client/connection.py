@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 OPEN_S = 10.0
 PING_EVERY_S = 2.0
 FIRST_PINGS = 5
+UNCERTAIN_S = 10.0
+"""What was sent so shortly before a break was noticed may have been lost with it."""
+RECENT = 64
 NORMAL = 1000
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 FINAL_CODES = {1003, 1007, 1008, 4400, 4401, 4403, 4404, 4426}
@@ -66,6 +70,9 @@ class Link:
         self._socket: ClientConnection | None = None
         self._early: list[str | bytes] = []
         """What came while the clocks were compared."""
+        self._recent: deque[tuple[float, dict[str, Any]]] = deque(maxlen=RECENT)
+        """What may come twice, with when it was sent."""
+        self._lost_at = 0.0
         self._standing = asyncio.Event()
         self._closing = asyncio.Event()
 
@@ -85,10 +92,12 @@ class Link:
             return False
         return True
 
-    async def deliver(self, message: dict[str, Any] | bytes) -> None:
-        """Sends it, after a break if need be."""
+    async def deliver(self, message: dict[str, Any]) -> None:
+        """Sends what may come twice, after a break if need be; what was sent just before one is sent again after it,
+        for nobody knows whether it arrived."""
         while not await self.send(message):
             await self._standing.wait()
+        self._recent.append((clock.now(), message))
 
     async def run(self, receive: Callable[[Received], None]) -> None:
         """Hands over all that comes until `close`, or a normal close by the gateway. Raises Refused when it will not
@@ -143,10 +152,16 @@ class Link:
         except BaseException:
             await socket.close()
             raise
+        with suppress(ConnectionClosed):
+            for sent, message in self._recent:
+                if sent >= self._lost_at - UNCERTAIN_S:
+                    await _send(socket, message)
         self._socket = socket
         self._standing.set()
 
     def _lost(self) -> None:
+        if self._socket is not None:
+            self._lost_at = clock.now()
         self._socket = None
         self._standing.clear()
 

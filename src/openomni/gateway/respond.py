@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .app import Gateway
 
 KEPT_TURNS = 256
-"""Turns whose playback may still be reported."""
+"""Turns of a site whose playback may still be reported."""
 MAX_FAULTS = 200
 
 
@@ -42,8 +42,8 @@ class Hearing:
     def __init__(self, gateway: Gateway, websocket: WebSocket, token: str, access: Access) -> None:
         self._gateway, self._websocket, self._token, self._access = gateway, websocket, token, access
         self._offset: Offset | None = None
-        self._spoken: OrderedDict[str, str] = OrderedDict()
-        """Turn → the subject's token of the session that it belongs to."""
+        self._begun: deque[str] = deque(maxlen=KEPT_TURNS)
+        """Turns whose sound came over this connection."""
 
     async def run(self) -> None:
         end: Ended | WebSocketDisconnect = Ended(protocol.RESTARTING, "the gateway is stopping")
@@ -51,6 +51,7 @@ class Hearing:
             async with asyncio.TaskGroup() as group:
                 group.create_task(door.watch(self._gateway, self._token))
                 self._site = door.site(self._websocket, self._access) or subjects.NO_SITE
+                self._spoken = self._gateway.spoken.setdefault((self._access.project, self._site), OrderedDict())
                 await self._hello()
                 group.create_task(self._hear())
                 await self._read()
@@ -72,18 +73,19 @@ class Hearing:
         async for token, output in heard:
             match output:
                 case ReplySound():
-                    if output.turn_id not in self._spoken:
+                    if output.turn_id not in self._begun:
                         self._remember(output.turn_id, token)
                         await self._tell("openomni.reply.started", output.turn_id, session_id=session_of(token))
                     await self._say(pack_reply(output.turn_id, output.rate, output.offset, output.pcm))
-                case ReplyEnd() if output.turn_id in self._spoken:
+                case ReplyEnd() if output.turn_id in self._begun:
                     await self._tell("openomni.reply.ended", output.turn_id, status=output.status)
-                case ReplyPaused() if output.turn_id in self._spoken:
+                case ReplyPaused() if output.turn_id in self._begun:
                     await self._tell("openomni.reply.paused", output.turn_id)
-                case ReplyResumed() if output.turn_id in self._spoken:
+                case ReplyResumed() if output.turn_id in self._begun:
                     await self._tell("openomni.reply.resumed", output.turn_id)
 
     def _remember(self, turn_id: str, token: str) -> None:
+        self._begun.append(turn_id)
         self._spoken[turn_id] = token
         while len(self._spoken) > KEPT_TURNS:
             self._spoken.popitem(last=False)

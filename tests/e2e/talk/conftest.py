@@ -50,7 +50,9 @@ def playwright() -> Iterator[Playwright]:
 
 
 @pytest.fixture
-def visit(made: Installation, playwright: Playwright, tmp_path: Path) -> Iterator[Callable[..., Talker]]:
+def visit(
+    made: Installation, playwright: Playwright, tmp_path: Path, shots: Callable[..., Any]
+) -> Iterator[Callable[..., Talker]]:
     """A browser of its own whose microphone hears `sound`: seconds of silence, or "question". A script's error on the
     page fails the test."""
     faults: list[str] = []
@@ -73,7 +75,7 @@ def visit(made: Installation, playwright: Playwright, tmp_path: Path) -> Iterato
             signed = where.run("api", "sign-in", OPENOMNI_DATA_DIR=str(where.folder / "data"))
             page.goto(signed.stdout.strip())
             page.goto(f"/talk/?pipeline={pipeline}")
-            return Talker(where, page)
+            return Talker(where, page, shots)
 
         yield opened
     assert not faults

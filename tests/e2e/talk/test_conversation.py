@@ -14,7 +14,7 @@ from e2e.talk.talker import CUTTABLE, QUESTION, Visit
 
 def test_a_spoken_question_is_heard_answered_and_played(visit: Visit) -> None:
     talker = visit("short", 1.0, "question", 60.0)
-    talker.accessible()
+    talker.looks_well("empty")
     talker.begin()
     talker.state("listening")
     talker.accessible()
@@ -22,10 +22,11 @@ def test_a_spoken_question_is_heard_answered_and_played(visit: Visit) -> None:
     talker.said("agent", "It is Paris.")
     (picture,) = talker.turns(1)
     assert picture.locator("svg rect").count() > 3
-    talker.accessible()
+    talker.state("listening")
+    talker.looks_well("listening")
     session = talker.end()
     talker.state("idle")
-    talker.accessible()
+    talker.looks_well("over")
     (turn,) = talker.recorded(session, 1)
     assert turn["transcript"] == QUESTION
     assert turn["status"] == "completed"

@@ -13,14 +13,26 @@ def test_the_line_is_cut_and_the_session_goes_on(visit: Visit) -> None:
     talker = visit("short", 1.0, "question", 4.0, "question", 60.0, scripts=[CUTTABLE])
     talker.begin()
     talker.turns(1)
-    talker.page.evaluate("sockets.at(-1).close(4000)")
-    talker.state("away")
-    talker.accessible()
-    talker.state("listening")
+    talker.cut()
+    talker.looks_well("away")
+    talker.mend()
     talker.turns(2)
     assert talker.page.evaluate("sockets.length") > 1
     session = talker.end()
     assert [turn["transcript"] for turn in talker.recorded(session, 2)] == [QUESTION, QUESTION]
+
+
+def test_what_was_heard_of_a_reply_is_known_though_the_line_broke_meanwhile(visit: Visit) -> None:
+    talker = visit("long", 1.0, "question", 60.0, scripts=[CUTTABLE])
+    talker.begin()
+    talker.said("agent", "It is Paris.")
+    talker.state("speaking")
+    talker.cut()
+    talker.page.wait_for_timeout(1000)  # the loudspeaker plays on what has come, and nobody can be told
+    talker.page.context.set_offline(False)
+    talker.turns(1)
+    (turn,) = talker.recorded(talker.end(), 1)
+    assert turn["voice_to_voice_s"] is not None
 
 
 def test_what_is_said_while_the_gateway_is_away_is_answered_once_it_is_back(visit: Visit) -> None:
@@ -61,8 +73,8 @@ def test_a_reply_that_fails_says_why_where_it_would_stand(visit: Visit) -> None:
     talker.type("Where is Paris?")
     talker.said("agent", "The reply failed: ")
     talker.said("agent", "simulated failure")
-    talker.accessible()
     talker.state("listening")
+    talker.looks_well("failed-reply")
 
 
 def test_consent_is_remembered(visit: Visit) -> None:
@@ -77,7 +89,7 @@ def test_a_denied_microphone_is_said_with_the_mend(visit: Visit) -> None:
     talker.begin()
     talker.state("failed")
     talker.page.get_by_role("alert").filter(has_text="does not let this page use the microphone").wait_for()
-    talker.accessible()
+    talker.looks_well("denied")
     # Who can't speak can type, and hears the answer.
     talker.type("Where is Paris?")
     talker.said("agent", "It is Paris.")
@@ -111,7 +123,7 @@ def test_over_plain_http_from_elsewhere_one_can_type(visit: Visit, made: Install
         "short", flags=["--host-resolver-rules=MAP talk.example 127.0.0.1"], base=f"http://talk.example:{port}"
     )
     talker.page.get_by_role("alert").filter(has_text="openomni up --tls").wait_for()
-    talker.accessible()
+    talker.looks_well("plain-http")
     talker.page.get_by_label("I agree that this is recorded").check()
     talker.type("Where is Paris?")
     talker.said("you", "Where is Paris?")
@@ -124,7 +136,7 @@ def test_a_pipeline_without_an_agent_says_what_is_missing(visit: Visit) -> None:
     talker.begin()
     talker.state("failed")
     talker.page.get_by_role("alert").filter(has_text="openomni agent --offer").wait_for()
-    talker.accessible()
+    talker.looks_well("no-agent")
 
 
 def test_a_revoked_token_is_replaced_and_the_session_goes_on(visit: Visit) -> None:

@@ -79,6 +79,8 @@ class Responder:
                 self._sink.pause(turn_id)
             case {"type": "openomni.reply.resumed", "turn_id": str(turn_id)}:
                 self._sink.resume(turn_id)
+            case {"type": "error", "error": {"code": "unknown_turn"}}:
+                pass  # a report that was sent again, to a gateway that was not there when the turn was heard
             case {"type": "error"}:
                 self._notice(error_line(message))
 

@@ -4,7 +4,7 @@ import { Offset, now } from "./clock.js";
 const FIRST_PINGS = 5, PING_MS = 2000;
 const SILENT_S = 7;          // a line on which no ping is answered for so long is dead, whatever the system says
 const HELD_FRAMES = 1500;    // 30 s of sound wait for the line; older sound is lost
-const AGAIN_FRAMES = 100;    // the last 2 s before a break are sent again; what comes twice counts once
+const AGAIN = 100;           // what was sent in the last 2 s before a break is sent again, where coming twice it counts once
 const PAUSES = [250, 500, 1000, 2000, 4000, 5000];
 const NORMAL = 1000, UNAUTHORIZED = 4401, FORBIDDEN = 4403, UNAVAILABLE = 4503;
 const FINAL = new Set([1003, 1007, 1008, 4400, FORBIDDEN, 4404, 4426]);
@@ -37,8 +37,9 @@ export class Connection {
 
   open() { this.#open(); }
 
-  /** An event, now or once the line stands again. */
-  send(event) { this.#put({ data: JSON.stringify(event), frame: false }); }
+  /** An event, now or once the line stands again. `again`: it may come twice, so it is sent again where a break may have
+      lost it. */
+  send(event, again = false) { this.#put({ data: JSON.stringify(event), frame: false, again }); }
 
   /** Sound from sample `position` on, whose first one was captured at `captured` on our clock. */
   sendSound(position, captured, pcm) {
@@ -46,7 +47,7 @@ export class Connection {
     view.setBigUint64(0, BigInt(position), true);
     view.setFloat64(8, captured, true);
     new Int16Array(data, 16).set(pcm);
-    this.#put({ data, frame: true });
+    this.#put({ data, frame: true, again: true });
   }
 
   close() {
@@ -79,9 +80,9 @@ export class Connection {
 
   #transmit(item) {
     this.#socket.send(item.data);
-    if (!item.frame) return;
+    if (!item.again) return;
     this.#sent.push(item);
-    if (this.#sent.length > AGAIN_FRAMES) this.#sent.shift();
+    if (this.#sent.length > AGAIN) this.#sent.shift();
   }
 
   async #open() {
