@@ -61,6 +61,14 @@ def test_a_turn_that_was_decided_before_the_speech_ended_is_a_false_cut() -> Non
     assert (row.cut, row.turns, row.voice_to_voice_s) == (True, 2, pytest.approx(0.7))
 
 
+def test_a_row_says_how_sure_the_end_was_and_how_long_was_waited() -> None:
+    went_on = {"finished": 0.2, "silence_s": 0.74, "ended": False}
+    ended = {"finished": 0.9, "silence_s": 0.4, "ended": True}
+    row = figures.row(called(turn(5.0, 7.0, pauses=[went_on, ended])), scene())
+    assert (row.finished, row.silence_s) == (0.9, 0.4)
+    assert figures.row(called(turn(5.0, 7.0)), scene()).silence_s is None
+
+
 def test_a_revision_that_was_superseded_is_no_cut() -> None:
     early = turn(5.0, 5.8, 0.1, turn_id="x", status="superseded")
     row = figures.row(called(early, turn(5.0, 7.0), a=Reply("a", 107.5, audible=107.7)), scene("paused"))

@@ -56,6 +56,10 @@ class Row:
     backchannel_stopped: bool | None = None
     """None: there was none, or the reply was over by itself."""
     backchannel_pause_s: float | None = None
+    finished: float | None = None
+    """How sure the pipeline was at the end that the person had finished, 0…1."""
+    silence_s: float | None = None
+    """How long a silence ended the turn therefore."""
     parts: dict[str, float] = field(default_factory=dict)
 
 
@@ -84,6 +88,8 @@ def row(caller: Caller, scene: Scene) -> Row:
         made.transcript, made.reply_text, made.turn_id = last["transcript"], last["reply_text"], last["turn_id"]
         outputs = [stage.get("output") or {} for stage in last.get("stages", ())]
         made.remembered = next((str(each["heard"]) for each in outputs if "heard" in each), made.reply_text)
+        if (pause := next((pause for pause in last.get("pauses", ()) if pause["ended"]), None)) is not None:
+            made.finished, made.silence_s = pause["finished"], pause["silence_s"]
     if scene.murmur is not None and scene.murmured_in is not None:
         made.backchannel = scene.murmur.utterance.name
         made.backchannel_stopped = stopped_by_murmur(scene.murmured_in, scene.murmur.start, scene.watched_until)
