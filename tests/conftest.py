@@ -56,9 +56,13 @@ def shared_data() -> Path:
 def shots(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Path]]:
     """`shots(page, name, reload=False)` takes the page wide and phone, light and dark, and asserts that it fits. The
     pictures lie in `$OPENOMNI_SHOTS`, where that is set."""
-    from pages.support import take_pictures
-
     given = os.environ.get("OPENOMNI_SHOTS")
     folder = Path(given) if given else tmp_path_factory.mktemp("shots")
     folder.mkdir(parents=True, exist_ok=True)
-    return lambda page, name, **options: take_pictures(page, name, folder, **options)
+
+    def taken(page: Any, name: str, **options: Any) -> list[Path]:
+        from pages.support import take_pictures  # which needs what not everybody has
+
+        return take_pictures(page, name, folder, **options)
+
+    return taken

@@ -66,15 +66,18 @@ class PauseRecord(msgspec.Struct, kw_only=True):
     """The same as far as the language model says, which reads what was said."""
     silence_s: float
     """How long a silence was to end the turn here."""
+    lasted_s: float | None = None
+    """How long it was silent, until the person spoke on or the end was decided; longer than `silence_s` where what it
+    is judged by took longer. None: something else ended it, the client or the end of the capture."""
     ended: bool = False
-    """The turn ended here; else the person spoke on."""
+    """The silence ended the turn; else the person spoke on, or something else ended it."""
 
     @property
     def words(self) -> str:
-        """In a sentence's part, for people."""
-        waited = f"{self.silence_s:.2f} s of silence " + (
-            "ended the turn" if self.ended else "would have ended the turn"
-        )
+        """Why it ended the turn, for people."""
+        waited = f"{self.silence_s:.2f} s of silence was enough"
+        if self.lasted_s is not None:
+            waited += f" ({self.lasted_s:.2f} s passed)"
         if self.finished is None:
             return waited
         signals = (("recogniser", self.recogniser), ("language model", self.language_model))
@@ -94,8 +97,8 @@ class AttemptRecord(msgspec.Struct, kw_only=True):
 
 
 class StageRecord(msgspec.Struct, kw_only=True):
-    """A task: one stage of the turn in one revision. Times are those of the attempt that counted; what earlier ones
-    took before they failed or were lost is `lost_s`, and part of no other figure."""
+    """A task: one stage of the turn in one revision. Times are those of the attempt that counted; what agents took
+    that were lost before that is `lost_s`, and part of no other figure."""
 
     task_id: str
     kind: str

@@ -124,11 +124,15 @@ def test_what_was_not_heard_of_a_reply_is_struck(reader: Client) -> None:
         reply = "Once <upon> a time, there was"
         return turn("s1", index, "Tell me", reply_text=reply, interrupted=True, stages=[writer])
 
-    write_batch([session("s1"), cut(0, "Once <upon>"), cut(1, ""), turn("s1", 2, "Go on", reply_text="She went home.")])
+    dashed = cut(3, "Ideas First, walk")
+    dashed.reply_text = "Ideas 🙂 :\n-- First, walk more. - Then rest."
+    whole = turn("s1", 2, "Go on", reply_text="She went home.")
+    write_batch([session("s1"), cut(0, "Once <upon>"), cut(1, ""), whole, dashed])
     page = page_of(reader, "/conversations/s1/")
     assert "Once &lt;upon&gt; <del>a time, there was</del>" in page
     assert "<del>Once &lt;upon&gt; a time, there was</del>" in page
     assert "<dd>She went home." in page
+    assert "First, walk <del>" in page, "three words were heard: a smiley and a dash are none"
 
 
 def test_an_open_session_is_followed(reader: Client) -> None:
@@ -156,7 +160,7 @@ def test_a_timeline_says_how_the_end_was_found_and_what_was_lost(reader: Client)
     )  # fmt: skip
     write_batch([session("s1"), turn("s1", 0, "Hello", pauses=pauses, stages=[writer])])
     page = page_of(reader, "/conversations/s1/s1-0/timeline/")
-    assert "90% sure that the person had finished (language model 80%), so 0.40 s of silence ended the turn" in page
+    assert "90% sure that the person had finished (language model 80%), so 0.40 s of silence was enough" in page
     assert "in 1 pause before that, the person went on" in page
     assert "llama-cpp lost attempts: 200.0 ms from 510.0 ms on" in page
 

@@ -82,12 +82,12 @@ def test_a_turn_that_waited_to_be_sure_says_how_sure_it_was() -> None:
         "parts": [{"what": "end_of_turn", "stage": "", "start_s": 0.0, "end_s": 0.74}],
         "pauses": [
             {"at": 1, "revision": 0, "finished": 0.1, "silence_s": 0.74, "ended": False},
-            {"at": 9, "revision": 1, "finished": 0.31, "silence_s": 0.74, "ended": True},
+            {"at": 9, "revision": 1, "finished": 0.31, "silence_s": 0.74, "lasted_s": 0.752, "ended": True},
         ],
     }
     assert verdict(turn).line == (
         "turn abcdef01: 0.74 of 0.74 s (100%) is being sure that the person had finished "
-        "(31% sure that the person had finished, so 0.74 s of silence ended the turn)"
+        "(31% sure that the person had finished, so 0.74 s of silence was enough (0.75 s passed))"
     )
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from openomni.client.connection import Down, Link, Received, Up
-from openomni.client.wire import ReplyChunk, captured_sound, read_captured_sound
+from openomni.client.wire import Playback, ReplyChunk, captured_sound, read_captured_sound
 from openomni.storage.api import Refused, Unreachable
 from scripted_server import TOKEN, Connection, ScriptedServer
 
@@ -73,19 +73,20 @@ async def test_after_a_break_the_same_session_goes_on(server: ScriptedServer) ->
         await server.stop()
         assert isinstance(await received.get(), Down)
         assert not await link.send({"type": "lost"})
-        waiting = asyncio.create_task(link.deliver({"type": "kept"}))
+        await link.report(Playback("t1", 1.0, 1.1, 0.5, False))
+        await link.report(newest := Playback("t1", 1.0, 1.1, 0.8, True))
         await server.start()
         again = await server.connected.get()
         assert again.hello["session_id"] == "5e55"
         assert isinstance(await received.get(), Up)
-        await again.until("kept")
-        await waiting
+        await again.until("openomni.playback")
+        assert again.of("openomni.playback") == [newest.message]
         assert again.of("lost") == []
         # It went out, and may yet have been lost with the connection: it comes again.
         await server.stop()
         await server.start()
         third = await server.connected.get()
-        await third.until("kept")
+        await third.until("openomni.playback")
         assert isinstance(await received.get(), Down)
         assert isinstance(await received.get(), Up)
         await link.close()

@@ -110,6 +110,8 @@ async def test_another_token_of_the_same_person_takes_their_session_up_and_nobod
     client = await world.connect(token="oo_000000a1_x", **OURS)
     await client.hello(audio="binary", session_id="s1")
     hosted = await host.session()
+    await client.send(frame(0, 3))
+    await hosted.until(AudioIn)  # it is hosted, and the gateway knows it
     client.socket.transport.abort()
     for stranger in ("oo_000000b1_x", TOKEN):
         other = await world.connect(token=stranger, **OURS)
@@ -117,10 +119,10 @@ async def test_another_token_of_the_same_person_takes_their_session_up_and_nobod
         assert (await other.until("error"))["error"]["code"] == "session_taken"
     again = await world.connect(token="oo_000000a2_x", **OURS)
     assert (await again.hello(audio="binary", session_id="s1"))["resumed"] is True
-    await again.send(frame(0, 4))
+    await again.send(frame(320, 4))
     await hosted.until(AudioIn)
     await again.socket.close()
-    assert await samples(world, hosted.opening.recording) == [4] * 320
+    assert await samples(world, hosted.opening.recording) == [3] * 320 + [4] * 320
 
 
 async def test_a_token_of_a_device_does_not_stand_for_the_person(world: World) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from openomni.pipeline.spec import StageSpec
 from openomni.pipeline.task import AttemptTrace, TaskTrace
 from openomni.trace import Span, partition
@@ -21,7 +19,9 @@ def task_of(
 
 
 def lost(number: int, opened: float, ended: float, **stamps: float) -> AttemptTrace:
-    return AttemptTrace(number, f"a{number}", opened, claimed=opened, ended=ended, status="failed", **stamps)
+    return AttemptTrace(
+        number, f"a{number}", opened, claimed=opened, ended=ended, status="failed", agent_lost=True, **stamps
+    )
 
 
 def good(number: int, claimed: float, ended: float, **stamps: float) -> AttemptTrace:
@@ -56,7 +56,8 @@ def test_a_voice_whose_first_attempt_was_heard_owes_its_first_sound_to_that() ->
     task = task_of(lost(1, 100.1, 100.8, first_output=100.5), good(2, 100.9, 101.0, first_output=100.95))
 
     assert owners(task, 100.5) == [("end_of_turn", 0.1), ("model", 0.4)]
-    assert task.record(SPOKEN).lost_s == pytest.approx(0.7)
+    record = task.record(SPOKEN)
+    assert (record.queue_s, record.lost_s, record.model_s) == (0.1, 0.0, 0.8), "what was heard was not lost"
 
 
 def test_a_task_that_nobody_claimed_waited_to_its_end() -> None:
@@ -67,6 +68,12 @@ def test_a_task_that_nobody_claimed_waited_to_its_end() -> None:
     assert (no_slot.record(SPOKEN).queue_s, no_slot.record(SPOKEN).lost_s) == (2.0, 0.0)
 
 
-def test_what_failed_elsewhere_and_told_no_times_was_lost() -> None:
-    record = task_of(lost(1, 100.2, 101.0), status="failed").record(SPOKEN)
-    assert (record.queue_s, record.lost_s, record.model_s) == (0.1, 0.8, None)
+def test_a_task_whose_only_agent_was_lost_waited_for_another() -> None:
+    record = task_of(lost(1, 100.2, 100.4), ended=105.4, status="failed").record(SPOKEN)
+    assert (record.queue_s, record.lost_s, record.model_s) == (5.1, 0.2, None)
+
+
+def test_a_model_that_failed_elsewhere_was_not_lost() -> None:
+    raised = AttemptTrace(1, "there", 100.2, claimed=100.2, ended=101.0, status="failed")
+    record = task_of(raised, status="failed").record(SPOKEN)
+    assert (record.queue_s, record.lost_s, record.model_s) == (0.1, 0.0, 0.8)

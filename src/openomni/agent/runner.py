@@ -229,7 +229,7 @@ class _Call:
         except AgentRefused:
             raise
         except OpenOmniError as error:
-            (attempt or self._begin(agent, sent)).fail(str(error))
+            (attempt or self._begin(agent, sent)).fail(str(error), agent_lost=isinstance(error, AgentLost))
             raise
 
     def _ask(self, agent: Presence) -> StageCall:

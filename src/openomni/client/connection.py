@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,16 +17,15 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from .. import __version__, clock
 from ..storage.api import Refused, Unreachable, address, delays, headers, refusal, unreachable_line
 from ..storage.http import tls
-from .wire import ReplyChunk
+from .wire import Playback, ReplyChunk
 
 log = logging.getLogger(__name__)
 
 OPEN_S = 10.0
 PING_EVERY_S = 2.0
 FIRST_PINGS = 5
-UNCERTAIN_S = 10.0
-"""What was sent so shortly before a break was noticed may have been lost with it."""
-RECENT = 64
+REPORTED = 8
+"""Replies whose newest playback report is told again after a break."""
 NORMAL = 1000
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 FINAL_CODES = {1003, 1007, 1008, 4400, 4401, 4403, 4404, 4426}
@@ -70,9 +68,8 @@ class Link:
         self._socket: ClientConnection | None = None
         self._early: list[str | bytes] = []
         """What came while the clocks were compared."""
-        self._recent: deque[tuple[float, dict[str, Any]]] = deque(maxlen=RECENT)
-        """What may come twice, with when it was sent."""
-        self._lost_at = 0.0
+        self._reports: dict[str, Playback] = {}
+        """The newest of each of the last turns."""
         self._standing = asyncio.Event()
         self._closing = asyncio.Event()
 
@@ -92,12 +89,14 @@ class Link:
             return False
         return True
 
-    async def deliver(self, message: dict[str, Any]) -> None:
-        """Sends what may come twice, after a break if need be; what was sent just before one is sent again after it,
-        for nobody knows whether it arrived."""
-        while not await self.send(message):
-            await self._standing.wait()
-        self._recent.append((clock.now(), message))
+    async def report(self, playback: Playback) -> None:
+        """Tells how far a reply was played, now or when the link stands again. Which reports a break swallowed nobody
+        knows, so the newest of each of the last turns is told again after it; coming twice, it counts once."""
+        self._reports.pop(playback.turn_id, None)
+        self._reports[playback.turn_id] = playback
+        while len(self._reports) > REPORTED:
+            del self._reports[next(iter(self._reports))]
+        await self.send(playback.message)
 
     async def run(self, receive: Callable[[Received], None]) -> None:
         """Hands over all that comes until `close`, or a normal close by the gateway. Raises Refused when it will not
@@ -153,15 +152,19 @@ class Link:
             await socket.close()
             raise
         with suppress(ConnectionClosed):
-            for sent, message in self._recent:
-                if sent >= self._lost_at - UNCERTAIN_S:
-                    await _send(socket, message)
+            await self._report_again(socket)
         self._socket = socket
         self._standing.set()
 
+    async def _report_again(self, socket: ClientConnection) -> None:
+        """What comes meanwhile included: it finds no link yet."""
+        told: dict[str, Playback] = {}
+        while untold := [each for turn_id, each in self._reports.items() if told.get(turn_id) is not each]:
+            for playback in untold:
+                await _send(socket, playback.message)
+                told[playback.turn_id] = playback
+
     def _lost(self) -> None:
-        if self._socket is not None:
-            self._lost_at = clock.now()
         self._socket = None
         self._standing.clear()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from .protocol import FORBIDDEN, failure
 from .proxy import Proxy
 from .realtime import Conversation, realtime
 from .record import Recorder, Tape
-from .respond import respond
+from .respond import Spoken, respond
 from .settings import SessionSettings
 from .tunnel import Tunnel
 
@@ -77,9 +76,7 @@ class Gateway:
         self.closing = asyncio.Event()
         """Set when the gateway stops; every session then ends, with a reason."""
         self.conversations: dict[str, Conversation] = {}
-        self.spoken: dict[tuple[str, str], OrderedDict[str, str]] = {}
-        """Of each project's site, which turns were spoken there: turn → the subject's token of its session. A responder
-        that lost its line reports on them when it is back."""
+        self.spoken = Spoken()
         self.connections: set[asyncio.Task[Any]] = set()
         self._api_url, self._secret, self._connect, self._spool = api_url, secret, connect, spool
         self._bus: Bus | None = None

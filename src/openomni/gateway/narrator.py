@@ -200,7 +200,9 @@ class Narrator:
             case ReplyEnd():
                 yield from self._reply_end(output)
             case TurnDone():
-                self._turn(output.turn_id).over = True
+                # It may be about a turn of long ago, of which more is known now: that begins none.
+                if (turn := self._turns.get(output.turn_id)) is not None:
+                    turn.over = True
                 if self.opted_in:
                     yield self.event("openomni.turn.done", turn=msgspec.Raw(output.record))
                 else:

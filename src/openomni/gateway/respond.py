@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from typing import TYPE_CHECKING
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -24,8 +24,29 @@ if TYPE_CHECKING:
     from .app import Gateway
 
 KEPT_TURNS = 256
-"""Turns of a site whose playback may still be reported."""
+"""Turns of a connection that may still be paused, go on or end."""
+REPORTED_TURNS = 4096
+"""Turns of all sites together whose playback may still be reported."""
 MAX_FAULTS = 200
+
+SpokenTurn = tuple[str, str, str]
+"""Project, site, turn."""
+
+
+class Spoken:
+    """Which session a turn that was spoken at a site belongs to, as the subject's token. It outlives a responder's
+    connection: one that lost its line reports, when it is back, on what it played meanwhile."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[SpokenTurn, str] = {}
+
+    def put(self, turn: SpokenTurn, token: str) -> None:
+        self._tokens[turn] = token
+        while len(self._tokens) > REPORTED_TURNS:
+            del self._tokens[next(iter(self._tokens))]
+
+    def get(self, turn: SpokenTurn) -> str | None:
+        return self._tokens.get(turn)
 
 
 async def respond(websocket: WebSocket) -> None:
@@ -51,7 +72,6 @@ class Hearing:
             async with asyncio.TaskGroup() as group:
                 group.create_task(door.watch(self._gateway, self._token))
                 self._site = door.site(self._websocket, self._access) or subjects.NO_SITE
-                self._spoken = self._gateway.spoken.setdefault((self._access.project, self._site), OrderedDict())
                 await self._hello()
                 group.create_task(self._hear())
                 await self._read()
@@ -74,7 +94,8 @@ class Hearing:
             match output:
                 case ReplySound():
                     if output.turn_id not in self._begun:
-                        self._remember(output.turn_id, token)
+                        self._begun.append(output.turn_id)
+                        self._gateway.spoken.put(self._key(output.turn_id), token)
                         await self._tell("openomni.reply.started", output.turn_id, session_id=session_of(token))
                     await self._say(pack_reply(output.turn_id, output.rate, output.offset, output.pcm))
                 case ReplyEnd() if output.turn_id in self._begun:
@@ -84,11 +105,8 @@ class Hearing:
                 case ReplyResumed() if output.turn_id in self._begun:
                     await self._tell("openomni.reply.resumed", output.turn_id)
 
-    def _remember(self, turn_id: str, token: str) -> None:
-        self._begun.append(turn_id)
-        self._spoken[turn_id] = token
-        while len(self._spoken) > KEPT_TURNS:
-            self._spoken.popitem(last=False)
+    def _key(self, turn_id: str) -> SpokenTurn:
+        return self._access.project, self._site, turn_id
 
     async def _read(self) -> None:
         faults = 0
@@ -114,7 +132,7 @@ class Hearing:
                 self._offset = Offset(protocol.number(message, "offset"), protocol.number(message, "uncertainty"))
             case "openomni.playback":
                 report = played(message, self._offset)
-                token = self._spoken.get(report.turn_id)
+                token = self._gateway.spoken.get(self._key(report.turn_id))
                 if token is None:
                     raise ProtocolError("unknown_turn", f"turn {report.turn_id!r} was not heard here", "turn_id")
                 subject = subjects.live(self._access.project, self._site, token, "in")

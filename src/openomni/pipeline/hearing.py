@@ -96,7 +96,7 @@ class Hearing:
                 case SpeechPaused() if settings.detects_turns:
                     self._run_ahead(found)
                 case SpeechResumed() if settings.detects_turns:
-                    await self._speaks_on()
+                    await self._speaks_on(found)
                 case SpeechEnded() if settings.detects_turns:
                     await self._speech_ended(found)
         draft = self._draft
@@ -120,7 +120,7 @@ class Hearing:
         if self._settings.detects_turns:
             ended = self._finder.finish()
             if ended is not None:
-                await self._speech_ended(ended)
+                await self._speech_ended(ended, by_silence=False)
             return
         start, end = self._committed, self._tape.end
         self._committed = end
@@ -263,19 +263,23 @@ class Hearing:
             if (ended := self._finder.settle()) is not None:
                 await self._speech_ended(ended)
 
-    async def _speaks_on(self) -> None:
+    async def _speaks_on(self, found: SpeechResumed) -> None:
         draft = self._draft
         assert draft is not None
+        if draft.pauses:
+            pause = draft.pauses[-1]
+            pause.lasted_s = (found.resumed - pause.at) / AXIS_RATE
         draft.supersede()
         if draft.dismissed:
             draft.dismissed = False
             await self._challenge(draft)
 
-    async def _speech_ended(self, ended: SpeechEnded) -> None:
+    async def _speech_ended(self, ended: SpeechEnded, by_silence: bool = True) -> None:
         draft, self._draft = self._draft, None
         assert draft is not None
         draft.ended, draft.decided = ended, clock.now()
-        self._note_end(draft, ended)
+        if by_silence:
+            self._note_end(draft, ended)
         if draft.dismissed:
             draft.supersede()
             return
@@ -289,12 +293,13 @@ class Hearing:
             await self._decide(draft)
 
     def _note_end(self, draft: Draft, ended: SpeechEnded) -> None:
-        for pause in draft.pauses:
-            pause.ended = pause.at == ended.end
-        silent = ended.decided > ended.end
-        if silent and not any(pause.ended for pause in draft.pauses):  # too short to run ahead in
-            usual = self._end_of_turn.usual
-            draft.pauses.append(PauseRecord(at=ended.end, revision=draft.revisions, silence_s=usual, ended=True))
+        silence = ended.decided - ended.end
+        if not silence:
+            return  # they spoke for longer than anybody may
+        if not draft.pauses or draft.pauses[-1].at != ended.end:  # nothing ran ahead in it
+            pause = PauseRecord(at=ended.end, revision=draft.revisions, silence_s=self._end_of_turn.usual)
+            draft.pauses.append(pause)
+        draft.pauses[-1].lasted_s, draft.pauses[-1].ended = silence / AXIS_RATE, True
 
     def _revise(self, draft: Draft, end: int) -> Revision:
         """Begins to answer what was said so far."""

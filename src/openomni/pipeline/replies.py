@@ -35,6 +35,8 @@ class Answer:
     unwanted: bool = False
     """Nobody will ask for it any more."""
     over: bool = False
+    let_go: bool = False
+    """Its sound is gone, so what was heard of it stands as it is known."""
     paused_at: float | None = None
     paused_s: float = 0.0
     reported_at: float | None = None
@@ -100,6 +102,7 @@ class Replies:
     def add(self, answer: Answer) -> None:
         for other in self:
             if not other.unfinished:
+                other.let_go = True
                 other.account.turn.reply.clauses.clear()  # they hold its sound, and a session may last for hours
         self._answers[answer.account.turn.turn_id] = answer
         self._added.set()
@@ -150,6 +153,8 @@ class Replies:
         self._freed = asyncio.Event()
 
     def _remember(self, answer: Answer) -> None:
+        if answer.let_go:
+            return
         reply, account = answer.account.turn.reply, answer.account
         text = reply.text.strip()
         if account.interrupted:
@@ -232,7 +237,8 @@ class Replies:
     # ---- playback ----
 
     async def played(self, event: Played) -> None:
-        """The first responder that reports a turn is believed; another's reports on it are left aside."""
+        """The first responder that reports a turn is believed; another's reports on it are left aside. What is no news
+        changes nothing: a report may come twice, or after a newer one."""
         answer = self._answers.get(event.turn_id)
         if answer is None:
             return
@@ -245,13 +251,16 @@ class Replies:
         if known is None:
             known = account.heard = Heard(started, audible, 0.0, False, event.uncertainty + offset.uncertainty)
         newly_audible = known.audible is None and audible is not None
+        newly_ended = event.ended and not known.ended
+        if not newly_audible and not newly_ended and event.seconds < known.seconds:
+            return
         known.audible = known.audible if known.audible is not None else audible
         known.seconds, known.ended = max(known.seconds, event.seconds), known.ended or event.ended
         answer.reported_at = clock.now()
         self._news.set()
-        if answer.over and account.interrupted and event.ended:
+        if answer.over and account.interrupted and newly_ended:
             self._remember(answer)
-        if account.status != "started" and (newly_audible or event.ended):
+        if account.status != "started" and (newly_audible or newly_ended):
             await self._publish(account)
 
     def nobody_listens(self) -> None:

@@ -41,14 +41,32 @@ class AttemptTrace:
     transfer_out_s: float = 0.0
     status: Status = "started"
     reason: str = ""
+    agent_lost: bool = False
 
     @property
     def seconds(self) -> float:
         """How long it took, as far as it came."""
         return 0.0 if self.ended is None else max(self.ended - self.opened, 0.0)
 
-    def fail(self, reason: str) -> None:
+    @property
+    def lost_s(self) -> float:
+        """What an agent took that went before any of its output was used."""
+        return self.seconds if self.agent_lost and self.first_output is None else 0.0
+
+    @property
+    def own_model_s(self) -> float | None:
+        """What the model took, as far as it is known. An agent that failed, or was lost in mid-output, tells no times:
+        all since it was claimed counts."""
+        if self.model_s is not None:
+            return self.model_s
+        if self.ended is None or self.lost_s:
+            return None
+        since = self.claimed if self.model_started is None and self.status == "failed" else self.model_started
+        return None if since is None else self.ended - since
+
+    def fail(self, reason: str, agent_lost: bool = False) -> None:
         self.finish("failed", reason)
+        self.agent_lost = agent_lost
 
     def finish(self, status: Status, reason: str = "") -> None:
         if self.status == "started":
@@ -177,9 +195,9 @@ class TaskTrace:
                 spans.append(Span(name, what, cursor, end, stage, after))  # type: ignore[arg-type]
                 cursor, after = end, name
 
-        for lost in self.attempts[: attempt.number - 1]:
-            add("queue", lost.opened)
-            add("lost", lost.ended)
+        for earlier in self.attempts[: attempt.number - 1]:
+            add("queue", earlier.opened)
+            add("lost", earlier.ended)
         add("queue", attempt.claimed)
         if attempt.transfer_in_s > 0:
             add("transfer", cursor + attempt.transfer_in_s)
@@ -222,8 +240,7 @@ class TaskTrace:
             return None if start is None or end is None else round(max(end - start, 0.0), 6)
 
         attempt = self.last
-        # One that failed far away, and told nothing of its times, was lost time too.
-        lost = sum(each.seconds for each in self.attempts if each is not attempt or _told_nothing(each))
+        models = [known for each in self.attempts if (known := each.own_model_s) is not None]
         return StageRecord(
             task_id=self.task_id,
             kind=self.stage.kind,
@@ -233,10 +250,10 @@ class TaskTrace:
             status=self.status,
             reason=self.reason,
             queue_s=self._waited(),
-            lost_s=round(lost, 6) if attempt else None,
+            lost_s=round(sum(each.lost_s for each in self.attempts), 6) if attempt else None,
             transfer_s=round(attempt.transfer_in_s + attempt.transfer_out_s, 6) if attempt else None,
             load_s=round(attempt.load_s, 6) if attempt else None,
-            model_s=_model_seconds(attempt),
+            model_s=round(sum(models), 6) if models else None,
             ttfb_s=between(self.ready, self.first_arrival),
             started_s=since(self.ready),
             ended_s=since(self.ended),
@@ -255,30 +272,17 @@ class TaskTrace:
         )
 
     def _waited(self) -> float | None:
-        """From ready to the attempt that counts, less what earlier ones took. What failed without being claimed did so
-        for want of a slot or an agent: it waited to its end."""
-        attempt = self.last
-        until = attempt.claimed if attempt is not None else None
-        if until is None and self.status == "failed":
-            until = self.ended
-        if until is None or self.ready is None:
+        """From ready to the attempt that counts, less what earlier ones took; and, where nobody was left to try it,
+        from the last one's end to the task's. What was never claimed waited to its end, for a slot or an agent."""
+        if self.ready is None:
             return None
-        earlier = sum(each.seconds for each in self.attempts[:-1])
-        return round(max(until - self.ready - earlier, 0.0), 6)
-
-
-def _told_nothing(attempt: AttemptTrace) -> bool:
-    return attempt.status == "failed" and attempt.claimed is not None and _model_seconds(attempt) is None
-
-
-def _model_seconds(attempt: AttemptTrace | None) -> float | None:
-    if attempt is None:
-        return None
-    if attempt.model_s is not None:
-        return round(attempt.model_s, 6)
-    if attempt.model_started is None or attempt.ended is None:
-        return None
-    return round(attempt.ended - attempt.model_started, 6)
+        attempt, failed = self.last, self.status == "failed"
+        if attempt is None or attempt.claimed is None:
+            return round(max(self.ended - self.ready, 0.0), 6) if failed and self.ended is not None else None
+        waited = attempt.claimed - self.ready - sum(each.seconds for each in self.attempts[:-1])
+        if failed and attempt.agent_lost and self.ended is not None and attempt.ended is not None:
+            waited += self.ended - attempt.ended
+        return round(max(waited, 0.0), 6)
 
 
 def _some(**values: object) -> dict[str, object]:

@@ -45,9 +45,10 @@ class SpeechPaused:
 
 @dataclass(frozen=True, slots=True)
 class SpeechResumed:
-    """The pause was none: the speech from `start` on goes on."""
+    """The pause was none: the speech from `start` on goes on, after silence up to sample `resumed`."""
 
     start: int
+    resumed: int
     noticed: int
 
 
@@ -132,7 +133,7 @@ class SpeechFinder:
         else:
             self._paused, self._last_speech, self._windows = False, here, 0
             self.patience = self.default
-            yield SpeechResumed(self._start, here)
+            yield SpeechResumed(self._start, here - RESUMES * window, here)
         too_long = speech and here - self._start >= round(taking.max_utterance * AXIS_RATE)
         if too_long or self._silent_enough():
             yield self._end()

@@ -190,11 +190,25 @@ def _words_heard(turns: Iterable[Turn]) -> dict[str, str]:
     return {turn: str(output["heard"]) for turn, output in outputs}
 
 
+def _up_to(reply: str, heard: str) -> str:
+    """As much of a reply as has the words that were heard; a dash or a smiley is none, for nobody speaks it."""
+    left = sum(map(_is_word, heard.split()))
+    for found in _WORD.finditer(reply):
+        left -= _is_word(found.group())
+        if left < 0:
+            return reply[: found.start()]
+    return reply
+
+
+def _is_word(token: str) -> bool:
+    return any(map(str.isalnum, token))
+
+
 def _line(turn: Turn, place: Place, words: str | None) -> Line:
     errors: list[Any] = []
     if turn.reason and not turn.interrupted and turn.status not in UNFINISHED:
         errors.append(turn.reason)
     elif turn.status == Progress.FAILED:
         errors.append("it failed, and nobody said why; the raw data may tell more")
-    spoken = turn.reply_text if words is None else "".join(_WORD.findall(turn.reply_text)[: len(words.split())])
+    spoken = turn.reply_text if words is None else _up_to(turn.reply_text, words)
     return Line(turn, place, BADGES[turn.status], errors, spoken, turn.reply_text[len(spoken) :])

@@ -159,7 +159,7 @@ class Listener:
         while True:
             playback = await self._playbacks.get()
             if self._reports:
-                await self._link.deliver(playback.message)
+                await self._link.report(playback)
 
     async def _greet_again(self) -> None:
         """After a break the gateway, or its host, may be another one."""

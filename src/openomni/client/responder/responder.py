@@ -97,7 +97,7 @@ class Responder:
     async def _report(self) -> None:
         while True:
             playback = await self._reports.get()
-            await self._link.deliver(playback.message)
+            await self._link.report(playback)
             if playback.ended:
                 self._notice(f"played {playback.seconds:.1f} s of turn {playback.turn_id[:8]}")
 

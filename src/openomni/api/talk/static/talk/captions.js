@@ -35,7 +35,7 @@ export class Captions {
     const line = this.#lines.get(key);
     if (!line) return;
     const words = line.text.match(/\s*\S+\s*/g) ?? [];
-    const kept = typeof heard === "string" ? (heard.match(/\S+/g) ?? []).length : Math.round(words.length * Math.min(Math.max(heard, 0), 1));
+    const kept = typeof heard === "string" ? upTo(words, heard) : Math.round(words.length * Math.min(Math.max(heard, 0), 1));
     line.spoken.textContent = words.slice(0, kept).join("");
     const unheard = document.createElement("del");
     unheard.textContent = words.slice(kept).join("");
@@ -80,4 +80,13 @@ export class Captions {
   }
 
   #follow() { this.list.scrollTop = this.list.scrollHeight; }
+}
+
+/** How many of a reply's tokens were heard; a dash or a smiley is no word, for nobody speaks it. */
+function upTo(tokens, heard) {
+  const isWord = (token) => /[\p{L}\p{N}]/u.test(token);
+  const count = heard.split(/\s+/).filter(isWord).length;
+  let found = 0;
+  const end = tokens.findIndex((token) => isWord(token) && ++found > count);
+  return end < 0 ? tokens.length : end;
 }

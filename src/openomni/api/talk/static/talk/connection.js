@@ -4,7 +4,8 @@ import { Offset, now } from "./clock.js";
 const FIRST_PINGS = 5, PING_MS = 2000;
 const SILENT_S = 7;          // a line on which no ping is answered for so long is dead, whatever the system says
 const HELD_FRAMES = 1500;    // 30 s of sound wait for the line; older sound is lost
-const AGAIN = 100;           // what was sent in the last 2 s before a break is sent again, where coming twice it counts once
+const AGAIN_FRAMES = 100;    // the last 2 s before a break are sent again; what comes twice counts once
+const REPORTED = 8;          // so are the newest playback reports of the last replies
 const PAUSES = [250, 500, 1000, 2000, 4000, 5000];
 const NORMAL = 1000, UNAUTHORIZED = 4401, FORBIDDEN = 4403, UNAVAILABLE = 4503;
 const FINAL = new Set([1003, 1007, 1008, 4400, FORBIDDEN, 4404, 4426]);
@@ -15,7 +16,7 @@ export class Refused extends Error {
 }
 
 export class Connection {
-  #socket = null; #standing = false; #closing = false; #timers = []; #waiting = []; #sent = []; #failure = null; #tries = 0;
+  #socket = null; #standing = false; #closing = false; #timers = []; #waiting = []; #sent = []; #reports = new Map(); #failure = null; #tries = 0;
   #ponged = 0; #handshake = null; #renewed = false;
 
   /** `tell` has `up({sessionId, resumed, again})`, `down(reason)`, `event(message)`, `sound(chunk)` and
@@ -37,9 +38,16 @@ export class Connection {
 
   open() { this.#open(); }
 
-  /** An event, now or once the line stands again. `again`: it may come twice, so it is sent again where a break may have
-      lost it. */
-  send(event, again = false) { this.#put({ data: JSON.stringify(event), frame: false, again }); }
+  /** An event, now or once the line stands again. */
+  send(event) { this.#put({ data: JSON.stringify(event), frame: false }); }
+
+  /** How far a reply was played. Which reports a break swallowed nobody knows, so the newest of each turn comes again. */
+  report(event) {
+    this.#reports.delete(event.turn_id);
+    this.#reports.set(event.turn_id, event);
+    if (this.#reports.size > REPORTED) this.#reports.delete(this.#reports.keys().next().value);
+    if (this.#standing) this.send(event);
+  }
 
   /** Sound from sample `position` on, whose first one was captured at `captured` on our clock. */
   sendSound(position, captured, pcm) {
@@ -47,7 +55,7 @@ export class Connection {
     view.setBigUint64(0, BigInt(position), true);
     view.setFloat64(8, captured, true);
     new Int16Array(data, 16).set(pcm);
-    this.#put({ data, frame: true, again: true });
+    this.#put({ data, frame: true });
   }
 
   close() {
@@ -80,9 +88,9 @@ export class Connection {
 
   #transmit(item) {
     this.#socket.send(item.data);
-    if (!item.again) return;
+    if (!item.frame) return;
     this.#sent.push(item);
-    if (this.#sent.length > AGAIN) this.#sent.shift();
+    if (this.#sent.length > AGAIN_FRAMES) this.#sent.shift();
   }
 
   async #open() {
@@ -143,6 +151,7 @@ export class Connection {
     const again = this.#handshake.again ? this.#sent : [], waiting = this.#waiting;
     this.#sent = [];
     this.#waiting = [];
+    for (const event of this.#reports.values()) this.send(event);
     if (this.#handshake.again) this.late += waiting.filter((item) => item.frame).length;
     for (const item of [...again, ...waiting]) this.#transmit(item);
   }

@@ -73,7 +73,7 @@ export class Session {
       else this.tell.changed();
     };
     this.speaker = new Speaker(this.#context, this.clock, {
-      report: (message) => this.connection.send(message, true),
+      report: (message) => this.connection.report(message),
       heard: (turn, at) => this.#heard(turn, at),
       changed: () => this.tell.changed(),
       ended: (turn, played, length) => this.#played(turn, played, length),

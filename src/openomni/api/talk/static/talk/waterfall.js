@@ -55,7 +55,8 @@ function endOfTurn(pauses) {
   const behind = signals.length ? ` (${signals.map(([name, sure]) => `${name} ${share(sure)}`).join(", ")})` : "";
   const sure = last.finished == null ? "" : `${share(last.finished)} sure that the person had finished${behind}, so `;
   const before = wentOn ? `; in ${wentOn} pause${wentOn > 1 ? "s" : ""} before that, the person went on` : "";
-  return `${sure}${last.silence_s.toFixed(2)} s of silence ended the turn${before}`;
+  const passed = last.lasted_s == null ? "" : ` (${last.lasted_s.toFixed(2)} s passed)`;
+  return `${sure}${last.silence_s.toFixed(2)} s of silence was enough${passed}${before}`;
 }
 
 function rowsOf(turn, timed) {
