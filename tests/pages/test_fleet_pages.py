@@ -23,8 +23,9 @@ def empty(site: Site) -> Iterator[None]:
 def test_without_an_agent_the_page_says_how_to_start_one(site: Site, visit: Visit, axe: Axe, shots: Shots) -> None:
     page = visit("/agents/")
     expect(page.get_by_role("heading", name="No agent yet")).to_be_visible()
-    expect(page.locator("#start-command")).to_have_text(f"openomni agent --server {site.url} --token oo_…")
-    expect(page.locator("#token-command")).to_contain_text("--scope agent")
+    start, token = page.locator(".command code").all()
+    expect(start).to_have_text(f"openomni agent --server {site.url} --token oo_…")
+    expect(token).to_contain_text("--scope agent")
     axe(page)
     shots(page, "agents-empty")
 
@@ -36,7 +37,10 @@ def test_forty_agents_fit_and_each_says_how_it_is(site: Site, visit: Visit, axe:
     expect(cards).to_have_count(40)
     states = [each.inner_text() for each in page.locator(".agents .badge").all()]
     assert [states.count(each) for each in ("alive", "starting", "draining", "gone")] == [36, 1, 1, 2]
-    assert states == sorted(states, key=["alive", "starting", "draining", "gone"].index)
+    troubled = [bool(each.locator(".fault").count()) for each in cards.all()]
+    assert troubled == sorted(troubled, reverse=True), "who looks for trouble finds it first"
+    well = [each.locator(".badge").first.inner_text() for each in cards.all() if not each.locator(".fault").count()]
+    assert well == sorted(well, key=["alive", "starting", "draining", "gone"].index)
     sick = cards.filter(has_text="gpu-01")
     expect(sick).to_contain_text("1 component call never returned")
     expect(sick).to_contain_text("answered 503")

@@ -101,7 +101,7 @@ def test_a_mistake_is_marked_at_its_line_and_said_while_one_types(
     site.fill("pages.fleet_rows:store", "mine")
     page = visit("/pipelines/mine/edit/")
     says = page.get_by_role("status").and_(page.locator("#says"))
-    expect(says).to_contain_text("Right, but it can't run now")
+    expect(says).to_contain_text("The file is right, but it can't run now")
     write(page, TEXT.replace("  - tts: simulated", "  - tts: simulatd"))
     problem = page.get_by_role("list", name="What is to be mended").get_by_role("listitem")
     expect(problem).to_contain_text("unknown component 'simulatd'; did you mean 'simulated'?")

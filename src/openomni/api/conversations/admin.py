@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import Truncator
 
 from ...events import AXIS_RATE
 from ..evidence_admin import EvidenceAdmin, EvidenceInline, values_filter
@@ -19,6 +20,8 @@ from ..project_admin import ProjectFilter, display
 from . import snapshots, waterfall
 from .models import Attempt, Segment, Session, Task, TimePoint, Turn
 
+SHOWN = 90
+"""Letters of what was said that a list shows."""
 STATUS = {
     "completed": "success",
     "closed": "success",
@@ -131,7 +134,7 @@ class SegmentInline(EvidenceInline):
 @admin.register(Turn)
 class TurnAdmin(EvidenceAdmin):
     list_display = (
-        *("short_id", "place", "pipeline", "shown_status", "transcript", "reply_text", "voice_to_voice"),
+        *("short_id", "place", "pipeline", "shown_status", "shown_transcript", "shown_reply", "voice_to_voice"),
         *("quick_reply", "interrupted", "created_at"),
     )
     list_filter = (
@@ -152,6 +155,14 @@ class TurnAdmin(EvidenceAdmin):
 
     def record(self, row: Turn) -> dict[str, Any]:
         return msgspec.to_builtins(snapshots.turn_record(row))  # type: ignore[no-any-return]
+
+    @display(description="transcript", ordering="transcript")
+    def shown_transcript(self, turn: Turn) -> str:
+        return Truncator(turn.transcript).chars(SHOWN)
+
+    @display(description="reply text", ordering="reply_text")
+    def shown_reply(self, turn: Turn) -> str:
+        return Truncator(turn.reply_text).chars(SHOWN)
 
     @display(description="session")
     def place(self, turn: Turn) -> SafeString:

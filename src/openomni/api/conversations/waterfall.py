@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.template.loader import render_to_string
 
@@ -21,8 +22,27 @@ LABELS = {
     "residue": "residue",
     "other": "waiting for input",
 }
-_LEFT, _WIDTH, _ROW = 190.0, 800.0, 26.0
-_TICKS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a picture is laid out, in its own units. `above`: the labels stand above their bars, not at their left."""
+
+    name: str
+    left: float
+    width: float
+    row: float
+    ticks: int
+    above: bool
+
+    @property
+    def whole(self) -> float:
+        return self.left + self.width + 20
+
+
+WIDE = Form("wide", left=190, width=800, row=26, ticks=6, above=False)
+NARROW = Form("narrow", left=0, width=320, row=40, ticks=3, above=True)
+"""For a phone: as wide as its screen, so that letters keep their size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +62,26 @@ class Row:
     label: str
     note: str
     y: float
+    above: bool
     bars: list[Bar] = field(default_factory=list)
 
     @property
     def text_y(self) -> float:
-        return self.y + 16
+        return self.y + (12 if self.above else 16)
+
+    @property
+    def bar_y(self) -> float:
+        return self.y + (17 if self.above else 0)
 
 
 class _Axis:
     """From seconds to the picture's units."""
 
-    def __init__(self, start: float, end: float) -> None:
-        self.start, self.seconds = start, max(end - start, 1e-6)
+    def __init__(self, start: float, end: float, form: Form) -> None:
+        self.start, self.seconds, self.form = start, max(end - start, 1e-6), form
 
     def x(self, second: float) -> float:
-        return _LEFT + (second - self.start) / self.seconds * _WIDTH
+        return self.form.left + (second - self.start) / self.seconds * self.form.width
 
     def bar(self, what: str, start: float, end: float, whose: str = "") -> Bar:
         title = f"{whose} {LABELS[what]}".strip() + f": {(end - start) * 1000:.1f} ms from {start * 1000:.1f} ms on"
@@ -65,7 +90,7 @@ class _Axis:
 
     def ticks(self) -> Iterator[tuple[str, str]]:
         """Where to write which round number of milliseconds."""
-        rough = self.seconds / _TICKS
+        rough = self.seconds / self.form.ticks
         power = 10.0 ** _exponent(rough)
         step = next(each * power for each in (1, 2, 5, 10) if each * power >= rough)
         count = int(self.start / step)
@@ -80,24 +105,12 @@ def draw(turn: TurnRecord) -> str:
     timed = [stage for stage in turn.stages if stage.started_s is not None]
     ends = [part.end_s for part in turn.parts] + [_end(stage) for stage in timed]
     if not ends:
-        return render_to_string("conversations/waterfall.html", {"rows": []})
-    axis = _Axis(min(0.0, *(stage.started_s or 0.0 for stage in timed), 0.0), max(ends))
-    rows = list(_rows(turn, timed, axis))
-    used = {bar.what for row in rows for bar in row.bars}
-    points = [
-        (f"{axis.x(point.at_s):.2f}", f"{point.name}: {point.at_s * 1000:.1f} ms {point.where}".strip())
-        for point in turn.time_points
-        if axis.start <= point.at_s <= axis.start + axis.seconds
-    ]
-    bottom = len(rows) * _ROW + 6
+        return render_to_string("conversations/waterfall.html", {"pictures": []})
+    start, end = min(0.0, *(stage.started_s or 0.0 for stage in timed), 0.0), max(ends)
+    pictures = [_picture(turn, timed, _Axis(start, end, form)) for form in (WIDE, NARROW)]
+    used = {bar.what for row in pictures[0]["rows"] for bar in row.bars}
     context = {
-        "rows": rows,
-        "ticks": list(axis.ticks()),
-        "points": points,
-        "bottom": bottom,
-        "axis_y": bottom + 16,
-        "height": bottom + 24,
-        "width": _LEFT + _WIDTH + 20,
+        "pictures": pictures,
         "legend": [(what, label) for what, label in LABELS.items() if what in used],
         "turn": turn,
         "end_of_turn": next((pause.words for pause in turn.pauses if pause.ended), ""),
@@ -106,17 +119,37 @@ def draw(turn: TurnRecord) -> str:
     return render_to_string("conversations/waterfall.html", context)
 
 
+def _picture(turn: TurnRecord, timed: Iterable[StageRecord], axis: _Axis) -> dict[str, Any]:
+    form, rows = axis.form, list(_rows(turn, timed, axis))
+    points = [
+        (f"{axis.x(point.at_s):.2f}", f"{point.name}: {point.at_s * 1000:.1f} ms {point.where}".strip())
+        for point in turn.time_points
+        if axis.start <= point.at_s <= axis.start + axis.seconds
+    ]
+    bottom = len(rows) * form.row + 6
+    return {
+        "form": form,
+        "rows": rows,
+        "ticks": list(axis.ticks()),
+        "points": points,
+        "bottom": bottom,
+        "axis_y": bottom + 16,
+        "height": bottom + 24,
+    }
+
+
 def _rows(turn: TurnRecord, stages: Iterable[StageRecord], axis: _Axis) -> Iterator[Row]:
-    place = 0
+    place, form = 0, axis.form
     if turn.parts:
         note = f"{turn.parts[-1].end_s - turn.parts[0].start_s:.3f} s"
         bars = [axis.bar(part.what, part.start_s, part.end_s, part.stage) for part in turn.parts]
-        yield Row("turn", note, 4.0, bars)
+        yield Row("turn", note, 4.0, form.above, bars)
         place = 1
     for place, stage in enumerate(stages, place):  # noqa: B020 (goes on counting)
         flag = "" if stage.status == "completed" else f" · {stage.status}"
         start, end = stage.started_s or 0.0, _end(stage)
-        yield Row(f"{stage.kind}{flag}", stage.component, place * _ROW + 4, list(_bars(stage, start, end, axis)))
+        bars = list(_bars(stage, start, end, axis))
+        yield Row(f"{stage.kind}{flag}", stage.component, place * form.row + 4, form.above, bars)
 
 
 def _bars(stage: StageRecord, start: float, end: float, axis: _Axis) -> Iterator[Bar]:

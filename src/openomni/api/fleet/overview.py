@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -49,6 +50,11 @@ class Card:
         return min(100, round(100 * self.agent.busy / self.agent.slots)) if self.agent.slots else 0
 
     @property
+    def in_trouble(self) -> bool:
+        """Somebody should look at it."""
+        return self.failure is not None or bool(self.agent.health or self.version_fault)
+
+    @property
     def version_fault(self) -> str:
         """What to do about its version; empty when that is well."""
         version = self.agent.version
@@ -81,7 +87,7 @@ async def _heard(bus: Bus) -> None:
 
 
 def cards(project_id: str, agents: Iterable[Agent]) -> list[Card]:
-    """In the order: who is alive, who starts, who drains, who is gone; three queries, however many they are."""
+    """Who is in trouble first, then who is alive, starts, drains, is gone; three queries, however many they are."""
     now = timezone.now()
     found = [_card(agent) for agent in agents]
     by_name = {card.agent.name: card for card in found}
@@ -105,7 +111,13 @@ def cards(project_id: str, agents: Iterable[Agent]) -> list[Card]:
         card = by_name[failure.agent]
         card.failure = card.failure or failure
     order = ("alive", "starting", "draining", "gone")
-    return sorted(found, key=lambda card: (order.index(card.state), card.agent.name))
+    return sorted(found, key=lambda card: (not card.in_trouble, order.index(card.state), numbered(card.agent.name)))
+
+
+def numbered(name: str) -> list[tuple[bool, int, str]]:
+    """Sorts box-2 before box-10."""
+    pieces = re.split(r"(\d+)", name)
+    return [(piece.isdecimal(), int(piece) if piece.isdecimal() else 0, piece) for piece in pieces]
 
 
 def failures(project_id: str, names: list[str]) -> QuerySet[Attempt]:

@@ -95,7 +95,8 @@ def _find(request: HttpRequest, agent_id: str) -> Agent:
 def _common(request: HttpRequest) -> dict[str, Any]:
     return {
         "section": "agents",
-        "server": request.build_absolute_uri("/").rstrip("/"),
+        "start_command": f"openomni agent --server {request.build_absolute_uri('/').rstrip('/')} --token oo_…",
+        "token_command": f"openomni api token create --scope agent --project {here(request).project}",
         "loopback": request.get_host().startswith(("127.", "localhost", "[::1]")),
         "server_version": __version__,
         "may_drain": here(request).may(Role.RESEARCHER),

@@ -48,7 +48,7 @@ def _takes(rule: Mapping[str, Any]) -> str:
     if isinstance(options := rule.get("anyOf"), list):
         return " or ".join(dict.fromkeys(_takes(option) for option in options if isinstance(option, Mapping)))
     word = _WORDS.get(str(rule.get("type")), "any value")
-    bounds = [f"{sign} {rule[key]}" for key, sign in _BOUNDS.items() if key in rule]
+    bounds = [f"{sign}\u00a0{rule[key]}" for key, sign in _BOUNDS.items() if key in rule]
     inner = rule.get("items")
     of = f" of {_takes(inner)}" if word == "list" and isinstance(inner, Mapping) else ""
     return f"{word}{of} {', '.join(bounds)}".strip()

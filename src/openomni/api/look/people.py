@@ -46,6 +46,10 @@ class Here:
     role: Role
     projects: dict[str, str]
 
+    @property
+    def project_name(self) -> str:
+        return self.projects[self.project]
+
     def may(self, role: Role) -> bool:
         """Whether they have at least that role here."""
         return RANK[self.role] >= RANK[role]

@@ -145,7 +145,7 @@ def check(request: HttpRequest) -> HttpResponse:
     return JsonResponse(
         {
             "problems": [{"line": problem.line, "text": problem.text} for problem in checked.problems],
-            "says": _verdict(project, checked, placing, known),
+            **_verdict(project, checked, placing, known),
             "flow": drawing,
         }
     )
@@ -208,16 +208,20 @@ def _misnamed(checked: Checked, name: str) -> bool:
     return bool(name) and checked.pipeline is not None and checked.pipeline.name != name
 
 
-def _verdict(project: str, checked: Checked, placing: Placing, known: dict[Need, Any]) -> str:
-    """One line on the whole, for the editor's status."""
+def _verdict(project: str, checked: Checked, placing: Placing, known: dict[Need, Any]) -> dict[str, str]:
+    """One line on the whole, for the editor's status, and its `tone`: good, warn or bad."""
     if checked.problems or checked.pipeline is None:
-        return f"{len(checked.problems)} thing{'s' if len(checked.problems) != 1 else ''} to mend"
+        count = len(checked.problems)
+        return {"says": f"{count} thing{'s' if count != 1 else ''} to mend", "tone": "bad"}
     unplaced = placing.unplaced(checked.pipeline, known)
-    says = f"Right, but it can't run now: {unplaced[0]}" if unplaced else "Right, and it can run now."
+    tone, says = "good", "Right, and it can run now."
+    if unplaced:
+        more = f" (and {len(unplaced) - 1} more)" if len(unplaced) > 1 else ""
+        tone, says = "warn", f"The file is right, but it can't run now: {unplaced[0]}{more}"
     same = PipelineVersion.objects.filter(
         project_id=project, pipeline__name=checked.pipeline.name, hash=checked.pipeline.hash
     ).first()
-    return f"{says} The content is that of version {same.number}." if same else says
+    return {"says": f"{says} The content is that of version {same.number}." if same else says, "tone": tone}
 
 
 def _editor(
@@ -240,7 +244,7 @@ def _editor(
         "refused": status != 200 and not conflict,
         "conflict": conflict,
         "may_insist": status == 422 and checked.pipeline is not None and not _misnamed(checked, name),
-        "says": _verdict(project, checked, placing, known),
+        **_verdict(project, checked, placing, known),
         "flow": flow.draw(checked.pipeline, placing, known) if checked.pipeline else None,
         "groups": reference.components(project, placing),
         "stage_keys": reference.keys(pipeline_spec.Framework, reference.STAGE_KEYS),

@@ -85,7 +85,7 @@ async function check() {
     if (!answer.ok) throw new Error(answer.status);
     found = await answer.json();
   } catch {
-    if (turn === asked) tell("It can't be checked just now: the server does not answer, or you were signed out. What you typed is kept.", false);
+    if (turn === asked) tell("It can't be checked just now: the server does not answer, or you were signed out. What you typed is kept.", "bad");
     return;
   }
   if (turn !== asked) return;  // somebody typed on meanwhile
@@ -94,15 +94,14 @@ async function check() {
   field.toggleAttribute("aria-invalid", false);
   if (found.problems.length) field.setAttribute("aria-invalid", "true");
   // Said as a whole, for whoever can't see the marks.
-  tell(found.says + (found.problems.length ? `: ${found.problems.map((each) => (each.line ? `line ${each.line}: ` : "") + each.text).join("; ")}` : ""), !found.problems.length, found.says);
+  tell(found.says + (found.problems.length ? `: ${found.problems.map((each) => (each.line ? `line ${each.line}: ` : "") + each.text).join("; ")}` : ""), found.tone, found.says);
   if (found.flow) drawing.innerHTML = found.flow;  // made and escaped by our own server
   number();
 }
 
 /** `shown` is written, `all` is what a screen reader says. */
-function tell(all, good, shown = all) {
-  says.classList.toggle("good", good);
-  says.classList.toggle("bad", !good);
+function tell(all, tone, shown = all) {
+  says.className = `says ${tone}`;
   const rest = Object.assign(document.createElement("span"), { className: "visually-hidden", textContent: all.slice(shown.length) });
   says.replaceChildren(shown, rest);
 }

@@ -13,12 +13,15 @@ export class Choices {
     this.agreed = `openomni-consent:${about.project}:${about.person}`;
     this.#restore();
     this.form.addEventListener("submit", (event) => event.preventDefault());
-    this.form.addEventListener("change", ({ target }) => {
+    const choose = ({ target }) => {
       this.#store();
       if (target.id === "consent") this.#consented(target.checked);
+      if (target.name === "pipeline") target.closest("label").scrollIntoView({ block: "nearest" });
       this.show();
       changed(target.name === "pipeline" ? "pipeline" : target.id);
-    });
+    };
+    this.form.addEventListener("change", choose);
+    this.#of("consent").addEventListener("change", choose); // it stands by the button that needs it
     this.show();
   }
 

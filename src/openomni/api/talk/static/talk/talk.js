@@ -30,7 +30,7 @@ async function begin({ voice, typed = "" }) {
   if (!choices.pipeline) return view.problem({ text: "Choose a pipeline first." });
   if (!choices.consent) {
     wanted = { voice };
-    view.problem({ text: "Before it begins: agree that this is recorded, under “With what”." });
+    view.problem({ text: "Before it begins: agree that this is recorded." });
     return choices.askConsent();
   }
   wanted = null;
@@ -146,7 +146,7 @@ async function see() {
 
 function deviceProblem(error, device) {
   if (error.gone === undefined) return view.problem(wordsOf(error, device));
-  view.problem({ text: `The ${device} “${error.gone}” is gone. The session goes on: connect it again, or choose another ${device} under “With what”.`, action: device, label: `Use another ${device}` });
+  view.problem({ text: `The ${device} “${error.gone}” is gone. The session goes on: connect it again, or choose another ${device} under “Pipeline and devices”.`, action: device, label: `Use another ${device}` });
   choices.list();
 }
 

@@ -87,7 +87,9 @@ export class View {
     head.append(Object.assign(document.createElement("h3"), { textContent: `Turn ${record.index + 1}` }), this.#facts(record, heard));
     const said = Object.assign(document.createElement("p"), { className: "small soft" });
     said.textContent = [record.transcript, record.reply_text].filter(Boolean).join(" — ");
-    article.append(head, said, waterfall(record));
+    article.append(head, said);
+    if (record.status === "failed" && record.reason) article.append(Object.assign(document.createElement("p"), { className: "fault small", textContent: record.reason }));
+    article.append(waterfall(record));
     this.#turns.get(record.turn_id)?.remove();
     this.#turns.set(record.turn_id, article);
     const after = [...of("turns").children].find((other) => Number(other.dataset.index) <= record.index) ?? null;
@@ -103,7 +105,7 @@ export class View {
     else if (!record.segments?.length) add("not spoken: no voice to voice");
     else if (record.voice_to_voice_s != null) add(`voice to voice ${(record.voice_to_voice_s * 1000).toFixed(0)} ms at the ${record.heard_at || "host"}`);
     if (record.interrupted) add("interrupted", "badge warn");
-    if (record.status === "failed") add(record.reason || "failed", "badge bad");
+    if (record.status === "failed") add("failed", "badge bad");
     return facts;
   }
 

@@ -4,7 +4,11 @@ const LABELS = {
   end_of_turn: "end of turn", queue: "queue", lost: "lost attempts", transfer: "transfer", load: "load", model: "model",
   aggregation: "aggregation", playback: "playback", residue: "residue", other: "waiting for input",
 };
-const LEFT = 190, WIDTH = 800, ROW = 26, TICKS = 6;
+/** How a picture is laid out; `above`: labels stand above their bars. The narrow one is for a phone. */
+const FORMS = [
+  { name: "wide", left: 190, width: 800, row: 26, ticks: 6, above: false },
+  { name: "narrow", left: 0, width: 320, row: 40, ticks: 3, above: true },
+];
 
 /** An SVG of the turn's record with its legend; a line of text when nothing of it was timed. */
 export function waterfall(turn) {
@@ -12,38 +16,48 @@ export function waterfall(turn) {
   const ends = [...turn.parts.map((part) => part.end_s), ...timed.map(end)];
   if (!ends.length) return Object.assign(document.createElement("p"), { textContent: "Nothing of this turn was timed.", className: "soft" });
   const start = Math.min(0, ...timed.map((stage) => stage.started_s)), seconds = Math.max(Math.max(...ends) - start, 1e-6);
-  const x = (at) => LEFT + (at - start) / seconds * WIDTH;
-  const rows = rowsOf(turn, timed);
-  const bottom = rows.length * ROW + 6;
-  const picture = svg("svg", { viewBox: `0 0 ${LEFT + WIDTH + 20} ${bottom + 24}`, role: "img",
+  const rows = rowsOf(turn, timed), figure = document.createElement("figure");
+  figure.className = "waterfall";
+  for (const form of FORMS) {
+    const box = document.createElement("div");
+    box.className = `picture ${form.name}`;
+    box.append(drawn(turn, rows, start, seconds, form));
+    figure.append(box);
+  }
+  figure.append(legend(new Set(rows.flatMap(({ bars }) => bars.map(({ what }) => what)))));
+  const why = endOfTurn(turn.pauses ?? []);
+  if (why) figure.append(Object.assign(document.createElement("figcaption"), { textContent: `End of turn: ${why}.` }));
+  return figure;
+}
+
+function drawn(turn, rows, start, seconds, { left, width, row, ticks: count, above }) {
+  const x = (at) => left + (at - start) / seconds * width;
+  const bottom = rows.length * row + 6;
+  const picture = svg("svg", { viewBox: `0 0 ${left + width + 20} ${bottom + 24}`, role: "img",
     "aria-label": `Timeline of the turn in milliseconds from the last user speech sample: ${summary(turn)}` });
-  for (const at of ticks(start, seconds)) {
+  for (const [place, at] of ticks(start, seconds, count).entries()) {
+    const anchor = above && !place ? "start" : "middle";
     picture.append(svg("line", { class: "lines", x1: x(at), x2: x(at), y1: 0, y2: bottom }),
-      svg("text", { class: "note", x: x(at), y: bottom + 16, "text-anchor": "middle" }, `${Math.round(at * 1e6) / 1000} ms`));
+      svg("text", { class: "note", x: x(at), y: bottom + 16, "text-anchor": anchor }, `${Math.round(at * 1e6) / 1000} ms`));
   }
   rows.forEach(({ label, note, bars }, place) => {
-    const y = place * ROW + 4;
-    picture.append(svg("text", { x: 0, y: y + 16 }, short(label)), svg("text", { class: "note", x: 180, y: y + 16, "text-anchor": "end" }, short(note)));
+    const y = place * row + 4, text = y + (above ? 12 : 16);
+    picture.append(svg("text", { x: 0, y: text }, short(label, 16)),
+      svg("text", { class: "note", x: above ? width : 180, y: text, "text-anchor": "end" }, short(note, above ? 28 : 16)));
     for (const bar of bars) {
-      const rect = svg("rect", { class: bar.what, x: x(bar.start), y, width: Math.max(x(bar.end) - x(bar.start), 0.1), height: 18 });
+      const rect = svg("rect", { class: bar.what, x: x(bar.start), y: y + (above ? 17 : 0), width: Math.max(x(bar.end) - x(bar.start), 0.1), height: 18 });
       const text = `${bar.whose} ${LABELS[bar.what]}`.trim();
       rect.append(svg("title", {}, `${text}: ${ms(bar.end - bar.start)} from ${ms(bar.start)} on`));
       picture.append(rect);
     }
   });
-  for (const point of turn.time_points.filter(({ at_s: at }) => at >= start && at <= start + seconds)) {
+  // On a phone nobody hovers over a line to read its name, and it would strike out the labels.
+  for (const point of above ? [] : turn.time_points.filter(({ at_s: at }) => at >= start && at <= start + seconds)) {
     const line = svg("line", { class: "point", x1: x(point.at_s), x2: x(point.at_s), y1: 0, y2: bottom });
     line.append(svg("title", {}, `${point.name}: ${ms(point.at_s)} ${point.where}`.trim()));
     picture.append(line);
   }
-  const figure = document.createElement("figure"), scroll = document.createElement("div");
-  figure.className = "waterfall";
-  scroll.className = "picture scroll";
-  scroll.append(picture);
-  figure.append(scroll, legend(new Set(rows.flatMap(({ bars }) => bars.map(({ what }) => what)))));
-  const why = endOfTurn(turn.pauses ?? []);
-  if (why) figure.append(Object.assign(document.createElement("figcaption"), { textContent: `End of turn: ${why}.` }));
-  return figure;
+  return picture;
 }
 
 /** Why the turn was taken for over, in the words of `records.PauseRecord`; empty where the client said so. */
@@ -89,8 +103,8 @@ function end(stage) {
   return ["queue_s", "lost_s", "transfer_s", "load_s", "model_s"].reduce((sum, figure) => sum + (stage[figure] ?? 0), stage.started_s ?? 0);
 }
 
-function ticks(start, seconds) {
-  const rough = seconds / TICKS, power = 10 ** Math.floor(Math.log10(rough));
+function ticks(start, seconds, count) {
+  const rough = seconds / count, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough) ?? 10 * power;
   const found = [];
   for (let at = Math.ceil(start / step) * step; at <= start + seconds + 1e-9; at += step) found.push(at);
@@ -120,4 +134,4 @@ function svg(name, attributes, text = "") {
 }
 
 const ms = (seconds) => `${(seconds * 1000).toFixed(1)} ms`;
-const short = (text) => (text.length > 16 ? `${text.slice(0, 15)}…` : text);
+const short = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
