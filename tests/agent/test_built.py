@@ -157,6 +157,6 @@ async def test_a_judge_that_fails_is_told_once_and_counts_as_not_known(
     ]
     taking = TurnTaking(end_of_turn="judging-test", open_threshold=0.5)
     end_of_turn = EndOfTurn(Settings(taking), judge)
-    assert await end_of_turn.patience(silence, "what?", NOTHING_KNOWN) == taking.unfinished_silence
-    assert await end_of_turn.patience(silence, "yes", NOTHING_KNOWN) == taking.end_of_turn_silence
-    assert await end_of_turn.patience(silence, "no", NOTHING_KNOWN) == taking.open_silence
+    assert await end_of_turn.ask(silence, "what?", NOTHING_KNOWN) == (None, taking.unfinished_silence)
+    assert await end_of_turn.ask(silence, "yes", NOTHING_KNOWN) == (1.0, taking.end_of_turn_silence)
+    assert await end_of_turn.ask(silence, "no", NOTHING_KNOWN) == (0.0, taking.open_silence)

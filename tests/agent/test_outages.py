@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from agent.backend import Backend, pipeline, speech
 from openomni import clock
 from openomni.bus.dead import dead
 from openomni.bus.work import enqueue
 from openomni.events import SessionClose, TurnDone
+from openomni.records import TurnRecord
 
 SIMULATED = "stt:simulated,llm:simulated,tts:simulated"
 
@@ -106,7 +109,11 @@ async def test_what_a_killed_agent_had_not_sent_is_sent_when_it_is_started_again
     async with backend.session("one", pipeline()) as live:
         await backend.stop_api()
         await live.say(speech((0.5, 1.5), length=2.5))
-        done = await live.until(TurnDone)
+        done = msgspec.json.decode((await live.until(TurnDone)).record, type=TurnRecord)
+        # On its disk, which a thread of its own writes: what is not there yet when it is killed, nobody can send.
+        await backend.until(
+            lambda: any(path.stat().st_size > 44 for path in backend.folder.rglob(f"{done.reply_audio}.wav"))
+        )
         agent.kill()
         await agent.ended()
     await backend.start_api()
@@ -114,4 +121,4 @@ async def test_what_a_killed_agent_had_not_sent_is_sent_when_it_is_started_again
 
     await start("one", f"host,{SIMULATED}")
 
-    await backend.uploaded(backend.turns()[done.turn_id].reply_audio)
+    await backend.uploaded(done.reply_audio)

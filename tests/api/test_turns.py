@@ -222,11 +222,13 @@ def test_what_somebody_said_is_no_formula_in_an_export(researcher: Client) -> No
 
 
 def test_the_timeline_has_a_row_for_the_turn_and_one_for_each_stage_that_was_timed() -> None:
-    svg = waterfall.draw(TURN)
-    assert svg.count("<rect") == len(TURN.parts) + 4  # queue, transfer, model, and waiting for input of the stt
-    assert ">turn<" in svg
-    assert ">stt<" in svg
-    assert ">llm" not in svg
+    _, *pictures = waterfall.draw(TURN).split("<svg")
+    assert len(pictures) == 2, "for a screen, and for a phone"
+    for svg in pictures:
+        assert svg.count("<rect") == len(TURN.parts) + 4  # queue, transfer, model, and waiting for input of the stt
+        assert ">turn<" in svg
+        assert ">stt<" in svg
+        assert ">llm" not in svg
 
 
 def test_a_turn_without_times_says_so() -> None:

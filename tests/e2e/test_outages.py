@@ -100,9 +100,8 @@ class Room:
 
     def ask(self) -> None:
         self._said += 1
-        part = self.folder / "question.part"
-        Audio.load(QUESTION).save(self.folder / "question.wav.part.wav").rename(part)
-        part.rename(self.folder / f"{self._said}.wav")
+        # It is whole when it appears in the room: the microphone there takes whatever ends in .wav.
+        Audio.load(QUESTION).save(self.folder.with_name("question.wav")).rename(self.folder / f"{self._said}.wav")
 
     def turns(self, status: str = "") -> list[dict[str, Any]]:
         return items(self.made, f"/turns?session={self.session_id}&status={status}")
