@@ -175,21 +175,22 @@ async def _realtime(
         source.stop()
 
     try:
+        # From the first byte in the spool on, Ctrl-C ends it in good order.
         async with Link(request.server, request.token, path, hello) as link:
-            outcome.session_id = link.session_id
-            recordings += await asyncio.to_thread(source.open, spool, link.session_id, recording_id)
-            for recording in recordings:
-                uploader.add(recording)
-            # A room's loudspeaker is played by a responder, which reports; then ours only follows it, to know when
-            # the room is quiet.
-            listener = Listener(link, source, _sink(request, echo), ReplyFolder(request.replies), told,
-                                reports=request.play or not source.ambient,
-                                full_duplex=request.full_duplex or echo is not None, wait=request.wait)  # fmt: skip
-            try:
-                with stops_on_signals(stop):
+            with stops_on_signals(stop):
+                outcome.session_id = link.session_id
+                recordings += await asyncio.to_thread(source.open, spool, link.session_id, recording_id)
+                for recording in recordings:
+                    uploader.add(recording)
+                # A room's loudspeaker is played by a responder, which reports; then ours only follows it, to know when
+                # the room is quiet.
+                listener = Listener(link, source, _sink(request, echo), ReplyFolder(request.replies), told,
+                                    reports=request.play or not source.ambient,
+                                    full_duplex=request.full_duplex or echo is not None, wait=request.wait)  # fmt: skip
+                try:
                     await listener.run()
-            finally:
-                outcome.turns = listener.turns
+                finally:
+                    outcome.turns = listener.turns
             _tell_undelivered(listener, told)
     finally:
         for recording in recordings:
