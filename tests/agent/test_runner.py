@@ -126,6 +126,9 @@ async def test_an_agent_lost_before_any_output_is_replaced(backend: Backend) -> 
         ("second", "started"),
     ]
     assert "silent" in task.attempts[0].reason
+    record = task.record(0.0)
+    assert record.lost_s == pytest.approx(task.attempts[0].seconds, abs=1e-5)
+    assert record.lost_s > 1, "it takes some seconds to find out that an agent is gone"
 
 
 async def test_a_voice_goes_on_with_the_first_clause_that_nobody_heard(backend: Backend, gate: threading.Event) -> None:
@@ -150,6 +153,7 @@ async def test_a_voice_goes_on_with_the_first_clause_that_nobody_heard(backend: 
     # Two pieces of the first clause, one of the second when its agent was lost, then the third from the other agent.
     assert heard == [0.1, 0.1, 0.04, 0.3, 0.3]
     assert [attempt.agent for attempt in task.attempts] == ["first", "second"]
+    assert task.record(0.0).lost_s == 0, "what was heard was not lost"
 
 
 async def test_a_language_model_lost_in_mid_sentence_fails(backend: Backend) -> None:
@@ -177,6 +181,7 @@ async def test_a_component_that_raises_is_not_tried_elsewhere(backend: Backend) 
         await collect(await runner(backend), stage, task, PROMPT)
 
     assert [attempt.status for attempt in task.attempts] == ["failed"]
+    assert task.record(0.0).lost_s == 0, "it is no agent that went"
 
 
 async def test_a_component_that_hangs_there_fails_by_the_stages_own_timeout(backend: Backend) -> None:

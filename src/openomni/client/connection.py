@@ -70,7 +70,6 @@ class Link:
         """What came while the clocks were compared."""
         self._reports: dict[str, Playback] = {}
         """The newest of each of the last turns."""
-        self._standing = asyncio.Event()
         self._closing = asyncio.Event()
 
     @property
@@ -154,7 +153,6 @@ class Link:
         with suppress(ConnectionClosed):
             await self._report_again(socket)
         self._socket = socket
-        self._standing.set()
 
     async def _report_again(self, socket: ClientConnection) -> None:
         """What comes meanwhile included: it finds no link yet."""
@@ -166,7 +164,6 @@ class Link:
 
     def _lost(self) -> None:
         self._socket = None
-        self._standing.clear()
 
     async def _shake_hands(self, socket: ClientConnection) -> None:
         await _send(socket, self._hello)

@@ -52,7 +52,6 @@ def talk(request: HttpRequest) -> HttpResponse:
         "about": about,
         "may_record": where.may(MAY_RECORD),
         "role": where.role.value,
-        "project_name": where.projects[where.project],
     }
     return render(request, "talk/talk.html", context)
 

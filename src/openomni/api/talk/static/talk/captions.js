@@ -29,13 +29,16 @@ export class Captions {
   /** Somebody begins to speak; what they say is not known yet. */
   begin(key, side) { this.#line(key, side); this.#follow(); }
 
-  /** The reply was cut: what was heard of it stays, the rest is struck. `heard`: how much of it, 0…1, as long as only
-      that is known; its words once the host has said them. */
-  cut(key, heard) {
+  /** The reply was cut: what was heard of it stays, the rest is struck. `share`: how much of it was, 0…1. */
+  cut(key, share) { this.#strike(key, (words) => Math.round(words.length * Math.min(Math.max(share, 0), 1))); }
+
+  /** The same, once the host says which words were heard. */
+  cutAfter(key, heard) { this.#strike(key, (words) => upTo(words, heard)); }
+
+  #strike(key, keep) {
     const line = this.#lines.get(key);
     if (!line) return;
-    const words = line.text.match(/\s*\S+\s*/g) ?? [];
-    const kept = typeof heard === "string" ? upTo(words, heard) : Math.round(words.length * Math.min(Math.max(heard, 0), 1));
+    const words = line.text.match(/\s*\S+\s*/g) ?? [], kept = keep(words);
     line.spoken.textContent = words.slice(0, kept).join("");
     const unheard = document.createElement("del");
     unheard.textContent = words.slice(kept).join("");

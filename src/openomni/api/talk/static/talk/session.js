@@ -270,7 +270,7 @@ export class Session {
     if (record.interrupted) {
       this.#cancel(turn); // it may have been complete, and cut while it was still being heard
       const heard = record.stages.find(({ output }) => output.heard !== undefined)?.output.heard;
-      if (heard !== undefined) this.captions.cut(replyOf(turn), heard);
+      if (heard !== undefined) this.captions.cutAfter(replyOf(turn), heard);
     }
     this.#show(turn);
   }
