@@ -191,8 +191,35 @@ class TestTranscribing:
         assert transcript.text == whole
 
     def test_longer_than_a_window(self, whisper: FasterWhisper, jfk: Audio) -> None:
-        transcript = whisper.transcribe(Audio.join([jfk, jfk, jfk]))
-        assert transcript.text.lower().count("ask not") == 3
+        once, thrice = whisper.transcribe(jfk), whisper.transcribe(Audio.join([jfk] * 3))
+        assert words(thrice) == " ".join([words(once)] * 3)
+        assert thrice.ending is not None
+        assert -0.5 < thrice.diagnostics["avg_logprob"] < 0
+        assert thrice.diagnostics["no_speech_prob"] < 0.2
+
+    def test_long_speech_that_goes_on_is_heard_from_its_last_piece_on(
+        self, jfk: Audio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        speech, whisper = Audio.join([jfk] * 4), FasterWhisper()
+        heard: list[float] = []
+        decode = whisper._decode
+
+        def listening(audio: Audio, *given: Any) -> Any:
+            heard.append(audio.duration)
+            return decode(audio, *given)
+
+        monkeypatch.setattr(whisper, "_decode", listening)
+        less = whisper.transcribe(speech.cut(0, 31.0))
+        first = heard[0]
+        assert 15.0 < first < 30.0
+        heard.clear()
+        more = whisper.transcribe(speech.cut(0, 36.0))
+        assert heard[0] == pytest.approx(36.0 - first)
+        assert first not in heard
+        for transcript, seconds in ((less, 31.0), (more, 36.0)):
+            assert words(transcript) == words(FasterWhisper().transcribe(speech.cut(0, seconds)))
+        whisper.transcribe(speech.cut(0, 36.0))  # the same data once more is measured in full
+        assert first in heard
 
     def test_a_model_that_knows_english_alone_says_so(self, whisper: FasterWhisper, jfk: Audio) -> None:
         piece = jfk.cut(0, 2.5)

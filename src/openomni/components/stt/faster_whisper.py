@@ -4,7 +4,8 @@ Whisper was trained on windows of 30 s, and pads every utterance to that. A shor
 time, but the decoder then sometimes runs away and repeats itself. So it is guarded: some silence stays behind the
 speech, timestamps are on (an end-stamp is what stops the decoder), what follows an end-stamp near the end of the
 speech is cut off, the length is capped, and a text that repeats itself or never came to an end is thrown away and
-decoded again on a longer window, at last on the full one. `benchmarks/whisper_window.py` measures all this.
+decoded again on a longer window, at last on the full one. `benchmarks/whisper_window.py` measures all this. What is
+longer than the full window is cut where it is quiet. Nothing is sampled: the same audio gives the same text.
 
 The encoder is CTranslate2's; what writes the text is another's on the CPU, see `whisper_decoder`.
 """
@@ -15,7 +16,7 @@ import logging
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -29,6 +30,7 @@ from ...lazy import Lazy
 from ...media import Audio, Samples
 from ..cores import ctranslate2_alone, threads_for
 from ..registry import component
+from .pieces import pieces
 from .whisper_decoder import CTranslate2Decoder, Decoder, GreedyDecoder, Marks
 from .whisper_graph import Bits
 
@@ -67,8 +69,10 @@ speech stays below 0.35, silence and noise are above 0.94."""
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What the decoder gave for one window of `window` seconds; `ended`: it came to an end by itself."""
+    """What the decoder gave for a piece of speech on a window of `window` seconds; `ended`: it came to an end by
+    itself."""
 
+    audio: Audio
     text: str
     ended: bool
     avg_logprob: float
@@ -79,6 +83,8 @@ class Decoded:
     """How likely the text ends after its last word, rather than going on."""
     draft: Sequence[int] = ()
     """The tokens up to the last word, which stay if the speaker goes on."""
+    fallback: bool = False
+    """The shortest window was given up."""
 
     @property
     def silent(self) -> bool:
@@ -139,8 +145,7 @@ class FasterWhisper:
             self._choose_decoder(folder, compute_type, threads) if decoder == "auto" else self._ctranslate2()
         )
         self._cancelled = False
-        self._before = Audio(np.zeros(0, np.float32), AXIS_RATE)
-        self._draft: Sequence[int] = ()
+        self._done: list[Decoded] = []
 
     def transcribe(self, audio: Audio, language: str | None = None) -> Transcript:
         """The text of one utterance. `diagnostics`: `fallback` (the short window was given up), `window_s`,
@@ -155,26 +160,17 @@ class FasterWhisper:
         audio = audio.resample(AXIS_RATE)
         if not len(audio.samples):
             return Transcript("", language=language)
-        if audio.duration > FULL:
-            return self._transcribe_long(audio, language)
-        windows = [min(max(shortest, audio.duration + beyond), FULL) for shortest, beyond in WINDOWS]
-        first, *longer = sorted({*windows, FULL}) if self._window == "short" else [FULL]
-        decoded = self._decode(audio, first, language, self._written_before(audio))
-        for window in longer:
-            if not decoded.sound:
-                decoded = self._decode(audio, window, language)
-        self._before, self._draft = audio, decoded.draft if decoded.sound else ()
-        return Transcript(
-            "" if decoded.silent else decoded.text,
-            language=decoded.language,
-            ending=None if decoded.silent else decoded.ending,
-            diagnostics={
-                "fallback": decoded.window > first,
-                "window_s": decoded.window,
-                "avg_logprob": decoded.avg_logprob,
-                "no_speech_prob": decoded.no_speech,
-            },
-        )
+        before = self._of_this_utterance(audio)
+        done: list[Decoded] = []
+        for number, piece in enumerate(pieces(audio, FULL)):
+            earlier = before[number] if number < len(before) else None
+            if earlier and np.array_equal(earlier.audio.samples, piece.samples):
+                done.append(earlier)
+            else:
+                done.append(self._guarded(piece, language, earlier.draft if earlier and earlier.sound else ()))
+            language = done[-1].language
+        self._done = done
+        return as_transcript(done)
 
     def cancel(self) -> None:
         """What is encoded is not decoded any more: the person spoke on, and the next call waits."""
@@ -200,11 +196,22 @@ class FasterWhisper:
     def _ctranslate2(self) -> Decoder:
         return CTranslate2Decoder(self._model.model, self._beam_size)
 
-    def _written_before(self, audio: Audio) -> Sequence[int]:
-        """What was written of this utterance when less of it had been said."""
-        now, before = audio.samples, self._before.samples
-        longer = len(now) > len(before) >= SAME_BEGINNING
-        return self._draft if longer and np.array_equal(now[:SAME_BEGINNING], before[:SAME_BEGINNING]) else ()
+    def _of_this_utterance(self, audio: Audio) -> list[Decoded]:
+        """What came of its pieces when less of it had been said; nothing where this is another utterance."""
+        earlier = [decoded.audio.samples for decoded in self._done]
+        longer = len(audio.samples) > sum(map(len, earlier)) >= SAME_BEGINNING
+        same = longer and np.array_equal(audio.samples[:SAME_BEGINNING], earlier[0][:SAME_BEGINNING])
+        return self._done if same else []
+
+    def _guarded(self, audio: Audio, language: str | None, draft: Sequence[int]) -> Decoded:
+        """On the shortest window that gives a sound text; at last on the full one, and then whatever it gives."""
+        windows = [min(max(shortest, audio.duration + beyond), FULL) for shortest, beyond in WINDOWS]
+        first, *longer = sorted({*windows, FULL}) if self._window == "short" else [FULL]
+        decoded = self._decode(audio, first, language, draft)
+        for window in longer:
+            if not decoded.sound:
+                decoded = replace(self._decode(audio, window, language), fallback=True)
+        return decoded
 
     def _decode(self, audio: Audio, window: float, language: str | None, draft: Sequence[int] = ()) -> Decoded:
         """One pass over one window, greedy or by beam, without sampling: the same audio gives the same text."""
@@ -221,6 +228,7 @@ class FasterWhisper:
         spoken = before_last_stamp(tokens, first_stamp, audio.duration)
         last = self._last_word(spoken)
         return Decoded(
+            audio=audio,
             text=tokenizer.decode([token for token in spoken if token < tokenizer.eot]).strip(),
             # What was cut off behind an end-stamp had come to its end before.
             ended=len(spoken) < len(tokens) or len(tokens) < most or tokens[-1] >= first_stamp,
@@ -274,22 +282,28 @@ class FasterWhisper:
         multilingual = self._model.model.is_multilingual
         return Tokenizer(self._model.hf_tokenizer, multilingual, task="transcribe", language=language)
 
-    def _transcribe_long(self, audio: Audio, language: str | None) -> Transcript:
-        """Longer than one window: faster-whisper's own way through it, with its own fallbacks."""
-        segments, info = self._model.transcribe(
-            audio.samples,
-            language=language,
-            beam_size=self._beam_size,
-            condition_on_previous_text=False,
-        )
-        found = list(segments)
-        seconds = sum(segment.end - segment.start for segment in found)
-        logprob = sum(s.avg_logprob * (s.end - s.start) for s in found) / seconds if seconds else 0.0
-        return Transcript(
-            " ".join(segment.text.strip() for segment in found),
-            language=info.language,
-            diagnostics={"fallback": False, "window_s": FULL, "avg_logprob": logprob},
-        )
+
+def as_transcript(done: Sequence[Decoded]) -> Transcript:
+    """The pieces of one utterance as one: by their seconds where a number is of each."""
+    said = [decoded for decoded in done if not decoded.silent]
+    return Transcript(
+        " ".join(decoded.text for decoded in said),
+        language=done[0].language,
+        ending=done[-1].ending if said[-1:] == done[-1:] else None,
+        diagnostics={
+            "fallback": any(decoded.fallback for decoded in done),
+            "window_s": max(decoded.window for decoded in done),
+            "avg_logprob": _mean(done, "avg_logprob"),
+            "no_speech_prob": _mean(done, "no_speech"),
+        },
+    )
+
+
+def _mean(done: Sequence[Decoded], name: str) -> float:
+    """Each second counts the same."""
+    if len(done) == 1:
+        return float(getattr(done[0], name))
+    return float(np.average([getattr(d, name) for d in done], weights=[d.audio.duration for d in done]))
 
 
 def kind_of_token(text: str) -> int:
