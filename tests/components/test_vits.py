@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 
 from openomni import models
+from openomni.components.tts import vits
 from openomni.components.tts.vits import FIRST, Vits
 
 pytestmark = pytest.mark.models
@@ -50,3 +51,37 @@ def test_a_graph_that_can_not_be_cut_speaks_as_a_whole(voice: Path, tmp_path: Pa
     assert not network.pieces
     assert len(list(pieces)) == 1
     assert frames is None
+
+
+def test_what_is_said_twice_sounds_the_same_in_each_process(voice: Path) -> None:
+    lively = inputs() | {"scales": np.array([0.667, 1.0, 0.8], np.float32)}
+    network = Vits(voice, threads=2)
+    networks = (network, network, Vits(voice, threads=2))
+    first, *others = (np.concatenate(list(each.speak(lively)[0])) for each in networks)
+    assert all(np.array_equal(first, other) for other in others)
+    flat = np.concatenate(list(network.speak(inputs())[0]))
+    assert len(flat) != len(first)  # the noise is there: it moves the durations too
+
+
+def test_the_noise_is_as_the_graph_would_draw_it_and_begins_again_when_it_is_used_up(
+    voice: Path,
+) -> None:
+    graph = vits._load(voice)
+    assert sum(node.op_type == "SameNoise" for node in graph.graph.node) == 2
+    node = onnx.helper.make_node("SameNoise", ["like", "noise"], ["drawn"], domain="openomni")
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, None, None]) for name in ("like", "drawn")
+    ]
+    noise = [each for each in graph.graph.initializer if each.name == "noise"]
+    alone = onnx.helper.make_model(
+        onnx.helper.make_graph([node], "alone", ends[:1], ends[1:], noise),
+        functions=graph.functions, opset_imports=graph.opset_import, ir_version=graph.ir_version,
+    )  # fmt: skip
+    session = onnxruntime.InferenceSession(alone.SerializeToString())
+    (values,) = session.run(None, {"like": np.zeros((1, 192, 6000), np.float32)})
+    assert values.shape == (1, 192, 6000)
+    assert abs(values.mean()) < 0.01
+    assert values.std() == pytest.approx(1.0, abs=0.01)
+    flat = values.reshape(-1)
+    assert np.array_equal(flat[vits.NOISE :], flat[: len(flat) - vits.NOISE])
+    assert len(np.unique(flat[: vits.NOISE])) > 0.9 * vits.NOISE

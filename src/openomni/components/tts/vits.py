@@ -3,6 +3,9 @@
 Piper's voices come as one graph, which gives a clause as a whole. Most of the work is in its decoder, a stack of
 convolutions that sees no further than `REACH` frames: given frames a few at a time, with that many on either side, it
 gives the very samples that it gives for all of them at once. So the graph is cut in front of the decoder.
+
+A voice varies by noise, which its graph draws anew in each run. Here it is the same noise each time, so that what is
+said twice sounds the same, and two pipelines that are compared speak alike.
 """
 
 from __future__ import annotations
@@ -30,6 +33,23 @@ LONGEST = 150
 _DECODER = "/dec/"
 _ENTRY = "/dec/conv_pre/Conv"
 _DURATIONS = "/Ceil"
+NOISE = 1_000_003
+"""Numbers of the noise before it begins again: enough for a sentence of a minute."""
+_SAME_NOISE = """
+<domain: "openomni", opset_import: ["": {version}]>
+SameNoise (like, noise) => (drawn) {{
+    zero = Constant <value_int = 0> ()
+    one = Constant <value_int = 1> ()
+    count = Size (like)
+    numbered = Range (zero, count, one)
+    length = Size (noise)
+    index = Mod (numbered, length)
+    values = Gather (noise, index)
+    shape = Shape (like)
+    drawn = Reshape (values, shape)
+}}
+"""
+"""In place of a node that draws noise of the shape of `like` anew in each run."""
 
 
 class Vits:
@@ -37,10 +57,11 @@ class Vits:
 
     def __init__(self, model: Path, threads: int) -> None:
         self._threads = threads
-        parts = _cut(model)
+        graph = _load(model)
+        parts = _cut(graph)
         self.pieces = parts is not None
         if parts is None:
-            self._whole = self._session(str(model))
+            self._whole = self._session(graph.SerializeToString())
             return
         before, after, self._frames, self._durations, self._given = parts
         self._before, self._after = self._session(before), self._session(after)
@@ -63,7 +84,7 @@ class Vits:
             yield sound[(at - low) * hop : (end - low) * hop]
             at, length = end, min(length * GROWS, LONGEST)
 
-    def _session(self, model: str | bytes) -> Any:
+    def _session(self, model: bytes) -> Any:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -75,17 +96,33 @@ class Vits:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _cut(path: Path) -> tuple[bytes, bytes, str, str, list[str]] | None:
-    """The graph before the decoder and the decoder, and the names of the frames, of the durations, and of what else the
-    decoder is given, such as the speaker's embedding. None where it is built another way."""
+def _load(path: Path) -> Any:
     import onnx
     from google.protobuf.message import DecodeError
-    from onnx.utils import Extractor
 
     try:
         model = onnx.load(str(path))
     except DecodeError:
         raise OpenOmniError(f"{path} is no ONNX model; name the .onnx file of a Piper voice") from None
+    drawing = [node for node in model.graph.node if node.op_type == "RandomNormalLike"]
+    if drawing:
+        noise = np.random.default_rng(0).standard_normal(NOISE, np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(noise, "noise"))
+        version = next(each.version for each in model.opset_import if not each.domain)
+        model.functions.append(onnx.parser.parse_function(_SAME_NOISE.format(version=version)))
+        model.opset_import.append(onnx.helper.make_opsetid("openomni", 1))
+    for node in drawing:
+        node.op_type, node.domain = "SameNoise", "openomni"
+        node.input.append("noise")
+        del node.attribute[:]
+    return model
+
+
+def _cut(model: Any) -> tuple[bytes, bytes, str, str, list[str]] | None:
+    """The graph before the decoder and the decoder, and the names of the frames, of the durations, and of what else the
+    decoder is given, such as the speaker's embedding. None where it is built another way."""
+    from onnx.utils import Extractor
+
     nodes = {node.name: node for node in model.graph.node}
     entry, durations = nodes.get(_ENTRY), nodes.get(_DURATIONS)
     if entry is None or durations is None:
