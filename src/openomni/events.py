@@ -320,7 +320,8 @@ class TextIn(Event, frozen=True, tag="text.in"):
 
 class ItemIn(Event, frozen=True, tag="item.in"):
     """An item that the client puts into the conversation: typed text, images, an earlier reply, a tool's result. It is
-    answered when `Respond` comes, or with the next utterance. `item_id` names it for `ItemGone`."""
+    answered when `Respond` comes, or with the next utterance. `item_id` names it for `ItemGone`; one that comes twice
+    counts once."""
 
     item_id: str
     message: Message
@@ -335,9 +336,11 @@ class ItemGone(Event, frozen=True, tag="item.gone"):
 class Respond(Event, frozen=True, tag="respond", omit_defaults=True):
     """Answer what is there now: the agent speaks first, or goes on after a tool's result.
 
-    What is given here holds for this response alone; None: as the session has it.
+    What is given here holds for this response alone; None: as the session has it. A request that comes twice, by its
+    `request_id`, counts once: a client can't know whether a line that broke had carried it.
     """
 
+    request_id: str | None = None
     instructions: str | None = None
     text_only: bool | None = None
     tools: tuple[Tool, ...] | None = None
@@ -487,6 +490,13 @@ class TurnDone(Event, frozen=True, tag="turn.done"):
     record: bytes
 
 
+class AnsweredBefore(Event, frozen=True, tag="answered.before"):
+    """The `Respond` of that id came before: the turn answers it, or has. Its record follows where it is over."""
+
+    request_id: str
+    turn_id: str
+
+
 class SessionEnded(Event, frozen=True, tag="session.ended"):
     """The host closed the session; `reason` is empty when it ended as asked."""
 
@@ -505,6 +515,7 @@ SessionOutput = (
     | ReplyEnd
     | TurnDone
     | SessionEnded
+    | AnsweredBefore
 )
 
 # ---- wire form -----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from openomni.events import Heard, ReplyPaused, ReplyResumed, ReplyText, SpeechStopped, TurnDone
+from openomni.events import AnsweredBefore, Heard, ReplyPaused, ReplyResumed, ReplyText, SpeechStopped, TurnDone
 from openomni.gateway.narrator import Narrator
 
 TURN = "ab" * 16
@@ -37,3 +37,12 @@ def test_news_of_an_old_turn_takes_nothing_from_the_one_that_was_asked_for(stale
     kinds = [json.loads(message)["type"] for output in told for message in narrator.tell(output)]
     assert "response.created" in kinds
     assert not [kind for kind in kinds if kind.startswith("input_audio_buffer.")], "nobody spoke"
+
+
+def test_what_was_answered_before_is_not_waited_for() -> None:
+    narrator = Narrator("s" * 32, opted_in=True)
+    narrator.ask()
+    (told,) = narrator.tell(AnsweredBefore("event_7", TURN))
+    event = json.loads(told)
+    assert (event["type"], event["request"], event["turn_id"]) == ("openomni.answered.before", "event_7", TURN)
+    assert not narrator.busy

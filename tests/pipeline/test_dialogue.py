@@ -19,10 +19,12 @@ import virtual_time
 from openomni import clock
 from openomni.events import (
     AXIS_RATE,
+    AnsweredBefore,
     AudioEnd,
     AudioIn,
     Endings,
     Heard,
+    ItemGone,
     ItemIn,
     Message,
     Played,
@@ -39,6 +41,7 @@ from openomni.events import (
     SpeechStopped,
     Transcript,
     Truncate,
+    TurnDone,
     Value,
 )
 from openomni.media import Audio
@@ -480,6 +483,32 @@ def test_what_nobody_asked_to_answer_stays_in_the_conversation() -> None:
     first, second = talk.turns
     assert (first.status, first.reply_text, second.status) == ("completed", "", "completed")
     assert [message.content for message in talk.prompts[-1]] == ["one", "two"]
+
+
+def test_what_a_client_sends_again_after_a_break_is_answered_once() -> None:
+    def ask(talk: Talk) -> None:
+        talk.inputs.put_nowait(ItemIn("a", Message("user", "Do I need a coat?")))
+        talk.inputs.put_nowait(Respond("a"))
+
+    async def script(talk: Talk) -> None:
+        ask(talk)
+        await talk.wait(0.05)
+        ask(talk)  # while it is being answered
+        await talk.wait(10.0)
+        told = len(talk.all(TurnDone))
+        ask(talk)  # when it was
+        await talk.wait(1.0)
+        (again,) = talk.all(TurnDone)[told:]
+        assert again.turn_id == talk.all(AnsweredBefore)[0].turn_id
+        talk.inputs.put_nowait(ItemGone("a"))
+        talk.inputs.put_nowait(ItemIn("a", Message("user", "And an umbrella?")))
+        talk.inputs.put_nowait(Respond("second"))
+        await talk.wait(4.0)
+
+    talk = Talk().hold(script)
+    coat, umbrella = talk.turns
+    assert (coat.transcript, umbrella.transcript) == ("Do I need a coat?", "And an umbrella?")
+    assert talk.all(AnsweredBefore) == [AnsweredBefore("a", coat.turn_id)] * 2
 
 
 def test_the_agent_speaks_first_and_typed_items_are_answered_together() -> None:

@@ -203,7 +203,9 @@ class Inbox:
         if instructions is not None and not isinstance(instructions, str):
             raise ProtocolError("invalid_value", "`response.instructions` takes text", "response.instructions")
         modalities, tools, choice = options.get("output_modalities"), options.get("tools"), options.get("tool_choice")
+        request = message.get("event_id")
         respond = Respond(
+            request if isinstance(request, str) else None,
             instructions,
             None if modalities is None else text_alone(modalities, "response.output_modalities"),
             None if tools is None else read_tools(tools, "response.tools"),

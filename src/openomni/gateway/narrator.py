@@ -17,6 +17,7 @@ import numpy as np
 
 from ..events import (
     AXIS_RATE,
+    AnsweredBefore,
     Heard,
     ReplyEnd,
     ReplyPaused,
@@ -199,6 +200,11 @@ class Narrator:
                 yield self.event("openomni.reply.resumed", turn_id=output.turn_id)
             case ReplyEnd():
                 yield from self._reply_end(output)
+            case AnsweredBefore():
+                self._expected = self._expected_cancelled = False
+                self._typed = None
+                if self.opted_in:
+                    yield self.event("openomni.answered.before", request=output.request_id, turn_id=output.turn_id)
             case TurnDone():
                 # It may be about a turn of long ago, of which more is known now: that begins none.
                 if (turn := self._turns.get(output.turn_id)) is not None:

@@ -108,6 +108,9 @@ class Replies:
         self._added.set()
         self._added = asyncio.Event()
 
+    def find(self, turn_id: str) -> Answer | None:
+        return self._answers.get(turn_id)
+
     async def get(self, turn_id: str) -> Answer:
         """Returns once the end of that turn was decided."""
         while turn_id not in self._answers:

@@ -18,6 +18,7 @@ import msgspec
 from .. import clock, records
 from ..clock import Offset
 from ..events import (
+    AnsweredBefore,
     AudioEnd,
     AudioIn,
     CancelResponse,
@@ -57,6 +58,10 @@ if TYPE_CHECKING:
     from ..bus.sessions import OpenSession
 
 
+ONCE = 64
+"""Newest items and requests that are known when they come again, after a break of the client's line."""
+
+
 class LiveSession:
     """One conversation; `run` once.
 
@@ -88,6 +93,8 @@ class LiveSession:
         self._version = records.later_version() if opened.settings.get("resumed") else 1
         self._waiting: asyncio.Queue[Answer | None] = asyncio.Queue()
         self._runs: set[asyncio.Task[Any]] = set()
+        self._received: dict[tuple[Literal["item", "request"], str], str] = {}
+        """The newest items and requests, and the turns that answer the latter."""
         self._started_at = time.time()
         taking = self._pipeline.turn_taking
         self._settings = Settings(taking, interruptible=taking.interruption == "stop")
@@ -142,11 +149,14 @@ class LiveSession:
                 case TextIn():
                     await self._begin(Utterance(text=event.text))
                 case ItemIn():
-                    self._conversation.put(event.item_id, event.message)
+                    if ("item", event.item_id) not in self._received:
+                        self._conversation.put(event.item_id, event.message)
+                        self._note("item", event.item_id)
                 case ItemGone():
                     self._conversation.remove(event.item_id)
+                    self._received.pop(("item", event.item_id), None)
                 case Respond():
-                    await self._respond(event)
+                    await self._asked(event)
                 case CancelResponse():
                     await self._replies.cut("the client cancelled it")
                 case Truncate():
@@ -202,29 +212,49 @@ class LiveSession:
         told, revision.turn.read_from = revision.turn.utterance, clock.now()
         revision.ending = await self._ahead.ending(told.history, told.instructions, text)
 
-    async def _begin(self, utterance: Utterance) -> None:
-        """Answers what was typed, or nothing: the agent has the word."""
+    async def _begin(self, utterance: Utterance) -> str:
+        """Answers what was typed, or nothing: the agent has the word. Returns the turn."""
         here = self._hearing.end
         draft = Draft(uuid.uuid4().hex, here, announced=True, ended=SpeechEnded(here, here, here), decided=clock.now())
         self._begin_revision(draft, utterance, here)
         await self._decide(draft, spoken=False)
+        return draft.turn_id
 
-    async def _respond(self, event: Respond) -> None:
-        """Answers the utterance that waits for it, or the newest item, or speaks first."""
+    def _note(self, kind: Literal["item", "request"], name: str, turn_id: str = "") -> None:
+        self._received[kind, name] = turn_id
+        if len(self._received) > ONCE:
+            del self._received[next(iter(self._received))]
+
+    async def _asked(self, event: Respond) -> None:
+        request = event.request_id
+        if request is None:
+            await self._respond(event)
+        elif (turn_id := self._received.get(("request", request))) is None:
+            self._note("request", request, await self._respond(event))
+        else:
+            await self._emit(AnsweredBefore(request, turn_id))
+            answer = self._replies.find(turn_id)
+            if answer is not None and answer.over:
+                await self._publish(answer.account)
+
+    async def _respond(self, event: Respond) -> str:
+        """Answers the utterance that waits for it, or the newest item, or speaks first. Returns the turn that does."""
         unasked = [answer for answer in self._replies if not answer.asked.is_set() and not answer.over]
         choice: dict[str, Any] = {
-            name: value for name, value in msgspec.structs.asdict(event).items() if value is not None
+            name: value
+            for name, value in msgspec.structs.asdict(event).items()
+            if value is not None and name != "request_id"
         }
         if unasked:
+            turn = unasked[-1].account.turn
             for name, value in choice.items():
-                setattr(unasked[-1].account.turn.utterance, name, value)
+                setattr(turn.utterance, name, value)
             unasked[-1].asked.set()
-            return
+            return turn.turn_id
         typed = self._conversation.take_typed()
         if typed is None:
-            await self._begin(Utterance(speaks_first=True, **choice))
-        else:
-            await self._begin(Utterance(text=typed.content, images=typed.images, **choice))
+            return await self._begin(Utterance(speaks_first=True, **choice))
+        return await self._begin(Utterance(text=typed.content, images=typed.images, **choice))
 
     async def _decide(self, draft: Draft, spoken: bool = True) -> None:
         """The utterance is over: its turn is one of the session's now."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 
 from e2e import staging
@@ -25,7 +27,7 @@ def test_the_line_is_cut_and_the_session_goes_on(visit: Visit) -> None:
 def test_what_was_heard_of_a_reply_is_known_though_the_line_broke_meanwhile(visit: Visit) -> None:
     talker = visit("short", 1.0, "question", 60.0, scripts=[CUTTABLE])
     talker.begin()
-    talker.said("you", QUESTION)
+    talker.said("you:not(.partial)", QUESTION)  # the turn is over: no more of it has to arrive
     talker.page.evaluate("sockets.at(-1).send = () => {}")  # the line is dead, and nobody has noticed yet
     talker.said("agent", "It is Paris.")
     talker.state("speaking")
@@ -35,6 +37,40 @@ def test_what_was_heard_of_a_reply_is_known_though_the_line_broke_meanwhile(visi
     talker.turns(1)
     (turn,) = talker.recorded(talker.end(), 1)
     assert turn["voice_to_voice_s"] is not None
+
+
+def test_what_is_typed_into_a_dead_line_is_answered_once_it_is_back(visit: Visit) -> None:
+    talker = visit("short", 60.0, scripts=[CUTTABLE])
+    talker.begin()
+    talker.state("listening")
+    talker.page.evaluate("sockets.at(-1).send = () => {}")
+    talker.type("What is the capital of France?")
+    talker.said("you", "What is the capital of France?")
+    talker.cut()
+    talker.page.context.set_offline(False)
+    talker.said("agent", "It is Paris.")
+    talker.turns(1, spoken=False)
+    assert len(talker.recorded(talker.end(), 1)) == 1
+
+
+def test_a_reply_that_a_dead_line_swallowed_is_read_once_it_is_back_and_not_made_again(visit: Visit) -> None:
+    talker = visit("short", 60.0, scripts=[CUTTABLE])
+    talker.begin()
+    talker.state("listening")
+    talker.page.evaluate("sockets.at(-1).onmessage = () => {}")  # what we send arrives, and what comes is lost
+    talker.type("What is the capital of France?")
+
+    def turns() -> list[dict[str, Any]]:
+        session = talker.made.request("GET", "/api/v1/sessions").json()["items"][0]["session_id"]
+        return talker.made.request("GET", f"/api/v1/turns?session={session}").json()["items"]
+
+    staging.until(lambda: [turn["status"] for turn in turns()] == ["completed"], "it was never answered")
+    assert talker.page.locator("#captions .agent").count() == 0
+    talker.cut()
+    talker.mend()
+    talker.said("agent", "It is Paris.")
+    talker.end()
+    assert len(turns()) == 1
 
 
 def test_what_is_said_while_the_gateway_is_away_is_answered_once_it_is_back(visit: Visit) -> None:

@@ -24,6 +24,9 @@ export class Captions {
     this.#follow();
   }
 
+  /** What somebody said, where nothing of it came: a break of the line had swallowed it. */
+  supply(key, side, text) { if (text && !this.#lines.has(key)) this.set(key, side, text); }
+
   finish(key) { this.#lines.get(key)?.item.classList.remove("partial"); }
 
   /** Somebody begins to speak; what they say is not known yet. */

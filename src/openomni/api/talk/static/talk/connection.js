@@ -7,8 +7,13 @@ const HELD_FRAMES = 1500;    // 30 s of sound wait for the line; older sound is 
 const AGAIN_FRAMES = 100;    // the last 2 s before a break are sent again; what comes twice counts once
 const REPORTED = 8;          // so are the newest playback reports of the last replies
 const PAUSES = [250, 500, 1000, 2000, 4000, 5000];
+const UNDER_WAY = "conversation_already_has_active_response";
 const NORMAL = 1000, UNAUTHORIZED = 4401, FORBIDDEN = 4403, UNAVAILABLE = 4503;
 const FINAL = new Set([1003, 1007, 1008, 4400, FORBIDDEN, 4404, 4426]);
+
+export const newId = (kind) => `${kind}_${hex(crypto.getRandomValues(new Uint8Array(12)))}`;
+
+const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** Why there is no talking: `code` is the protocol's, or ours. */
 export class Refused extends Error {
@@ -16,7 +21,7 @@ export class Refused extends Error {
 }
 
 export class Connection {
-  #socket = null; #standing = false; #closing = false; #timers = []; #waiting = []; #sent = []; #reports = new Map(); #failure = null; #tries = 0;
+  #socket = null; #standing = false; #closing = false; #timers = []; #waiting = []; #sent = []; #reports = new Map(); #asked = []; #failure = null; #tries = 0;
   #ponged = 0; #handshake = null; #renewed = false;
 
   /** `tell` has `up({sessionId, resumed, again})`, `down(reason)`, `event(message)`, `sound(chunk)` and
@@ -47,6 +52,28 @@ export class Connection {
     this.#reports.set(event.turn_id, event);
     if (this.#reports.size > REPORTED) this.#reports.delete(this.#reports.keys().next().value);
     if (this.#standing) this.send(event);
+  }
+
+  /** Events that end in asking for a reply. They come again after a break until one is under way; the host knows them
+      by their names, and what comes twice counts once. */
+  ask(...events) {
+    const asked = { events: events.map((event) => ({ ...event, event_id: newId("event") })), carried: 0 };
+    this.#asked.push(asked);
+    if (this.#standing) this.#carry(asked);
+  }
+
+  /** The reply to that request, or to the oldest, is under way or made. */
+  answered(request) {
+    const at = request ? this.#find(request) : 0;
+    if (at >= 0) this.#asked.splice(at, 1);
+  }
+
+  /** Something was refused, and does not come again. Whether that is no news: the line had carried it before it broke. */
+  refused({ code, event_id }) {
+    const at = this.#find(event_id);
+    if (at < 0) return false;
+    const [{ carried }] = this.#asked.splice(at, 1);
+    return carried > 1 && code === UNDER_WAY;
   }
 
   /** Sound from sample `position` on, whose first one was captured at `captured` on our clock. */
@@ -154,6 +181,14 @@ export class Connection {
     for (const event of this.#reports.values()) this.send(event);
     if (this.#handshake.again) this.late += waiting.filter((item) => item.frame).length;
     for (const item of [...again, ...waiting]) this.#transmit(item);
+    for (const asked of this.#asked) this.#carry(asked);
+  }
+
+  #find(id) { return this.#asked.findIndex(({ events }) => events.some((event) => event.event_id === id)); }
+
+  #carry(asked) {
+    for (const event of asked.events) this.send(event);
+    asked.carried += 1;
   }
 
   #ping() { this.#socket?.send(JSON.stringify({ type: "openomni.ping", sent: now() })); }
@@ -231,6 +266,6 @@ export class Connection {
 /** Reply audio: turn id (16 bytes), rate (u32), offset in samples (u64), PCM16. */
 function unpacked(data) {
   const view = new DataView(data);
-  const turn = Array.from(new Uint8Array(data, 0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const turn = hex(new Uint8Array(data, 0, 16));
   return { turn, rate: view.getUint32(16, true), offset: Number(view.getBigUint64(20, true)), pcm: data.slice(28) };
 }

@@ -1,6 +1,6 @@
 /* One session: what comes over the line becomes captions, sound and a state; what is said goes out. */
 import { AudioClock } from "./clock.js";
-import { Connection } from "./connection.js";
+import { Connection, newId } from "./connection.js";
 import { Hold } from "./hold.js";
 import { Microphone } from "./microphone.js";
 import { Speaker } from "./speaker.js";
@@ -152,12 +152,13 @@ export class Session {
 
   type(text) {
     this.interrupt();
-    this.connection.send({ type: "conversation.item.create", item: { type: "message", role: "user", content: [{ type: "input_text", text }] } });
-    this.connection.send({ type: "response.create" });
+    const item = { id: newId("item"), type: "message", role: "user", content: [{ type: "input_text", text }] };
+    this.captions.set(item.id, "you", text);
+    this.connection.ask({ type: "conversation.item.create", item }, { type: "response.create" });
     this.#say("");
   }
 
-  agentFirst() { this.connection.send({ type: "response.create" }); }
+  agentFirst() { this.connection.ask({ type: "response.create" }); }
 
   /** The agent falls silent, at once; what was heard of its reply is told. */
   interrupt() {
@@ -223,6 +224,7 @@ export class Session {
       case "conversation.item.added":
         return this.#item(event.item);
       case "response.created":
+        this.connection.answered();
         return this.#awaited.add(turnOf(event.response.id));
       case "response.output_audio_transcript.delta":
       case "response.output_text.delta":
@@ -230,6 +232,8 @@ export class Session {
       case "response.done":
         this.captions.finish(replyOf(turnOf(event.response.id)));
         return this.#ended(turnOf(event.response.id), event.response.status);
+      case "openomni.answered.before":
+        return this.connection.answered(event.request);
       case "openomni.reply.ended":
         return this.#ended(event.turn_id, event.status);
       case "openomni.reply.paused":
@@ -245,7 +249,7 @@ export class Session {
       case "openomni.session.resumed":
         return this.#say("another agent goes on");
       case "error":
-        return QUIET_ERRORS.has(event.error.code) ? undefined : this.#say(event.error.message);
+        return this.connection.refused(event.error) || QUIET_ERRORS.has(event.error.code) ? undefined : this.#say(event.error.message);
     }
   }
 
@@ -266,6 +270,7 @@ export class Session {
     this.#awaited.delete(turn);
     if (known && (known.version ?? 1) > (record.version ?? 1)) return;
     this.#records.set(turn, record);
+    if (record.status === "completed" && !record.interrupted) this.captions.supply(replyOf(turn), "agent", record.reply_text);
     if (record.status === "failed") this.captions.fail(replyOf(turn), record.reason || "nobody says why; look at the agent's log");
     if (record.interrupted) {
       this.#cancel(turn); // it may have been complete, and cut while it was still being heard
