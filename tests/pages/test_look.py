@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+import openomni.api
 from openomni.gateway import proxy
 from pages.support import Site
 
@@ -97,6 +99,12 @@ def test_a_wrong_password_is_said_at_the_form(visit: Visit, axe: Axe) -> None:
     page.get_by_label("Password").fill("correct horse battery")
     page.keyboard.press("Enter")
     expect(page).to_have_url("/look/")
+
+
+def test_the_gateways_own_page_has_the_icon_of_the_others() -> None:
+    icon = Path(openomni.api.__file__).parent / "look/static/openomni/icon.svg"
+    assert icon.read_text().strip() == proxy.ICON
+    assert proxy.ICON in proxy.away_page()
 
 
 def test_what_the_gateway_shows_while_the_api_restarts(site: Site, visit: Visit, axe: Axe, shots: Shots) -> None:

@@ -99,7 +99,7 @@ def _passed(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 
 
 def away_page() -> str:
-    return _PAGE.format(line=html.escape(AWAY[0].upper() + AWAY[1:]))
+    return _PAGE.format(icon=ICON, line=html.escape(AWAY[0].upper() + AWAY[1:]))
 
 
 def _away(request: Request) -> Response:
@@ -108,6 +108,13 @@ def _away(request: Request) -> Response:
         return HTMLResponse(away_page(), 502, headers)
     return JSONResponse({"error": AWAY}, 502, headers)
 
+
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="#5b3fd6"/>'
+    '<g stroke="#fff" stroke-width="2.6" stroke-linecap="round">'
+    '<path d="M7 14v4M12 10v12M17 6.500v19M22 11v10M27 14.500v3" transform="translate(-1 0)"/></g></svg>'
+)
+"""The API's `icon.svg`, which is away with it."""
 
 # Like the pages' own look, which can't be loaded now. It reloads by a script: one that a screen reader reads is not cut
 # off while the API stays away.
@@ -120,10 +127,12 @@ body {{ background: light-dark(#f7f7fa, #121218); color: light-dark(#1a1a24, #ec
 main {{ background: light-dark(#fff, #1b1b24); border: 1px solid light-dark(#d9d9e3, #34343f); border-radius: .75rem;
   margin: 10vh auto; max-width: 28rem; padding: 1.25rem 1.5rem; width: calc(100% - 5rem); }}
 h1 {{ font-size: 1.35rem; margin: 0 0 .5rem; }} p {{ margin: 0; }}
+header {{ align-items: center; display: flex; font-weight: 650; gap: .5rem; margin-bottom: 1rem; }}
+svg {{ height: 24px; width: 24px; }}
 </style><script>
 setInterval(async () => {{
   const there = await fetch(location.href, {{ method: "HEAD" }}).then((answer) => answer.status !== 502, () => false);
   if (there) location.replace(location.href);
 }}, 3000);
-</script></head><body><main><h1>One moment</h1><p role="status">{line}. This page tries by itself.</p></main></body>
+</script></head><body><main><header>{icon}OpenOmni</header><h1>One moment</h1><p role="status">{line}. This page tries by itself.</p></main></body>
 </html>"""
