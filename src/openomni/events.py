@@ -318,13 +318,16 @@ class TextIn(Event, frozen=True, tag="text.in"):
     text: str
 
 
-class ItemIn(Event, frozen=True, tag="item.in"):
+class ItemIn(Event, frozen=True, tag="item.in", omit_defaults=True):
     """An item that the client puts into the conversation: typed text, images, an earlier reply, a tool's result. It is
-    answered when `Respond` comes, or with the next utterance. `item_id` names it for `ItemGone`; one that comes twice
-    counts once."""
+    answered when `Respond` comes, or with the next utterance. `item_id` names it for `ItemGone`.
+
+    `once`: one that comes twice counts once, for a client can't know whether a line that broke had carried it.
+    """
 
     item_id: str
     message: Message
+    once: bool = False
 
 
 class ItemGone(Event, frozen=True, tag="item.gone"):
@@ -337,7 +340,7 @@ class Respond(Event, frozen=True, tag="respond", omit_defaults=True):
     """Answer what is there now: the agent speaks first, or goes on after a tool's result.
 
     What is given here holds for this response alone; None: as the session has it. A request that comes twice, by its
-    `request_id`, counts once: a client can't know whether a line that broke had carried it.
+    `request_id`, counts once.
     """
 
     request_id: str | None = None
@@ -396,6 +399,10 @@ class Played(Event, frozen=True, tag="played"):
     uncertainty: float = 0.0
 
 
+class CameBack(Event, frozen=True, tag="came.back"):
+    """The client's line broke and stands again; what was said shortly before may not have reached it."""
+
+
 class SessionClose(Event, frozen=True, tag="session.close"):
     """The client left for good."""
 
@@ -413,6 +420,7 @@ SessionInput = (
     | Truncate
     | SessionChange
     | Played
+    | CameBack
     | SessionClose
 )
 
@@ -490,8 +498,9 @@ class TurnDone(Event, frozen=True, tag="turn.done"):
     record: bytes
 
 
-class AnsweredBefore(Event, frozen=True, tag="answered.before"):
-    """The `Respond` of that id came before: the turn answers it, or has. Its record follows where it is over."""
+class Answering(Event, frozen=True, tag="answering"):
+    """That turn answers the `Respond` of that id. It comes before all else of the turn, and again when the request
+    does; the turn's record follows then where it is over."""
 
     request_id: str
     turn_id: str
@@ -515,7 +524,7 @@ SessionOutput = (
     | ReplyEnd
     | TurnDone
     | SessionEnded
-    | AnsweredBefore
+    | Answering
 )
 
 # ---- wire form -----------------------------------------------------------------------------------------------

@@ -68,11 +68,11 @@ def test_the_noise_is_as_the_graph_would_draw_it_and_begins_again_when_it_is_use
 ) -> None:
     graph = vits._load(voice)
     assert sum(node.op_type == "SameNoise" for node in graph.graph.node) == 2
-    node = onnx.helper.make_node("SameNoise", ["like", "noise"], ["drawn"], domain="openomni")
+    node = onnx.helper.make_node("SameNoise", ["like", vits._NOISE], ["drawn"], domain="openomni")
     ends = [
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, None, None]) for name in ("like", "drawn")
     ]
-    noise = [each for each in graph.graph.initializer if each.name == "noise"]
+    noise = [each for each in graph.graph.initializer if each.name == vits._NOISE]
     alone = onnx.helper.make_model(
         onnx.helper.make_graph([node], "alone", ends[:1], ends[1:], noise),
         functions=graph.functions, opset_imports=graph.opset_import, ir_version=graph.ir_version,
@@ -85,3 +85,26 @@ def test_the_noise_is_as_the_graph_would_draw_it_and_begins_again_when_it_is_use
     flat = values.reshape(-1)
     assert np.array_equal(flat[vits.NOISE :], flat[: len(flat) - vits.NOISE])
     assert len(np.unique(flat[: vits.NOISE])) > 0.9 * vits.NOISE
+
+
+@pytest.mark.parametrize(
+    ("version", "options", "replaced"),
+    [(15, {}, True), (15, {"dtype": 1, "mean": 0.0, "scale": 1.0}, True), (15, {"scale": 2.0}, False),
+     (15, {"dtype": 10}, False), (11, {}, False)],
+)  # fmt: skip
+def test_noise_of_another_kind_is_drawn_as_before(
+    tmp_path: Path, version: int, options: dict[str, Any], replaced: bool
+) -> None:
+    kind = options.get("dtype", onnx.TensorProto.FLOAT)
+    like, drawn = (onnx.helper.make_tensor_value_info(name, kind, [1, 2, 50]) for name in ("like", "drawn"))
+    node = onnx.helper.make_node("RandomNormalLike", ["like"], ["drawn"], **options)
+    graph = onnx.helper.make_graph([node], "alone", [like], [drawn])
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", version)], ir_version=8),
+        str(tmp_path / "voice.onnx"),
+    )
+    network = Vits(tmp_path / "voice.onnx", threads=1)
+    given = np.zeros((1, 2, 50), onnx.helper.tensor_dtype_to_np_dtype(kind))
+    first, second = (np.concatenate(list(network.speak({"like": given})[0])) for _ in range(2))
+    assert np.array_equal(first, second) is replaced
+    assert first.std() > 0.5

@@ -6,7 +6,17 @@ import json
 
 import pytest
 
-from openomni.events import AnsweredBefore, Heard, ReplyPaused, ReplyResumed, ReplyText, SpeechStopped, TurnDone
+from openomni.events import (
+    Answering,
+    Heard,
+    ReplyEnd,
+    ReplyPaused,
+    ReplyResumed,
+    ReplyText,
+    SessionOutput,
+    SpeechStopped,
+    TurnDone,
+)
 from openomni.gateway.narrator import Narrator
 
 TURN = "ab" * 16
@@ -39,10 +49,43 @@ def test_news_of_an_old_turn_takes_nothing_from_the_one_that_was_asked_for(stale
     assert not [kind for kind in kinds if kind.startswith("input_audio_buffer.")], "nobody spoke"
 
 
-def test_what_was_answered_before_is_not_waited_for() -> None:
+def kinds(narrator: Narrator, *told: SessionOutput) -> list[str]:
+    return [json.loads(message)["type"] for output in told for message in narrator.tell(output)]
+
+
+def test_a_request_is_answered_by_the_turn_that_the_host_names() -> None:
+    narrator = Narrator("s" * 32, opted_in=True)
+    list(narrator.user_item({"id": "item_typed", "role": "user"}, typed=True))
+    narrator.ask(metadata={"mine": "1"}, request="event_7")
+    other = "cd" * 16  # was under way before the client came back
+    assert "response.created" in kinds(narrator, ReplyText(other, "It is late."), ReplyEnd(other, "completed"))
+    assert narrator.busy
+    (told,) = narrator.tell(Answering("event_7", TURN))
+    event = json.loads(told)
+    assert (event["type"], event["request"], event["turn_id"]) == ("openomni.answering", "event_7", TURN)
+    said = [SpeechStopped(TURN, 0, 0), Heard(TURN, "And Rome?", final=True), ReplyText(TURN, "It is Rome.")]
+    events = [json.loads(message) for output in said for message in narrator.tell(output)]
+    (created,) = (event for event in events if event["type"] == "response.created")
+    assert created["response"]["metadata"] == {"mine": "1"}
+    added = [event["item"]["id"] for event in events if event["type"] == "conversation.item.added"]
+    assert added == [f"msg_{TURN}"], "what was typed was announced already"
+    kinds(narrator, ReplyEnd(TURN, "completed"), TurnDone(TURN, b"{}"))
+    assert not narrator.busy
+
+
+def test_a_request_that_was_answered_before_is_not_waited_for() -> None:
+    narrator = Narrator("s" * 32, opted_in=True)
+    narrator.ask(request="event_7")
+    assert narrator.busy
+    assert kinds(narrator, Answering("event_7", TURN), TurnDone(TURN, b"{}")) == [
+        "openomni.answering", "openomni.turn.done",
+    ]  # fmt: skip
+    assert not narrator.busy
+
+
+def test_what_a_lost_host_was_asked_keeps_nobody_from_asking_the_next_one() -> None:
     narrator = Narrator("s" * 32, opted_in=True)
     narrator.ask()
-    (told,) = narrator.tell(AnsweredBefore("event_7", TURN))
-    event = json.loads(told)
-    assert (event["type"], event["request"], event["turn_id"]) == ("openomni.answered.before", "event_7", TURN)
+    narrator.ask(request="event_7")
+    narrator.host_lost()
     assert not narrator.busy

@@ -19,12 +19,12 @@ import virtual_time
 from openomni import clock
 from openomni.events import (
     AXIS_RATE,
-    AnsweredBefore,
+    Answering,
     AudioEnd,
     AudioIn,
+    CameBack,
     Endings,
     Heard,
-    ItemGone,
     ItemIn,
     Message,
     Played,
@@ -487,7 +487,7 @@ def test_what_nobody_asked_to_answer_stays_in_the_conversation() -> None:
 
 def test_what_a_client_sends_again_after_a_break_is_answered_once() -> None:
     def ask(talk: Talk) -> None:
-        talk.inputs.put_nowait(ItemIn("a", Message("user", "Do I need a coat?")))
+        talk.inputs.put_nowait(ItemIn("a", Message("user", "Do I need a coat?"), once=True))
         talk.inputs.put_nowait(Respond("a"))
 
     async def script(talk: Talk) -> None:
@@ -499,16 +499,43 @@ def test_what_a_client_sends_again_after_a_break_is_answered_once() -> None:
         ask(talk)  # when it was
         await talk.wait(1.0)
         (again,) = talk.all(TurnDone)[told:]
-        assert again.turn_id == talk.all(AnsweredBefore)[0].turn_id
-        talk.inputs.put_nowait(ItemGone("a"))
-        talk.inputs.put_nowait(ItemIn("a", Message("user", "And an umbrella?")))
-        talk.inputs.put_nowait(Respond("second"))
+        assert again.turn_id == talk.all(Answering)[0].turn_id
+        talk.inputs.put_nowait(ItemIn("b", Message("user", "And an umbrella?"), once=True))
+        talk.inputs.put_nowait(Respond("b"))
         await talk.wait(4.0)
 
     talk = Talk().hold(script)
     coat, umbrella = talk.turns
     assert (coat.transcript, umbrella.transcript) == ("Do I need a coat?", "And an umbrella?")
-    assert talk.all(AnsweredBefore) == [AnsweredBefore("a", coat.turn_id)] * 2
+    told = [("a", coat.turn_id)] * 3 + [("b", umbrella.turn_id)]
+    assert [(event.request_id, event.turn_id) for event in talk.all(Answering)] == told
+    assert [message.content for message in talk.prompts[-1]].count("Do I need a coat?") == 1
+
+
+def test_other_clients_name_their_items_and_requests_as_they_like() -> None:
+    async def script(talk: Talk) -> None:
+        for text in ("Do I need a coat?", "And an umbrella?"):
+            talk.inputs.put_nowait(ItemIn("msg_1", Message("user", text)))
+            talk.inputs.put_nowait(Respond())
+            await talk.wait(10.0)
+
+    assert [turn.transcript for turn in Talk().hold(script).turns] == ["Do I need a coat?", "And an umbrella?"]
+
+
+def test_who_comes_back_is_told_the_newest_turns_again() -> None:
+    async def script(talk: Talk) -> None:
+        for number in range(5):
+            talk.inputs.put_nowait(ItemIn(f"item{number}", Message("user", f"Question {number}?")))
+            talk.inputs.put_nowait(Respond())
+            await talk.wait(10.0)
+        told = len(talk.all(TurnDone))
+        talk.inputs.put_nowait(CameBack())
+        await talk.wait(1.0)
+        again.extend(event.turn_id for event in talk.all(TurnDone)[told:])
+
+    again: list[str] = []
+    talk = Talk().hold(script)
+    assert again == [turn.turn_id for turn in talk.turns[-3:]]
 
 
 def test_the_agent_speaks_first_and_typed_items_are_answered_together() -> None:

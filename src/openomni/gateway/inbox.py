@@ -24,7 +24,7 @@ from . import protocol
 from .items import read_item
 from .narrator import Narrator
 from .protocol import Json, ProtocolError
-from .settings import SessionSettings, read_choice, read_response_voice, read_tools, text_alone
+from .settings import SessionSettings, read_choice, read_metadata, read_response_voice, read_tools, text_alone
 from .sound import BYTES_A_SECOND, Microphone, Pace
 
 MAX_ITEMS = 2000
@@ -156,7 +156,7 @@ class Inbox:
             raise ProtocolError("buffer_full", f"a session takes {MAX_ITEMS} items; begin another")
         self._items += 1
         item_id = given["id"] if isinstance(given.get("id"), str) else protocol.new_id("item")
-        await self._to_host(ItemIn(item_id, said))
+        await self._to_host(ItemIn(item_id, said, once=self._opted_in))
         for event in self._narrator.user_item({**given, "id": item_id, "object": "realtime.item",
                                                "status": "completed"}, typed=said.role == "user"):  # fmt: skip
             await self._say(event)
@@ -203,20 +203,24 @@ class Inbox:
         if instructions is not None and not isinstance(instructions, str):
             raise ProtocolError("invalid_value", "`response.instructions` takes text", "response.instructions")
         modalities, tools, choice = options.get("output_modalities"), options.get("tools"), options.get("tool_choice")
-        request = message.get("event_id")
+        # Only our own clients ask again; the names that others give to their events need not differ.
+        name = message.get("event_id")
+        request = name if self._opted_in and isinstance(name, str) else None
         respond = Respond(
-            request if isinstance(request, str) else None,
+            request,
             instructions,
             None if modalities is None else text_alone(modalities, "response.output_modalities"),
             None if tools is None else read_tools(tools, "response.tools"),
             None if choice is None else read_choice(choice, "response.tool_choice"),
             read_response_voice(options.get("audio")),
         )
-        if self._narrator.busy:
+        metadata = read_metadata(options.get("metadata"))
+        again = request is not None and message.get("again") is True  # it then waits for its place at the host
+        if self._narrator.busy and not again:
             raise ProtocolError(
                 "conversation_already_has_active_response", "a reply is under way; wait for it, or response.cancel"
             )
-        self._narrator.ask(text_only=bool(respond.text_only))
+        self._narrator.ask(bool(respond.text_only), metadata, request)
         await self._to_host(respond)
 
     async def _cancel(self, message: Json) -> None:

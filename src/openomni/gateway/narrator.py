@@ -17,7 +17,7 @@ import numpy as np
 
 from ..events import (
     AXIS_RATE,
-    AnsweredBefore,
+    Answering,
     Heard,
     ReplyEnd,
     ReplyPaused,
@@ -66,6 +66,8 @@ class Turn:
     asked: bool = False
     """Somebody wants an answer."""
     text_only: bool = False
+    metadata: Json | None = None
+    """What the client wrote on its request."""
     calls: list[Json] = field(default_factory=list)
     """The tools that the reply asks for, as items."""
 
@@ -88,6 +90,16 @@ class Turn:
         return {"response_id": self.response_id, "item_id": self.reply_item_id, "output_index": 0, "content_index": 0}
 
 
+@dataclass(slots=True)
+class Asked:
+    """An answer that the client asked for, and whose turn has not begun. `item`: what it typed, which is answered."""
+
+    text_only: bool = False
+    metadata: Json | None = None
+    item: str | None = None
+    cancelled: bool = False
+
+
 class Narrator:
     """Turns `SessionOutput`s into WebSocket messages: `str` is an event, `bytes` a binary frame.
 
@@ -105,9 +117,10 @@ class Narrator:
         self._committed: deque[str] = deque()
         """Utterances that the client ended, whose turns have not begun."""
         self._typed: str | None = None
-        self._expected = False
-        """An answer was asked for, and its turn has not begun."""
-        self._expected_text = self._expected_cancelled = False
+        self._expected: Asked | None = None
+        """The next turn answers it."""
+        self._requests: dict[str, Asked] = {}
+        """Of which the host says which turn answers them."""
         self._items: dict[str, Json] = {}
         self.last_item: str | None = None
         self._numbers = count(1)
@@ -124,19 +137,30 @@ class Narrator:
     @property
     def busy(self) -> bool:
         """An answer is under way, or asked for."""
-        return self._expected or self.active is not None
+        return bool(self._expected or self._requests or self.active)
 
     def follow(self, settings: SessionSettings) -> None:
         """What the client set holds for what is told."""
         self.answers_itself, self.text_only = settings.answers_itself, settings.text_only
 
-    def ask(self, text_only: bool = False) -> None:
+    def ask(self, text_only: bool = False, metadata: Json | None = None, request: str | None = None) -> None:
         """The client wants an answer: to the utterance that waits for one, or to what it typed, or to nothing."""
+        item, self._typed = self._typed, None
         waiting = [turn for turn in self._turns.values() if turn.end and not turn.asked and not turn.over]
         if waiting:
             waiting[-1].asked, waiting[-1].text_only = True, text_only or self.text_only
+            waiting[-1].metadata = metadata
+            return
+        asked = Asked(text_only, metadata, item)
+        if request is None:
+            self._expected = asked
         else:
-            self._expected, self._expected_text = True, text_only
+            self._requests[request] = asked
+
+    def host_lost(self) -> None:
+        """What was asked of it is not answered by the next one, unless it is asked again."""
+        self._expected = None
+        self._requests.clear()
 
     def user_item(self, item: Json, typed: bool) -> Iterator[str]:
         """An item that the client made itself. `typed`: the next answer is to it."""
@@ -200,11 +224,12 @@ class Narrator:
                 yield self.event("openomni.reply.resumed", turn_id=output.turn_id)
             case ReplyEnd():
                 yield from self._reply_end(output)
-            case AnsweredBefore():
-                self._expected = self._expected_cancelled = False
-                self._typed = None
+            case Answering():
+                asked = self._requests.pop(output.request_id, None)
+                if asked is not None and output.turn_id not in self._turns:
+                    self._add(output.turn_id, asked.item, asked)
                 if self.opted_in:
-                    yield self.event("openomni.answered.before", request=output.request_id, turn_id=output.turn_id)
+                    yield self.event("openomni.answering", request=output.request_id, turn_id=output.turn_id)
             case TurnDone():
                 # It may be about a turn of long ago, of which more is known now: that begins none.
                 if (turn := self._turns.get(output.turn_id)) is not None:
@@ -220,25 +245,33 @@ class Narrator:
         if turn is not None:
             turn.cancelled = True
         else:
-            self._expected_cancelled = self._expected
+            for asked in (self._expected, *self._requests.values()):
+                if asked is not None:
+                    asked.cancelled = True
 
     def _turn(self, turn_id: str) -> Turn:
         turn = self._turns.get(turn_id)
-        if turn is None:
-            made: str | None = None
-            asked = self._expected
-            if self._committed:
-                made = self._committed.popleft()
-                asked = asked and not self._committed  # the newest utterance is answered
-            elif asked:
-                made, self._typed = self._typed, None
-            turn = self._turns[turn_id] = Turn(turn_id, made or f"item_{turn_id}", user_item=made is not None)
-            turn.asked, turn.text_only = asked, self.text_only
-            if asked:
-                self._expected, turn.text_only = False, self.text_only or self._expected_text
-                turn.cancelled, self._expected_cancelled = self._expected_cancelled, False
-            while len(self._turns) > KEPT_TURNS:
-                del self._turns[next(iter(self._turns))]
+        if turn is not None:
+            return turn
+        asked, made = self._expected, None
+        if self._committed:
+            made = self._committed.popleft()
+            asked = None if self._committed else asked  # the newest utterance is answered
+        elif asked is not None:
+            made = asked.item
+        if asked is not None:
+            self._expected = None
+        return self._add(turn_id, made, asked)
+
+    def _add(self, turn_id: str, made: str | None, asked: Asked | None) -> Turn:
+        """`made`: the item that the client made itself."""
+        turn = self._turns[turn_id] = Turn(turn_id, made or f"item_{turn_id}", user_item=made is not None)
+        turn.text_only = self.text_only
+        if asked is not None:
+            turn.asked, turn.cancelled, turn.metadata = True, asked.cancelled, asked.metadata
+            turn.text_only = self.text_only or asked.text_only
+        while len(self._turns) > KEPT_TURNS:
+            del self._turns[next(iter(self._turns))]
         return turn
 
     def _item(self, item: Json, done: bool = False) -> Iterator[str]:
@@ -404,6 +437,7 @@ class Narrator:
             "output": items,
             "output_modalities": ["text"] if turn.text_only else ["audio"],
             "usage": None,
+            "metadata": turn.metadata,
         }
 
 

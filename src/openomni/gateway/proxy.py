@@ -134,5 +134,7 @@ setInterval(async () => {{
   const there = await fetch(location.href, {{ method: "HEAD" }}).then((answer) => answer.status !== 502, () => false);
   if (there) location.replace(location.href);
 }}, 3000);
-</script></head><body><main><header>{icon}OpenOmni</header><h1>One moment</h1><p role="status">{line}. This page tries by itself.</p></main></body>
+</script></head><body><main>
+<header>{icon}OpenOmni</header>
+<h1>One moment</h1><p role="status">{line}. This page tries by itself.</p></main></body>
 </html>"""

@@ -10,7 +10,7 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..errors import OpenOmniError
-from ..events import AudioIn, PictureIn, SessionEnded, SessionInput
+from ..events import AudioIn, CameBack, PictureIn, SessionEnded, SessionInput
 from ..pipeline import spec
 from . import door, protocol
 from .access import Access, Denied, Resolved
@@ -125,6 +125,8 @@ class Conversation:
             settings, narrator, self._to_host, self._say, self._opted_in, found.position if found else 0
         )
         group.create_task(self._tell(self._live, narrator))
+        if resumed:
+            await self._to_host(CameBack())
         await self._read(self._inbox, first)
 
     async def _resolve(self) -> Resolved:
@@ -233,6 +235,7 @@ class Conversation:
                     await self._say(encode(protocol.error("host_lost", output.reason, kind="server_error")))
                     await self._say_ours("openomni.session.ended", reason=output.reason, resuming=True)
                 case Resumed():
+                    narrator.host_lost()
                     await self._say_ours("openomni.session.resumed")
                 case _:
                     for message in narrator.tell(output):

@@ -45,6 +45,8 @@ _MOVED = PLACES | {
 MAX_MS = 10_000
 MAX_NAME = 200
 """Characters of a voice's name."""
+MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE = 16, 64, 512
+"""As the Realtime API has it: texts, and characters of their names and of each."""
 MAX_TOOLS = 128
 MAX_SCHEMA = 64 << 10
 """Bytes of all tools of a session."""
@@ -196,6 +198,21 @@ def read_response_voice(audio: object) -> str | None:
     _check_format(output, "response.audio.output.format")
     voice = output.get("voice")
     return None if voice is None else read_voice(voice, "response.audio.output.voice")
+
+
+def read_metadata(metadata: object) -> Json | None:
+    """What a client writes on its request, to know the response by."""
+    given = _object(metadata, "response.metadata")
+    fine = len(given) <= MAX_METADATA and all(
+        isinstance(value, str) and len(name) <= MAX_METADATA_NAME and len(value) <= MAX_METADATA_VALUE
+        for name, value in given.items()
+    )
+    _check(
+        fine, "response.metadata",
+        f"takes at most {MAX_METADATA} texts of at most {MAX_METADATA_VALUE} characters, under names of at most "
+        f"{MAX_METADATA_NAME}",
+    )  # fmt: skip
+    return given or None
 
 
 def read_tools(tools: object, where: str) -> tuple[Tool, ...]:

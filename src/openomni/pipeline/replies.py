@@ -18,6 +18,8 @@ FIRST_REPORT_SECONDS = 1.5
 """How long a session that is over waits for a responder's first word about a reply."""
 PLAYBACK_SLACK_SECONDS = 3.0
 """How much longer than its sound a reply may take to be played before nobody is thought to play it."""
+TOLD_AGAIN = 3
+"""Turns whose records are told again to a client whose line broke."""
 ALMOST_OVER_SECONDS = 0.6
 """With less of a question left to hear, a short word answers it rather than goes along with it."""
 
@@ -110,6 +112,11 @@ class Replies:
 
     def find(self, turn_id: str) -> Answer | None:
         return self._answers.get(turn_id)
+
+    async def tell_again(self) -> None:
+        """The records of the newest turns that are over: a client whose line broke may not have got them."""
+        for answer in [answer for answer in self if answer.over][-TOLD_AGAIN:]:
+            await self._publish(answer.account)
 
     async def get(self, turn_id: str) -> Answer:
         """Returns once the end of that turn was decided."""

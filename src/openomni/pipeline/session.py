@@ -18,9 +18,10 @@ import msgspec
 from .. import clock, records
 from ..clock import Offset
 from ..events import (
-    AnsweredBefore,
+    Answering,
     AudioEnd,
     AudioIn,
+    CameBack,
     CancelResponse,
     Commit,
     ItemGone,
@@ -149,7 +150,7 @@ class LiveSession:
                 case TextIn():
                     await self._begin(Utterance(text=event.text))
                 case ItemIn():
-                    if ("item", event.item_id) not in self._received:
+                    if not event.once or ("item", event.item_id) not in self._received:
                         self._conversation.put(event.item_id, event.message)
                         self._note("item", event.item_id)
                 case ItemGone():
@@ -157,6 +158,8 @@ class LiveSession:
                     self._received.pop(("item", event.item_id), None)
                 case Respond():
                     await self._asked(event)
+                case CameBack():
+                    await self._replies.tell_again()
                 case CancelResponse():
                     await self._replies.cut("the client cancelled it")
                 case Truncate():
@@ -212,49 +215,52 @@ class LiveSession:
         told, revision.turn.read_from = revision.turn.utterance, clock.now()
         revision.ending = await self._ahead.ending(told.history, told.instructions, text)
 
-    async def _begin(self, utterance: Utterance) -> str:
-        """Answers what was typed, or nothing: the agent has the word. Returns the turn."""
-        here = self._hearing.end
-        draft = Draft(uuid.uuid4().hex, here, announced=True, ended=SpeechEnded(here, here, here), decided=clock.now())
-        self._begin_revision(draft, utterance, here)
-        await self._decide(draft, spoken=False)
-        return draft.turn_id
-
     def _note(self, kind: Literal["item", "request"], name: str, turn_id: str = "") -> None:
         self._received[kind, name] = turn_id
         if len(self._received) > ONCE:
             del self._received[next(iter(self._received))]
 
     async def _asked(self, event: Respond) -> None:
-        request = event.request_id
-        if request is None:
+        turn_id = self._received.get(("request", event.request_id or ""))
+        if turn_id is None:
             await self._respond(event)
-        elif (turn_id := self._received.get(("request", request))) is None:
-            self._note("request", request, await self._respond(event))
-        else:
-            await self._emit(AnsweredBefore(request, turn_id))
-            answer = self._replies.find(turn_id)
-            if answer is not None and answer.over:
-                await self._publish(answer.account)
+            return
+        await self._emit(Answering(str(event.request_id), turn_id))
+        answer = self._replies.find(turn_id)
+        if answer is not None and answer.over:
+            await self._publish(answer.account)
 
-    async def _respond(self, event: Respond) -> str:
-        """Answers the utterance that waits for it, or the newest item, or speaks first. Returns the turn that does."""
+    async def _answering(self, request: str | None, turn_id: str) -> None:
+        if request is not None:
+            self._note("request", request, turn_id)
+            await self._emit(Answering(request, turn_id))
+
+    async def _begin(self, utterance: Utterance, request: str | None = None) -> None:
+        """Answers what was typed, or nothing: the agent has the word."""
+        here = self._hearing.end
+        draft = Draft(uuid.uuid4().hex, here, announced=True, ended=SpeechEnded(here, here, here), decided=clock.now())
+        await self._answering(request, draft.turn_id)
+        self._begin_revision(draft, utterance, here)
+        await self._decide(draft, spoken=False)
+
+    async def _respond(self, event: Respond) -> None:
+        """Answers the utterance that waits for it, or the newest item, or speaks first."""
         unasked = [answer for answer in self._replies if not answer.asked.is_set() and not answer.over]
-        choice: dict[str, Any] = {
-            name: value
-            for name, value in msgspec.structs.asdict(event).items()
-            if value is not None and name != "request_id"
-        }
+        choice = msgspec.structs.asdict(event)
+        request = choice.pop("request_id")
+        choice = {name: value for name, value in choice.items() if value is not None}
         if unasked:
             turn = unasked[-1].account.turn
             for name, value in choice.items():
                 setattr(turn.utterance, name, value)
+            await self._answering(request, turn.turn_id)
             unasked[-1].asked.set()
-            return turn.turn_id
+            return
         typed = self._conversation.take_typed()
         if typed is None:
-            return await self._begin(Utterance(speaks_first=True, **choice))
-        return await self._begin(Utterance(text=typed.content, images=typed.images, **choice))
+            await self._begin(Utterance(speaks_first=True, **choice), request)
+        else:
+            await self._begin(Utterance(text=typed.content, images=typed.images, **choice), request)
 
     async def _decide(self, draft: Draft, spoken: bool = True) -> None:
         """The utterance is over: its turn is one of the session's now."""

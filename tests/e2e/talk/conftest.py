@@ -13,7 +13,7 @@ import pytest
 
 from e2e import staging
 from e2e.conftest import Installation, installation
-from e2e.talk.talker import Talker
+from e2e.talk.talker import STATES, Talker
 from openomni.media import Audio
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         long["stages"][1]["text"] = "It is Paris. It lies on the Seine. Many people live there."
         sees = staging.pipeline("sees", reply_s=0.6)
         sees["stages"][1]["frames"] = 2
+        slow = staging.pipeline("slow", tts_s=4.0, reply_s=0.6)
         fails = staging.pipeline("fails")
         fails["stages"][1]["fail"] = "raise"
-        for spec in (short, long, sees, fails):
+        for spec in (short, long, slow, sees, fails):
             spec["stages"][1]["instructions"] = "Be brief."  # without any, it can't speak first
             running.put_pipeline(spec)
         yield running
@@ -68,7 +69,7 @@ def visit(
             scripts, base = options.pop("scripts", ()), options.pop("base", where.url)
             context = browser.new_context(base_url=base, **options)
             context.set_default_timeout(PATIENCE_MS)
-            for script in scripts:
+            for script in (STATES, *scripts):
                 context.add_init_script(script)
             page = context.new_page()
             page.on("pageerror", lambda error: faults.append(str(error)))

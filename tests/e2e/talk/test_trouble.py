@@ -73,6 +73,22 @@ def test_a_reply_that_a_dead_line_swallowed_is_read_once_it_is_back_and_not_made
     assert len(turns()) == 1
 
 
+def test_what_is_typed_while_a_reply_is_made_waits_for_its_end_when_the_line_swallowed_the_cancel(visit: Visit) -> None:
+    talker = visit("slow", 60.0, scripts=[CUTTABLE])
+    talker.begin()
+    talker.state("listening")
+    talker.type("Where is Paris?")
+    talker.state("thinking")
+    talker.page.evaluate("sockets.at(-1).send = () => {}")
+    talker.type("What is the capital of France?")
+    talker.cut()
+    talker.page.context.set_offline(False)
+    talker.turns(2, spoken=False)
+    session = talker.end()
+    asked = [turn["transcript"] for turn in talker.recorded(session, 2)]
+    assert asked == ["Where is Paris?", "What is the capital of France?"]
+
+
 def test_what_is_said_while_the_gateway_is_away_is_answered_once_it_is_back(visit: Visit) -> None:
     talker = visit("short", 1.0, "question", 2.5, "question", 60.0)
     talker.begin()

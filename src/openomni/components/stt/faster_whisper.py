@@ -86,6 +86,10 @@ class Decoded:
     fallback: bool = False
     """The shortest window was given up."""
 
+    def is_of(self, audio: Audio, language: str | None) -> bool:
+        """Whether decoding this sound would give the same again."""
+        return language in (None, self.language) and np.array_equal(self.audio.samples, audio.samples)
+
     @property
     def silent(self) -> bool:
         unsure = self.no_speech > NO_SPEECH and self.avg_logprob < UNSURE
@@ -162,14 +166,17 @@ class FasterWhisper:
             return Transcript("", language=language)
         before = self._of_this_utterance(audio)
         done: list[Decoded] = []
-        for number, piece in enumerate(pieces(audio, FULL)):
-            earlier = before[number] if number < len(before) else None
-            if earlier and np.array_equal(earlier.audio.samples, piece.samples):
-                done.append(earlier)
-            else:
-                done.append(self._guarded(piece, language, earlier.draft if earlier and earlier.sound else ()))
-            language = done[-1].language
-        self._done = done
+        try:
+            for number, piece in enumerate(pieces(audio, FULL)):
+                earlier = before[number] if number < len(before) else None
+                if earlier and earlier.is_of(piece, language):
+                    # A view of the newest sound: one of an older keeps all of that.
+                    done.append(replace(earlier, audio=piece))
+                else:
+                    done.append(self._guarded(piece, language, earlier.draft if earlier and earlier.sound else ()))
+                language = done[-1].language
+        finally:  # when it is cancelled, for the person speaks on, the pieces that were finished stay
+            self._done = done or before
         return as_transcript(done)
 
     def cancel(self) -> None:
@@ -289,7 +296,7 @@ def as_transcript(done: Sequence[Decoded]) -> Transcript:
     return Transcript(
         " ".join(decoded.text for decoded in said),
         language=done[0].language,
-        ending=done[-1].ending if said[-1:] == done[-1:] else None,
+        ending=said[-1].ending if said else None,
         diagnostics={
             "fallback": any(decoded.fallback for decoded in done),
             "window_s": max(decoded.window for decoded in done),

@@ -35,6 +35,11 @@ _ENTRY = "/dec/conv_pre/Conv"
 _DURATIONS = "/Ceil"
 NOISE = 1_000_003
 """Numbers of the noise before it begins again: enough for a sentence of a minute."""
+OPSET = 13
+"""The oldest of ONNX's sets of operators that has all of them."""
+FLOAT = 1
+"""ONNX's number of 32-bit floats."""
+_NOISE = "openomni.noise"
 _SAME_NOISE = """
 <domain: "openomni", opset_import: ["": {version}]>
 SameNoise (like, noise) => (drawn) {{
@@ -104,18 +109,29 @@ def _load(path: Path) -> Any:
         model = onnx.load(str(path))
     except DecodeError:
         raise OpenOmniError(f"{path} is no ONNX model; name the .onnx file of a Piper voice") from None
-    drawing = [node for node in model.graph.node if node.op_type == "RandomNormalLike"]
+    version = next((each.version for each in model.opset_import if not each.domain), 0)
+    drawing = [node for node in model.graph.node if version >= OPSET and _draws(node)]
     if drawing:
         noise = np.random.default_rng(0).standard_normal(NOISE, np.float32)
-        model.graph.initializer.append(onnx.numpy_helper.from_array(noise, "noise"))
-        version = next(each.version for each in model.opset_import if not each.domain)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(noise, _NOISE))
         model.functions.append(onnx.parser.parse_function(_SAME_NOISE.format(version=version)))
         model.opset_import.append(onnx.helper.make_opsetid("openomni", 1))
     for node in drawing:
         node.op_type, node.domain = "SameNoise", "openomni"
-        node.input.append("noise")
+        node.input.append(_NOISE)
         del node.attribute[:]
     return model
+
+
+def _draws(node: Any) -> bool:
+    """Whether it draws 32-bit noise of mean 0 and scale 1; another voice's is left as it is."""
+    given = {attribute.name: attribute for attribute in node.attribute}
+    return (
+        node.op_type == "RandomNormalLike"
+        and ("dtype" not in given or given["dtype"].i == FLOAT)
+        and ("mean" not in given or given["mean"].f == 0.0)
+        and ("scale" not in given or given["scale"].f == 1.0)
+    )
 
 
 def _cut(model: Any) -> tuple[bytes, bytes, str, str, list[str]] | None:

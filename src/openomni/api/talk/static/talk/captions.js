@@ -24,8 +24,8 @@ export class Captions {
     this.#follow();
   }
 
-  /** What somebody said, where nothing of it came: a break of the line had swallowed it. */
-  supply(key, side, text) { if (text && !this.#lines.has(key)) this.set(key, side, text); }
+  /** All that somebody said, where a break of the line had swallowed some of it, or everything. */
+  complete(key, side, text) { if (text && this.#lines.get(key)?.text.trim() !== text.trim()) this.set(key, side, text); }
 
   finish(key) { this.#lines.get(key)?.item.classList.remove("partial"); }
 

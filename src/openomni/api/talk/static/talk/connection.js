@@ -7,7 +7,6 @@ const HELD_FRAMES = 1500;    // 30 s of sound wait for the line; older sound is 
 const AGAIN_FRAMES = 100;    // the last 2 s before a break are sent again; what comes twice counts once
 const REPORTED = 8;          // so are the newest playback reports of the last replies
 const PAUSES = [250, 500, 1000, 2000, 4000, 5000];
-const UNDER_WAY = "conversation_already_has_active_response";
 const NORMAL = 1000, UNAUTHORIZED = 4401, FORBIDDEN = 4403, UNAVAILABLE = 4503;
 const FINAL = new Set([1003, 1007, 1008, 4400, FORBIDDEN, 4404, 4426]);
 
@@ -54,26 +53,25 @@ export class Connection {
     if (this.#standing) this.send(event);
   }
 
-  /** Events that end in asking for a reply. They come again after a break until one is under way; the host knows them
-      by their names, and what comes twice counts once. */
-  ask(...events) {
-    const asked = { events: events.map((event) => ({ ...event, event_id: newId("event") })), carried: 0 };
+  /** Asks for a reply, to `item` where one is given. It is asked again when the line or the host was lost, until the
+      turn that answers is done; a host knows the request by its name, and what comes twice counts once. */
+  ask(item = null) {
+    const asked = { request: newId("event"), item, turn: "", carried: false };
     this.#asked.push(asked);
     if (this.#standing) this.#carry(asked);
   }
 
-  /** The reply to that request, or to the oldest, is under way or made. */
-  answered(request) {
-    const at = request ? this.#find(request) : 0;
-    if (at >= 0) this.#asked.splice(at, 1);
+  askAgain() { for (const asked of this.#asked) this.#carry(asked); }
+
+  /** That turn answers the request. */
+  began(request, turn) {
+    const asked = this.#asked.find((each) => each.request === request);
+    if (asked) asked.turn = turn;
   }
 
-  /** Something was refused, and does not come again. Whether that is no news: the line had carried it before it broke. */
-  refused({ code, event_id }) {
-    const at = this.#find(event_id);
-    if (at < 0) return false;
-    const [{ carried }] = this.#asked.splice(at, 1);
-    return carried > 1 && code === UNDER_WAY;
+  /** The turn is over, or the request was refused: it does not come again. */
+  done({ turn, request }) {
+    this.#asked = this.#asked.filter((asked) => turn ? asked.turn !== turn : asked.request !== request);
   }
 
   /** Sound from sample `position` on, whose first one was captured at `captured` on our clock. */
@@ -174,6 +172,7 @@ export class Connection {
     this.#standing = true;
     this.#tries = 0;
     this.#renewed = false;
+    const asked = [...this.#asked];
     this.tell.up(this.#handshake);
     const again = this.#handshake.again ? this.#sent : [], waiting = this.#waiting;
     this.#sent = [];
@@ -181,14 +180,14 @@ export class Connection {
     for (const event of this.#reports.values()) this.send(event);
     if (this.#handshake.again) this.late += waiting.filter((item) => item.frame).length;
     for (const item of [...again, ...waiting]) this.#transmit(item);
-    for (const asked of this.#asked) this.#carry(asked);
+    for (const each of asked) this.#carry(each);
   }
 
-  #find(id) { return this.#asked.findIndex(({ events }) => events.some((event) => event.event_id === id)); }
-
   #carry(asked) {
-    for (const event of asked.events) this.send(event);
-    asked.carried += 1;
+    const { item, request } = asked, again = asked.carried;
+    asked.carried = true;
+    if (item) this.send({ type: "conversation.item.create", item });
+    this.send({ type: "response.create", event_id: request, again });
   }
 
   #ping() { this.#socket?.send(JSON.stringify({ type: "openomni.ping", sent: now() })); }

@@ -154,11 +154,11 @@ export class Session {
     this.interrupt();
     const item = { id: newId("item"), type: "message", role: "user", content: [{ type: "input_text", text }] };
     this.captions.set(item.id, "you", text);
-    this.connection.ask({ type: "conversation.item.create", item }, { type: "response.create" });
+    this.connection.ask(item);
     this.#say("");
   }
 
-  agentFirst() { this.connection.ask({ type: "response.create" }); }
+  agentFirst() { this.connection.ask(); }
 
   /** The agent falls silent, at once; what was heard of its reply is told. */
   interrupt() {
@@ -224,7 +224,6 @@ export class Session {
       case "conversation.item.added":
         return this.#item(event.item);
       case "response.created":
-        this.connection.answered();
         return this.#awaited.add(turnOf(event.response.id));
       case "response.output_audio_transcript.delta":
       case "response.output_text.delta":
@@ -232,8 +231,8 @@ export class Session {
       case "response.done":
         this.captions.finish(replyOf(turnOf(event.response.id)));
         return this.#ended(turnOf(event.response.id), event.response.status);
-      case "openomni.answered.before":
-        return this.connection.answered(event.request);
+      case "openomni.answering":
+        return this.connection.began(event.request, event.turn_id);
       case "openomni.reply.ended":
         return this.#ended(event.turn_id, event.status);
       case "openomni.reply.paused":
@@ -247,9 +246,11 @@ export class Session {
       case "openomni.session.ended":
         return event.resuming ? this.#say(`${event.reason}; another agent takes over`) : undefined;
       case "openomni.session.resumed":
+        this.connection.askAgain();
         return this.#say("another agent goes on");
       case "error":
-        return this.connection.refused(event.error) || QUIET_ERRORS.has(event.error.code) ? undefined : this.#say(event.error.message);
+        if (event.error.event_id) this.connection.done({ request: event.error.event_id });
+        return QUIET_ERRORS.has(event.error.code) ? undefined : this.#say(event.error.message);
     }
   }
 
@@ -267,10 +268,11 @@ export class Session {
 
   #done(record) {
     const turn = record.turn_id, known = this.#records.get(turn);
+    this.connection.done({ turn });
     this.#awaited.delete(turn);
     if (known && (known.version ?? 1) > (record.version ?? 1)) return;
     this.#records.set(turn, record);
-    if (record.status === "completed" && !record.interrupted) this.captions.supply(replyOf(turn), "agent", record.reply_text);
+    if (record.status === "completed" && !record.interrupted) this.captions.complete(replyOf(turn), "agent", record.reply_text);
     if (record.status === "failed") this.captions.fail(replyOf(turn), record.reason || "nobody says why; look at the agent's log");
     if (record.interrupted) {
       this.#cancel(turn); // it may have been complete, and cut while it was still being heard
