@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from django.utils.formats import localize
 
 import openomni.api
 from openomni.api.look.templatetags.look import code, when
@@ -22,6 +23,10 @@ def test_a_moment_is_told_in_one_style_and_to_machines_exactly() -> None:
 
 def test_it_is_in_utc_wherever_it_came_from() -> None:
     assert when(AT.astimezone(timezone(timedelta(hours=5)))) == when(AT)
+
+
+def test_the_admins_moments_are_in_that_style_too() -> None:
+    assert localize(AT) == "6 Nov 2026, 08:05"
 
 
 def test_no_page_has_a_style_of_its_own() -> None:

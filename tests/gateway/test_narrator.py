@@ -83,6 +83,19 @@ def test_a_request_that_was_answered_before_is_not_waited_for() -> None:
     assert not narrator.busy
 
 
+def test_what_was_asked_over_a_line_that_broke_is_not_told_as_speech() -> None:
+    narrator = Narrator("s" * 32, opted_in=True)
+    told = [
+        Answering("event_7", TURN),
+        SpeechStopped(TURN, 0, 0),
+        Heard(TURN, "Hello?", final=True),
+        ReplyText(TURN, "Yes."),
+    ]
+    events = [json.loads(message) for output in told for message in narrator.tell(output)]
+    assert not [event for event in events if event["type"].startswith("input_audio_buffer.")]
+    assert {event["item"]["role"] for event in events if event["type"] == "conversation.item.added"} == {"assistant"}
+
+
 def test_what_a_lost_host_was_asked_keeps_nobody_from_asking_the_next_one() -> None:
     narrator = Narrator("s" * 32, opted_in=True)
     narrator.ask()

@@ -225,9 +225,10 @@ class Narrator:
             case ReplyEnd():
                 yield from self._reply_end(output)
             case Answering():
-                asked = self._requests.pop(output.request_id, None)
-                if asked is not None and output.turn_id not in self._turns:
-                    self._add(output.turn_id, asked.item, asked)
+                asked = self._requests.pop(output.request_id, None) or Asked()
+                if output.turn_id not in self._turns:
+                    # Nobody spoke: also where another line of the client's had asked, there is nothing to announce.
+                    self._add(output.turn_id, asked.item, asked).user_item = True
                 if self.opted_in:
                     yield self.event("openomni.answering", request=output.request_id, turn_id=output.turn_id)
             case TurnDone():

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django import template
-from django.conf import settings
 from django.template.defaultfilters import date
+from django.utils.formats import get_format
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
@@ -34,8 +34,9 @@ def when(at: datetime, precision: str = "minutes") -> SafeString:
     """`{{ at|when }}` or `{{ at|when:"seconds" }}`: a moment in UTC, in the style of all pages, the admin's too. Its
     seconds are told to a pointer that rests on it."""
     at = at.astimezone(UTC)
-    to_the_second = f"{settings.DATETIME_FORMAT}:s"
-    shown = to_the_second if precision == "seconds" else settings.DATETIME_FORMAT
+    to_the_minute = get_format("DATETIME_FORMAT")
+    to_the_second = f"{to_the_minute}:s"
+    shown = to_the_second if precision == "seconds" else to_the_minute
     return format_html(
         '<time datetime="{}" title="{} UTC">{}</time>', date(at, "c"), date(at, to_the_second), date(at, shown)
     )

@@ -27,6 +27,9 @@ export class Captions {
   /** All that somebody said, where a break of the line had swallowed some of it, or everything. */
   complete(key, side, text) { if (text && this.#lines.get(key)?.text.trim() !== text.trim()) this.set(key, side, text); }
 
+  /** A line that is known by another name too. */
+  alias(key, known) { if (this.#lines.has(known) && !this.#lines.has(key)) this.#lines.set(key, this.#lines.get(known)); }
+
   finish(key) { this.#lines.get(key)?.item.classList.remove("partial"); }
 
   /** Somebody begins to speak; what they say is not known yet. */
@@ -47,7 +50,7 @@ export class Captions {
     unheard.textContent = words.slice(kept).join("");
     const note = document.createElement("span");
     note.className = "note";
-    note.textContent = " interrupted";
+    note.textContent = " interrupted: the rest was not heard";
     line.spoken.append(unheard, note);
     line.item.classList.remove("partial");
   }

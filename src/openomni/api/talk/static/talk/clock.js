@@ -20,14 +20,26 @@ export class Offset {
   get roundTrip() { return this.#trips.at(-1)?.wire ?? null; }
 }
 
+const NEWEST = 4, LOST_S = 0.01;
+
 /** The audio context's time on our clock. A message of the audio thread comes after the time that it names, never
-    before it: the shortest delay of the last ones is believed. */
+    before it: the shortest delay of the last ones is believed. A context that a busy machine held up is behind for good
+    by what it lost, so what is shorter than all of the newest is forgotten. */
 export class AudioClock {
   #delays = [];
 
-  note(rendered) { this.#delays = [...this.#delays.slice(-199), now() - rendered]; }
+  note(rendered) {
+    this.#delays = [...this.#delays.slice(-199), now() - rendered];
+    const newest = this.#delays.slice(-NEWEST);
+    if (newest.length === NEWEST && Math.min(...newest) > this.#shortest + LOST_S) this.#delays = newest;
+  }
   /** The context stood still; what was known of it before is worth nothing. */
   reset() { this.#delays = []; }
-  toNow(at) { return at + (this.#delays.length ? Math.min(...this.#delays) : 0); }
+  /** `earliest`: before it, it can't have been; what says so is older than the last time lost. */
+  toNow(at, earliest = -Infinity) {
+    if (this.known && at + this.#shortest < earliest) this.#delays = [earliest - at];
+    return at + (this.known ? this.#shortest : 0);
+  }
+  get #shortest() { return Math.min(...this.#delays); }
   get known() { return this.#delays.length > 0; }
 }

@@ -63,10 +63,11 @@ export class Connection {
 
   askAgain() { for (const asked of this.#asked) this.#carry(asked); }
 
-  /** That turn answers the request. */
+  /** That turn answers the request. Returns the id of what was typed. */
   began(request, turn) {
     const asked = this.#asked.find((each) => each.request === request);
     if (asked) asked.turn = turn;
+    return asked?.item?.id;
   }
 
   /** The turn is over, or the request was refused: it does not come again. */

@@ -232,7 +232,7 @@ export class Session {
         this.captions.finish(replyOf(turnOf(event.response.id)));
         return this.#ended(turnOf(event.response.id), event.response.status);
       case "openomni.answering":
-        return this.connection.began(event.request, event.turn_id);
+        return this.captions.alias(`item_${event.turn_id}`, this.connection.began(event.request, event.turn_id));
       case "openomni.reply.ended":
         return this.#ended(event.turn_id, event.status);
       case "openomni.reply.paused":

@@ -1,4 +1,5 @@
 /* The loudspeaker, through the audio thread: plays replies one after another, and says what was really heard when. */
+import { now } from "./clock.js";
 
 const PATIENCE_MS = 30_000; // a reply stays paused so long; where nobody said by then how it goes on, nobody will
 const STALE_MS = 3000;      // after a break, a reply that gets no more sound for so long is taken for complete
@@ -32,7 +33,7 @@ export class Speaker {
   get latency() { return this.context.outputLatency || this.context.baseLatency || 0; }
 
   play({ turn, rate, offset, pcm }) {
-    if (!this.#replies.has(turn)) this.#replies.set(turn, { started: null, audible: null, seconds: 0, patience: 0, length: 0, offset: 0 });
+    if (!this.#replies.has(turn)) this.#replies.set(turn, { came: now(), started: null, audible: null, seconds: 0, patience: 0, length: 0, offset: 0 });
     Object.assign(this.#replies.get(turn), { offset, length: (offset + pcm.byteLength / 2) / rate });
     this.#node.port.postMessage({ kind: "sound", id: turn, rate, offset, pcm }, [pcm]);
   }
@@ -78,14 +79,14 @@ export class Speaker {
   _started({ id, at }) {
     const reply = this.#replies.get(id);
     if (!reply) return;
-    reply.started = this.clock.toNow(at) + this.latency;
+    reply.started = this.clock.toNow(at, reply.came) + this.latency;
     this.onchanged();
   }
 
   _audible({ id, at }) {
     const reply = this.#replies.get(id);
     if (!reply) return;
-    reply.audible = this.clock.toNow(at) + this.latency;
+    reply.audible = this.clock.toNow(at, reply.came) + this.latency;
     this.#tell(id, reply, false);
     this.onheard(id, at + this.latency);
   }

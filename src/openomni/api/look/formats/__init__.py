@@ -1,0 +1,1 @@
+"""How moments are written on every page, the admin's too."""
