@@ -75,14 +75,16 @@ class PauseRecord(msgspec.Struct, kw_only=True):
     @property
     def words(self) -> str:
         """Why it ended the turn, for people."""
-        waited = f"{self.silence_s:.2f} s of silence was enough"
+        waited = f"{self.silence_s:.2f} s of silence ended it"
         if self.lasted_s is not None:
             waited += f" ({self.lasted_s:.2f} s passed)"
         if self.finished is None:
             return waited
+        only = "only " if self.finished < 0.5 else ""
         signals = (("recogniser", self.recogniser), ("language model", self.language_model))
         behind = ", ".join(f"{name} {sure:.0%}" for name, sure in signals if sure is not None)
-        return f"{self.finished:.0%} sure that the person had finished{behind and f' ({behind})'}, so {waited}"
+        sure = f"{only}{self.finished:.0%} sure that the person had finished{behind and f' ({behind})'}"
+        return f"{sure}, so {waited}, while the models ran ahead"
 
 
 class AttemptRecord(msgspec.Struct, kw_only=True):

@@ -142,6 +142,15 @@ def test_an_open_session_is_followed(reader: Client) -> None:
     assert "still going on" in page
 
 
+def test_what_was_typed_is_told_from_what_was_spoken(reader: Client) -> None:
+    typed = turn("s1", 1, "And Rome?")
+    typed.segments.clear()
+    write_batch([session("s1"), turn("s1", 0, "Hello"), typed])
+    _, spoken, written = page_of(reader, "/conversations/s1/").split('<dt class="person">')
+    assert spoken.startswith("Person</dt>")
+    assert ">typed</span></dt>" in written[:60]
+
+
 def test_a_timeline_comes_when_it_is_asked_for(reader: Client) -> None:
     write_batch([session("s1"), turn("s1", 0, "Hello"), session("s2")])
     assert "<svg" not in page_of(reader, "/conversations/s1/").split('id="turns"')[1]
@@ -160,7 +169,7 @@ def test_a_timeline_says_how_the_end_was_found_and_what_was_lost(reader: Client)
     )  # fmt: skip
     write_batch([session("s1"), turn("s1", 0, "Hello", pauses=pauses, stages=[writer])])
     page = page_of(reader, "/conversations/s1/s1-0/timeline/")
-    assert "90% sure that the person had finished (language model 80%), so 0.40 s of silence was enough" in page
+    assert "90% sure that the person had finished (language model 80%), so 0.40 s of silence ended it" in page
     assert "in 1 pause before that, the person went on" in page
     assert "llama-cpp lost attempts: 200.0 ms from 510.0 ms on" in page
 

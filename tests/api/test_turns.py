@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -229,6 +231,25 @@ def test_the_timeline_has_a_row_for_the_turn_and_one_for_each_stage_that_was_tim
         assert ">turn<" in svg
         assert ">stt<" in svg
         assert ">llm" not in svg
+
+
+@pytest.mark.parametrize("started", [-3.2, -1.4, -0.4, -0.03, 0.0])
+@pytest.mark.parametrize("seconds", [0.3, 0.45, 1.0, 3.45, 27.0])
+def test_each_timeline_has_a_scale(started: float, seconds: float) -> None:
+    stage = StageRecord(task_id="a", kind="stt", component="x", started_s=started, ended_s=seconds)
+    _, *pictures = waterfall.draw(msgspec.structs.replace(TURN, parts=[], stages=[stage], time_points=[])).split("<svg")
+    for svg in pictures:
+        ticks = [float(at) for at in re.findall(r">(-?[\d.]+) ms</text>", svg)]
+        assert 2 <= len(ticks) <= 8
+        assert all(started * 1000 - 1 <= at <= seconds * 1000 + 1 for at in ticks)
+        assert len({round(second - first, 3) for first, second in itertools.pairwise(ticks)}) == 1
+
+
+def test_a_timeline_says_what_its_times_count_from() -> None:
+    assert "Milliseconds from the last user speech sample" in waterfall.draw(TURN)
+    assert "Milliseconds from when the answer was asked for" in waterfall.draw(
+        msgspec.structs.replace(TURN, segments=[])
+    )
 
 
 def test_a_turn_without_times_says_so() -> None:

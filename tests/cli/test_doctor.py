@@ -87,7 +87,8 @@ def test_a_turn_that_waited_to_be_sure_says_how_sure_it_was() -> None:
     }
     assert verdict(turn).line == (
         "turn abcdef01: 0.74 of 0.74 s (100%) is being sure that the person had finished "
-        "(31% sure that the person had finished, so 0.74 s of silence was enough (0.75 s passed))"
+        "(only 31% sure that the person had finished, so 0.74 s of silence ended it (0.75 s passed), "
+        "while the models ran ahead)"
     )
 
 

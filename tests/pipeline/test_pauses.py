@@ -38,7 +38,7 @@ def test_who_is_sure_waits_less_and_the_record_says_so() -> None:
     (turn,) = Talk(finished=judged(0.9)).hold(_one_question).turns
     (pause,) = turn.pauses
     assert (pause.finished, pause.silence_s, pause.ended) == (0.9, 0.2, True)
-    assert pause.words.startswith("90% sure that the person had finished, so 0.20 s of silence was enough (0.2")
+    assert pause.words.startswith("90% sure that the person had finished, so 0.20 s of silence ended it (0.2")
 
 
 def test_a_judge_that_is_slow_shows_in_how_long_it_was_silent() -> None:
@@ -67,7 +67,7 @@ def test_without_a_judge_silence_alone_is_told() -> None:
     (turn,) = Talk().hold(_one_question).turns
     (pause,) = turn.pauses
     assert (pause.finished, pause.recogniser, pause.language_model, pause.ended) == (None, None, None, True)
-    assert pause.words == f"{pause.silence_s:.2f} s of silence was enough ({pause.lasted_s:.2f} s passed)"
+    assert pause.words == f"{pause.silence_s:.2f} s of silence ended it ({pause.lasted_s:.2f} s passed)"
 
 
 def test_a_pause_too_short_to_run_ahead_in_is_kept_as_well() -> None:
@@ -93,7 +93,8 @@ def test_what_lay_behind_is_told_in_words() -> None:
         at=16_000, revision=0, finished=0.31, recogniser=0.4, language_model=0.12, silence_s=0.74, ended=True
     )
     assert pause.words == (
-        "31% sure that the person had finished (recogniser 40%, language model 12%), so 0.74 s of silence was enough"
+        "only 31% sure that the person had finished (recogniser 40%, language model 12%), "
+        "so 0.74 s of silence ended it, while the models ran ahead"
     )
 
 

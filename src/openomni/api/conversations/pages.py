@@ -63,6 +63,10 @@ class Line:
     """The rest, of one that was interrupted."""
 
     @property
+    def typed(self) -> bool:
+        return bool(self.turn.transcript) and self.place.start_s is None
+
+    @property
     def begins(self) -> float | None:
         """Where to play it from: a breath before the person, or where the agent begins."""
         at = self.place.start_s if self.place.start_s is not None else self.place.reply_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,12 +93,15 @@ class _Axis:
         """Where to write which round number of milliseconds."""
         rough = self.seconds / self.form.ticks
         power = 10.0 ** _exponent(rough)
-        step = next(each * power for each in (1, 2, 5, 10) if each * power >= rough)
-        count = int(self.start / step)
-        while count * step <= self.start + self.seconds:
-            if count * step >= self.start:
-                yield f"{self.x(count * step):.2f}", f"{count * step * 1000:g}"
-            count += 1
+        steps = [each * power for each in (0.5, 1, 2, 5, 10)]
+        fits = next(place for place, step in enumerate(steps) if step >= rough)
+        found = self._every(steps[fits])
+        for at in found if len(found) > 1 else self._every(steps[fits - 1]):  # one alone is no scale
+            yield f"{self.x(at):.2f}", f"{at * 1000:g}"
+
+    def _every(self, step: float) -> list[float]:
+        first, last = math.ceil(self.start / step), math.floor((self.start + self.seconds) / step + 1e-9)
+        return [count * step for count in range(first, last + 1)]
 
 
 def draw(turn: TurnRecord) -> str:
@@ -113,6 +117,7 @@ def draw(turn: TurnRecord) -> str:
         "pictures": pictures,
         "legend": [(what, label) for what, label in LABELS.items() if what in used],
         "turn": turn,
+        "zero": "the last user speech sample" if turn.segments else "when the answer was asked for",
         "end_of_turn": next((pause.words for pause in turn.pauses if pause.ended), ""),
         "went_on": sum(not pause.ended for pause in turn.pauses),
     }

@@ -2,6 +2,7 @@
 import { Offset, now } from "./clock.js";
 
 const FIRST_PINGS = 5, PING_MS = 2000;
+const DOUBT_MS = 1000;
 const SILENT_S = 7;          // a line on which no ping is answered for so long is dead, whatever the system says
 const HELD_FRAMES = 1500;    // 30 s of sound wait for the line; older sound is lost
 const AGAIN_FRAMES = 100;    // the last 2 s before a break are sent again; what comes twice counts once
@@ -35,7 +36,9 @@ export class Connection {
     this.late = 0;  // frames that waited for the line
     this.lost = 0;  // frames that waited for too long
     this.online = () => { if (!this.#standing && !this.#socket) this.#open(); };
+    this.offline = () => this.#doubt();
     addEventListener("online", this.online);
+    addEventListener("offline", this.offline);
   }
 
   get up() { return this.#standing; }
@@ -87,6 +90,7 @@ export class Connection {
   close() {
     this.#closing = true;
     removeEventListener("online", this.online);
+    removeEventListener("offline", this.offline);
     this.#clear();
     this.#socket?.close(NORMAL);
     this.#socket = null;
@@ -203,6 +207,14 @@ export class Connection {
     if (!this.#handshake || this.#socket?.readyState !== WebSocket.OPEN) return;
     this.#ping();
     if (this.#standing) this.#tellClock();
+  }
+
+  /** The machine says that it has no network: a server beside it answers all the same, any other does not. */
+  #doubt() {
+    if (!this.#standing) return;
+    const asked = now();
+    this.#ping();
+    this.#timers.push(setTimeout(() => { if (this.#ponged < asked) this.cut("there is no network"); }, DOUBT_MS));
   }
 
   #lost(socket, code, reason) {

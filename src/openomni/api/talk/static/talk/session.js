@@ -153,7 +153,7 @@ export class Session {
   type(text) {
     this.interrupt();
     const item = { id: newId("item"), type: "message", role: "user", content: [{ type: "input_text", text }] };
-    this.captions.set(item.id, "you", text);
+    this.captions.add(item.id, "you", text); // until it is known that it got there
     this.connection.ask(item);
     this.#say("");
   }

@@ -30,7 +30,7 @@ async function begin({ voice, typed = "" }) {
   if (!choices.pipeline) return view.problem({ text: "Choose a pipeline first." });
   if (!choices.consent) {
     wanted = { voice };
-    view.problem({ text: "Before it begins: agree that this is recorded." });
+    view.problem({ text: "Before it begins: agree that this is recorded. It begins as soon as you do." });
     return choices.askConsent();
   }
   wanted = null;

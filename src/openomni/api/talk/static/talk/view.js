@@ -120,5 +120,6 @@ export class View {
     of("session-link").href = `/conversations/${sessionId}/`;
     of("session-copy").dataset.copy = of("session-link").href;
     of("afterwards").hidden = false;
+    of("afterwards").scrollIntoView({ block: "nearest" });
   }
 }

@@ -34,7 +34,7 @@ function drawn(turn, rows, start, seconds, { left, width, row, ticks: count, abo
   const x = (at) => left + (at - start) / seconds * width;
   const bottom = rows.length * row + 6;
   const picture = svg("svg", { viewBox: `0 0 ${left + width + 20} ${bottom + 24}`, role: "img",
-    "aria-label": `Timeline of the turn in milliseconds from the last user speech sample: ${summary(turn)}` });
+    "aria-label": `Timeline of the turn in milliseconds ${zeroOf(turn)}: ${summary(turn)}` });
   for (const [place, at] of ticks(start, seconds, count).entries()) {
     const anchor = above && !place ? "start" : "middle";
     picture.append(svg("line", { class: "lines", x1: x(at), x2: x(at), y1: 0, y2: bottom }),
@@ -60,6 +60,9 @@ function drawn(turn, rows, start, seconds, { left, width, row, ticks: count, abo
   return picture;
 }
 
+/** What its times count from. */
+const zeroOf = (turn) => turn.segments?.length ? "from the last user speech sample" : "from when the answer was asked for";
+
 /** Why the turn was taken for over, in the words of `records.PauseRecord`; empty where the client said so. */
 function endOfTurn(pauses) {
   const last = pauses.find(({ ended }) => ended), wentOn = pauses.filter(({ ended }) => !ended).length;
@@ -67,10 +70,12 @@ function endOfTurn(pauses) {
   const share = (sure) => `${Math.round(sure * 100)}%`;
   const signals = [["recogniser", last.recogniser], ["language model", last.language_model]].filter(([, sure]) => sure != null);
   const behind = signals.length ? ` (${signals.map(([name, sure]) => `${name} ${share(sure)}`).join(", ")})` : "";
-  const sure = last.finished == null ? "" : `${share(last.finished)} sure that the person had finished${behind}, so `;
+  const known = last.finished != null, only = last.finished < 0.5 ? "only " : "";
+  const sure = known ? `${only}${share(last.finished)} sure that the person had finished${behind}, so ` : "";
+  const meanwhile = known ? ", while the models ran ahead" : "";
   const before = wentOn ? `; in ${wentOn} pause${wentOn > 1 ? "s" : ""} before that, the person went on` : "";
   const passed = last.lasted_s == null ? "" : ` (${last.lasted_s.toFixed(2)} s passed)`;
-  return `${sure}${last.silence_s.toFixed(2)} s of silence was enough${passed}${before}`;
+  return `${sure}${last.silence_s.toFixed(2)} s of silence ended it${passed}${meanwhile}${before}`;
 }
 
 function rowsOf(turn, timed) {
@@ -105,10 +110,14 @@ function end(stage) {
 
 function ticks(start, seconds, count) {
   const rough = seconds / count, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough) ?? 10 * power;
-  const found = [];
-  for (let at = Math.ceil(start / step) * step; at <= start + seconds + 1e-9; at += step) found.push(at);
-  return found;
+  const steps = [0.5, 1, 2, 5, 10].map((each) => each * power), fits = steps.findIndex((each) => each >= rough);
+  const every = (step) => {
+    const found = [];
+    for (let at = Math.ceil(start / step) * step; at <= start + seconds + 1e-9; at += step) found.push(at);
+    return found;
+  };
+  const found = every(steps[fits]);
+  return found.length > 1 ? found : every(steps[fits - 1]); // one alone is no scale
 }
 
 function legend(used) {
