@@ -45,6 +45,11 @@ class Card:
     offers: list[tuple[str, list[tuple[str, str]]]] = field(default_factory=list)
 
     @property
+    def offered(self) -> int:
+        """Components."""
+        return sum(len(names) for _, names in self.offers)
+
+    @property
     def share(self) -> int:
         """Busy slots, in per cent."""
         return min(100, round(100 * self.agent.busy / self.agent.slots)) if self.agent.slots else 0

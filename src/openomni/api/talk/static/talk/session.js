@@ -1,6 +1,7 @@
 /* One session: what comes over the line becomes captions, sound and a state; what is said goes out. */
 import { AudioClock } from "./clock.js";
 import { Connection, newId } from "./connection.js";
+import { heardOf } from "./heard.js";
 import { Hold } from "./hold.js";
 import { Microphone } from "./microphone.js";
 import { Speaker } from "./speaker.js";
@@ -276,7 +277,7 @@ export class Session {
     if (record.status === "failed") this.captions.fail(replyOf(turn), record.reason || "nobody says why; look at the agent's log");
     if (record.interrupted) {
       this.#cancel(turn); // it may have been complete, and cut while it was still being heard
-      const heard = record.stages.find(({ output }) => output.heard !== undefined)?.output.heard;
+      const heard = heardOf(record);
       if (heard !== undefined) this.captions.cutAfter(replyOf(turn), heard);
     }
     this.#show(turn);

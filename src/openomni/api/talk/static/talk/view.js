@@ -1,4 +1,5 @@
 /* What the page shows of a talk: its state, problems, levels, turns, the line. */
+import { heardOf } from "./heard.js";
 import { waterfall } from "./waterfall.js";
 
 const WORDS = {
@@ -86,7 +87,8 @@ export class View {
     head.className = "row spread";
     head.append(Object.assign(document.createElement("h3"), { textContent: `Turn ${record.index + 1}` }), this.#facts(record, heard));
     const said = Object.assign(document.createElement("p"), { className: "small soft" });
-    said.textContent = [record.transcript, record.reply_text].filter(Boolean).join(" — ");
+    const part = record.interrupted ? heardOf(record) : undefined;
+    said.textContent = [record.transcript, part === undefined ? record.reply_text : `${part} …`].filter(Boolean).join(" — ");
     article.append(head, said);
     if (record.status === "failed" && record.reason) article.append(Object.assign(document.createElement("p"), { className: "fault small", textContent: record.reason }));
     article.append(waterfall(record));
