@@ -168,6 +168,21 @@ async def test_typed_text_is_answered(world: Any) -> None:
         await hosted.until(Respond)
 
 
+async def test_a_response_carries_the_metadata_of_its_request(world: Any) -> None:
+    host = await world.host()
+    async with sdk(world).realtime.connect(model="local") as connection:
+        too_long: dict[str, Any] = {"metadata": {"topic": "x" * 513}}
+        await connection.response.create(response=too_long)
+        assert (await receive(connection, "error")).error.param == "response.metadata"
+        await connection.response.create(response={"metadata": {"topic": "greeting"}}, event_id="event_1")
+        hosted = await host.session()
+        asked = await hosted.until(Respond)
+        assert asked.request_id is None, "what others call their events says nothing"
+        await hosted.answer(uuid.uuid4().hex)
+        for kind in ("response.created", "response.done"):
+            assert (await receive(connection, kind)).response.metadata == {"topic": "greeting"}
+
+
 async def test_a_cancelled_reply_falls_silent_at_once(world: Any) -> None:
     host = await world.host()
     async with sdk(world).realtime.connect(model="local") as connection:

@@ -50,6 +50,7 @@ from .hearing import Hearing, noticed
 from .judging import EndOfTurn, Judge
 from .replies import Answer, Replies
 from .revision import Draft, Emit, Revision
+from .seen import Seen
 from .settings import Settings
 from .spec import Pipeline, parse
 from .turn import StageRunner, Turn, TurnFailed, Utterance
@@ -57,10 +58,6 @@ from .turn_taking import Detector, SpeechEnded
 
 if TYPE_CHECKING:
     from ..bus.sessions import OpenSession
-
-
-ONCE = 64
-"""Newest items and requests that are known when they come again, after a break of the client's line."""
 
 
 class LiveSession:
@@ -94,8 +91,7 @@ class LiveSession:
         self._version = records.later_version() if opened.settings.get("resumed") else 1
         self._waiting: asyncio.Queue[Answer | None] = asyncio.Queue()
         self._runs: set[asyncio.Task[Any]] = set()
-        self._received: dict[tuple[Literal["item", "request"], str], str] = {}
-        """The newest items and requests, and the turns that answer the latter."""
+        self._seen = Seen()
         self._started_at = time.time()
         taking = self._pipeline.turn_taking
         self._settings = Settings(taking, interruptible=taking.interruption == "stop")
@@ -150,12 +146,11 @@ class LiveSession:
                 case TextIn():
                     await self._begin(Utterance(text=event.text))
                 case ItemIn():
-                    if not event.once or ("item", event.item_id) not in self._received:
+                    if not event.once or self._seen.is_new(event.item_id):
                         self._conversation.put(event.item_id, event.message)
-                        self._note("item", event.item_id)
                 case ItemGone():
                     self._conversation.remove(event.item_id)
-                    self._received.pop(("item", event.item_id), None)
+                    self._seen.forget(event.item_id)
                 case Respond():
                     await self._asked(event)
                 case CameBack():
@@ -215,24 +210,20 @@ class LiveSession:
         told, revision.turn.read_from = revision.turn.utterance, clock.now()
         revision.ending = await self._ahead.ending(told.history, told.instructions, text)
 
-    def _note(self, kind: Literal["item", "request"], name: str, turn_id: str = "") -> None:
-        self._received[kind, name] = turn_id
-        if len(self._received) > ONCE:
-            del self._received[next(iter(self._received))]
-
     async def _asked(self, event: Respond) -> None:
-        turn_id = self._received.get(("request", event.request_id or ""))
+        turn_id = self._seen.turn_of(event.request_id)
         if turn_id is None:
             await self._respond(event)
             return
-        await self._emit(Answering(str(event.request_id), turn_id))
+        assert event.request_id is not None
+        await self._emit(Answering(event.request_id, turn_id))
         answer = self._replies.find(turn_id)
         if answer is not None and answer.over:
             await self._publish(answer.account)
 
     async def _answering(self, request: str | None, turn_id: str) -> None:
         if request is not None:
-            self._note("request", request, turn_id)
+            self._seen.answers(request, turn_id)
             await self._emit(Answering(request, turn_id))
 
     async def _begin(self, utterance: Utterance, request: str | None = None) -> None:
