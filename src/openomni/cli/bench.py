@@ -17,12 +17,15 @@ from .pipelines import find
 from .processes import run
 from .stack import agent_for, check_and_pull, running
 
-app = typer.Typer(help="The benchmarks of this project.", add_completion=False, no_args_is_help=True)
+app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
 @app.callback()
 def benchmarks() -> None:
-    """The benchmarks of this project."""
+    """The benchmarks of this project.
+
+    What their figures mean, and more of them, also beside Pipecat: docs/guides/benchmarks.md.
+    """
 
 
 @app.command("overhead")
@@ -59,17 +62,20 @@ async def _overhead(turns: int) -> dict[str, float]:
 def live_command(
     pipeline: Annotated[str, typer.Option(help="A built-in pipeline, or a YAML file.")] = "local",
     turns: Annotated[int, typer.Option(min=1, help="Questions that count for voice-to-voice.")] = 60,
-    sessions: Annotated[int, typer.Option(min=1, help="Then again over so many sessions at once.")] = 1,
+    sessions: Annotated[int, typer.Option(min=1, help="Asks all of it once more, of so many sessions at once.")] = 1,
     paused: Annotated[
-        int | None, typer.Option(min=0, help="Utterances with pauses inside; by default two for five questions.")
+        int | None, typer.Option(min=0, help="Utterances with a pause inside; by default two for every five questions.")
     ] = None,
     recordings: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Real voices: more utterances, one a file.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another one asks, pauses and interrupts elsewhere.")] = 0,
+    seed: Annotated[int, typer.Option(help="Another number asks, pauses and interrupts elsewhere.")] = 0,
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
-    """How long a person waits for the voice, and what the turn-taking gets wrong, over the real path."""
+    """How long a person waits for the voice, and what the turn-taking gets wrong, over the real path.
+
+    It speaks in real time: 60 questions take about 12 minutes, 6 a little over one. Let the machine do nothing else.
+    """
     check_json(json)
     chosen = find(pipeline)
     check_and_pull(chosen)

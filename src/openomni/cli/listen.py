@@ -72,6 +72,8 @@ def listen(
     """Capture from a microphone or camera, or replay a file.
 
     What is captured is on this machine's disk first, and is kept until the server has all of it.
+
+    Example: openomni listen --source file:interview.mp4 --pipeline local --wait --json turns.json
     """
     if list_devices:
         from ..client import portaudio
