@@ -20,26 +20,30 @@ export class Offset {
   get roundTrip() { return this.#trips.at(-1)?.wire ?? null; }
 }
 
-const NEWEST = 4, LOST_S = 0.01;
+const KEPT = 200, NEWEST_S = 1.5, FEWEST = 4, LOST_S = 0.01;
 
 /** The audio context's time on our clock. A message of the audio thread comes after the time that it names, never
     before it: the shortest delay of the last ones is believed. A context that a busy machine held up is behind for good
-    by what it lost, so what is shorter than all of the newest is forgotten. */
+    by what it lost: when nothing has come as soon for a while, what came sooner before that is forgotten. */
 export class AudioClock {
-  #delays = [];
+  #notes = []; // {came, delay}
 
   note(rendered) {
-    this.#delays = [...this.#delays.slice(-199), now() - rendered];
-    const newest = this.#delays.slice(-NEWEST);
-    if (newest.length === NEWEST && Math.min(...newest) > this.#shortest + LOST_S) this.#delays = newest;
+    const came = now();
+    this.#notes = [...this.#notes.slice(1 - KEPT), { came, delay: came - rendered }];
+    const newest = this.#notes.filter((note) => note.came >= came - NEWEST_S);
+    // Messages that waited for a page that was busy come all at once: they say nothing about the context.
+    const whileIdle = newest.length >= FEWEST && came - newest[0].came >= NEWEST_S / 2;
+    if (whileIdle && shortest(newest) > shortest(this.#notes) + LOST_S) this.#notes = newest;
   }
   /** The context stood still; what was known of it before is worth nothing. */
-  reset() { this.#delays = []; }
+  reset() { this.#notes = []; }
   /** `earliest`: before it, it can't have been; what says so is older than the last time lost. */
   toNow(at, earliest = -Infinity) {
-    if (this.known && at + this.#shortest < earliest) this.#delays = [earliest - at];
-    return at + (this.known ? this.#shortest : 0);
+    if (this.known && at + shortest(this.#notes) < earliest) this.#notes = [{ came: earliest, delay: earliest - at }];
+    return at + (this.known ? shortest(this.#notes) : 0);
   }
-  get #shortest() { return Math.min(...this.#delays); }
-  get known() { return this.#delays.length > 0; }
+  get known() { return this.#notes.length > 0; }
 }
+
+const shortest = (notes) => Math.min(...notes.map(({ delay }) => delay));

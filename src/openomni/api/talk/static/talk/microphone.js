@@ -1,9 +1,10 @@
 /* The microphone, through the audio thread: frames of 20 ms with their place on the session's axis and their time. */
 
-const RATE = 16000;
+const RATE = 16000, FRAME = 320;
+const KEPT_FRAMES = 3000; // a minute of them: a reply comes sooner, or is no answer to what was said then
 
 export class Microphone {
-  #node = null; #source = null; #stream = null; #latency = 0; #origin = null;
+  #node = null; #source = null; #stream = null; #latency = 0; #captured = new Map();
 
   /** `frame({position, captured, pcm, level})` gets each; `gone(label)` is called when the device vanishes. */
   constructor(context, clock, { frame, gone }) {
@@ -37,8 +38,11 @@ export class Microphone {
   get label() { return this.#stream?.getAudioTracks()[0]?.label ?? ""; }
   /** Whether the browser takes what the loudspeaker plays out of what the microphone hears. */
   get cancelsEcho() { return this.#stream?.getAudioTracks()[0]?.getSettings().echoCancellation !== false; }
-  /** When a sample was captured: on the context's clock, its own latency taken off. */
-  contextTime(position) { return this.#origin === null ? null : this.#origin + position / RATE - this.#latency; }
+  /** When a sample was captured, as it was told with its frame; null for one of long ago. */
+  capturedAt(position) {
+    const start = position - position % FRAME, captured = this.#captured.get(start);
+    return captured === undefined ? null : captured + (position - start) / RATE;
+  }
 
   #make() {
     // Its output is silence; only what is connected to the loudspeaker is rendered.
@@ -50,9 +54,11 @@ export class Microphone {
 
   #frame({ position, at, rendered, pcm, level }) {
     this.clock.note(rendered);
-    this.#origin = at - position / RATE;
+    const captured = this.clock.toNow(at) - this.#latency;
+    this.#captured.set(position, captured);
+    this.#captured.delete(position - KEPT_FRAMES * FRAME);
     if (this.muted) pcm.fill(0);
-    this.onframe({ position, captured: this.clock.toNow(at) - this.#latency, pcm, level: this.muted ? 0 : level });
+    this.onframe({ position, captured, pcm, level: this.muted ? 0 : level });
   }
 
   #release() {

@@ -183,7 +183,7 @@ export class Session {
   }
 
   #heard(turn, at) {
-    const end = this.#speechEnd.get(turn), captured = end === undefined ? null : this.microphone?.contextTime(end);
+    const end = this.#speechEnd.get(turn), captured = end === undefined ? null : this.microphone?.capturedAt(Math.round(end));
     if (captured == null) return;
     this.#voiceToVoice.set(turn, at - captured);
     this.#show(turn);

@@ -7,8 +7,8 @@ const STALE_MS = 3000;      // after a break, a reply that gets no more sound fo
 export class Speaker {
   #node; #replies = new Map();
 
-  /** `report(message)` gets what the gateway is to be told; `heard(turn, at)` the context's time at which a reply's
-      first audible sample leaves the loudspeaker; `changed()` is called when what is playing changes; `ended(turn,
+  /** `report(message)` gets what the gateway is to be told; `heard(turn, at)` when a reply's first
+      audible sample leaves the loudspeaker; `changed()` is called when what is playing changes; `ended(turn,
       played, length)` says how many seconds of how many that had come were played. */
   constructor(context, clock, { report, heard, changed, ended }) {
     this.context = context;
@@ -88,7 +88,7 @@ export class Speaker {
     if (!reply) return;
     reply.audible = this.clock.toNow(at, reply.came) + this.latency;
     this.#tell(id, reply, false);
-    this.onheard(id, at + this.latency);
+    this.onheard(id, reply.audible);
   }
 
   _played({ id, seconds }) {
