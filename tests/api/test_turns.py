@@ -90,7 +90,7 @@ def recorded(project: Project, other_project: Project) -> None:
             TURN,
             msgspec.structs.replace(TURN, turn_id="t2", index=1, status="failed", reason="llm raised", stages=[]),
             SessionRecord(project="ward", session_id="s9", device="ward-only", **fields | {"pipeline": "secret"}),
-            msgspec.structs.replace(TURN, project="ward", turn_id="t9", session_id="s9", pipeline="secret"),
+            msgspec.structs.replace(TURN, project="ward", turn_id="turn-elsewhere", session_id="s9", pipeline="secret"),
         ]
     )
 
@@ -134,9 +134,9 @@ def test_tasks_are_listed_with_their_attempts(admin: Api) -> None:
 
 
 def test_nobody_sees_the_turns_of_another_project(admin: Api, stranger: Api) -> None:
-    assert [each["turn_id"] for each in stranger("GET", "/turns")["items"]] == ["t9"]
+    assert [each["turn_id"] for each in stranger("GET", "/turns")["items"]] == ["turn-elsewhere"]
     stranger.error("GET", "/turns/t1", status=404)
-    assert {each["turn_id"] for each in stranger("GET", "/tasks")["items"]} == {"t9"}
+    assert {each["turn_id"] for each in stranger("GET", "/tasks")["items"]} == {"turn-elsewhere"}
     assert Api().raw("GET", "/turns/t1").status_code == 401
 
 
@@ -173,12 +173,12 @@ def test_lists_show_what_is_the_projects_and_nothing_else(researcher: Client) ->
     for name, own, others in (
         ("turn", "local", "secret"),
         ("session", "bedside", "ward-only"),
-        ("task", "llama", "t9"),
+        ("task", "llama", "turn-elsewhere"),
     ):
         page = researcher.get(f"/admin/conversations/{name}/").content.decode()
         assert own in page
         assert others not in page
-    assert researcher.get("/admin/conversations/turn/t9/change/").status_code == 302
+    assert researcher.get("/admin/conversations/turn/turn-elsewhere/change/").status_code == 302
 
 
 @pytest.mark.parametrize("name", ["turn", "session", "task"])
