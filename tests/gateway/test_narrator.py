@@ -83,6 +83,21 @@ def test_a_request_that_was_answered_before_is_not_waited_for() -> None:
     assert not narrator.busy
 
 
+def test_what_was_typed_waits_where_the_spoken_is_answered_first() -> None:
+    narrator = Narrator("s" * 32)
+    narrator.answers_itself = False
+    kinds(narrator, SpeechStopped(TURN, 16_000, 0))
+    list(narrator.user_item({"id": "item_typed", "role": "user"}, typed=True))
+    narrator.ask()  # answers what was said
+    kinds(narrator, ReplyText(TURN, "It is Rome."), ReplyEnd(TURN, "completed"))
+    narrator.ask()  # answers what was typed
+    other = "cd" * 16
+    events = [json.loads(message) for output in (SpeechStopped(other, 0, 0), Heard(other, "And?", final=True))
+              for message in narrator.tell(output)]  # fmt: skip
+    assert events
+    assert {event.get("item_id", "item_typed") for event in events} == {"item_typed"}
+
+
 def test_what_was_asked_over_a_line_that_broke_is_not_told_as_speech() -> None:
     narrator = Narrator("s" * 32, opted_in=True)
     told = [

@@ -145,13 +145,12 @@ class Narrator:
 
     def ask(self, text_only: bool = False, metadata: Json | None = None, request: str | None = None) -> None:
         """The client wants an answer: to the utterance that waits for one, or to what it typed, or to nothing."""
-        item, self._typed = self._typed, None
         waiting = [turn for turn in self._turns.values() if turn.end and not turn.asked and not turn.over]
         if waiting:
             waiting[-1].asked, waiting[-1].text_only = True, text_only or self.text_only
             waiting[-1].metadata = metadata
             return
-        asked = Asked(text_only, metadata, item)
+        asked, self._typed = Asked(text_only, metadata, self._typed), None
         if request is None:
             self._expected = asked
         else:
