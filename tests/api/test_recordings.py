@@ -21,8 +21,8 @@ from openomni.api.accounts.models import Project, Role, Scope
 from openomni.api.media.models import Recording
 from openomni.storage.api import Api as HttpApi
 from openomni.storage.spool import Spool, new_recording, wav_header
+from openomni.storage.storage import Storage
 from openomni.storage.upload import Uploader
-from openomni.storage.volume import Volume
 
 SOUND = bytes(range(256)) * 40
 
@@ -141,13 +141,13 @@ def test_a_full_disk_is_said_in_one_line_and_loses_nothing(
     assert device("PATCH", f"/recordings/{recording}?offset=10", SOUND[10:]) == {"received": len(SOUND)}
 
 
-class _Small(Volume):
-    """The volume on a disk with room for 100 bytes a file, which the kernel sees to."""
+class _Small(Storage):
+    """A storage on a disk with room for 100 bytes a file, which the kernel sees to."""
 
     def __init__(self, before: tuple[int, int]) -> None:
         from openomni.api.media.models import storage
 
-        super().__init__(storage().root)  # type: ignore[attr-defined]
+        super().__init__(storage().staging, storage().store)
         self.before = before
 
     def write(self, key: str, offset: int, data: bytes) -> int:

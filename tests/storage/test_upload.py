@@ -69,6 +69,25 @@ async def test_a_growing_recording_is_uploaded_as_it_grows(server: ScriptedServe
     assert server.recordings[recording.id].data == b"first second"
 
 
+async def test_small_pieces_wait_for_a_part_that_is_worth_a_request(
+    server: ScriptedServer, api: Api, spool: Spool
+) -> None:
+    parts: list[int] = []
+    server.on_write = lambda stored: parts.append(len(stored.data))
+    recording = capture(spool, b"first", ended=False)
+    async with Uploader(api) as uploader:
+        task = uploader.add(recording)
+        while not parts:
+            await asyncio.sleep(0.01)
+        for _ in range(20):
+            recording.append(b" piece")
+            await asyncio.sleep(0.01)
+        recording.end()
+        await task
+    assert len(parts) == 2
+    assert server.recordings[recording.id].data == b"first" + 20 * b" piece"
+
+
 async def test_a_break_in_the_middle_loses_and_repeats_nothing(server: ScriptedServer, api: Api, spool: Spool) -> None:
     failed = set()
 

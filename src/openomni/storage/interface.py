@@ -1,12 +1,13 @@
-"""What a place for media bytes does, whatever is behind it.
+"""What a store of media does, whatever is behind it, and what can go wrong.
 
-A key is a relative path such as `ward-3/2025/03/<recording id>.wav`. Bytes arrive in order, at offsets, over days if
-need be; `finish` seals them once their checksum agrees. What is not finished yet can be read all the same.
+A key is a relative path such as `ward-3/2025/03/<recording id>.wav`.
 """
 
 from __future__ import annotations
 
-from typing import BinaryIO, Protocol
+from io import RawIOBase
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
 
 from ..errors import OpenOmniError
 
@@ -35,32 +36,54 @@ class ChecksumMismatch(StorageError):
     """The bytes are not the ones that were promised; they were dropped, start again from 0."""
 
 
-class Storage(Protocol):
-    """Keeps media by key. All methods block; a failed one leaves what was acknowledged as it was."""
+class Store(Protocol):
+    """Keeps sealed media by key, here or elsewhere. All methods block."""
 
-    def write(self, key: str, offset: int, data: bytes) -> int:
-        """Appends `data` at `offset` and gives the size so far, once it would survive a power cut.
+    name: str
+    """Which store a recording says that it is in."""
 
-        Raises OffsetMismatch unless `offset` is the size so far and, for more than an empty part, the key is not
-        sealed yet; StorageFull when there is no room.
-        """
+    def put(self, key: str, file: Path) -> None:
+        """Takes over a sealed file, and removes it from where it lay once it would survive a power cut here. Putting
+        the same again is fine. Raises StorageFull, StorageError."""
         ...
 
-    def size(self, key: str) -> int:
-        """Bytes kept so far; 0 when there are none."""
+    def size(self, key: str) -> int | None:
+        """Bytes under that key; None when there is no such key."""
         ...
 
-    def finish(self, key: str, sha256: str, size: int) -> None:
-        """Seals `size` bytes whose SHA-256 is `sha256` (hex); nothing is appended after that. Sealing twice is fine.
-
-        Raises OffsetMismatch while bytes are missing, ChecksumMismatch when they differ (they are dropped then).
-        """
+    def open(self, key: str, start: int = 0, stop: int | None = None) -> BinaryIO:
+        """A file of the bytes from `start` up to `stop`, all by default; a whole one is seekable. Raises NotStored."""
         ...
 
-    def open(self, key: str) -> BinaryIO:
-        """A seekable file of what is there, finished or not. Raises NotStored."""
+    def url(self, key: str, seconds: float) -> str | None:
+        """Where the bytes can be had without us for that long; None where they can't."""
         ...
 
     def delete(self, key: str) -> None:
         """Forgets the key; nothing happens when it is not there."""
         ...
+
+
+class Stretch(RawIOBase):
+    """The bytes of `file` from `start` up to `stop`; closes it."""
+
+    def __init__(self, file: BinaryIO, start: int, stop: int | None) -> None:
+        super().__init__()
+        self._file = file
+        self._left = None if stop is None else max(stop - start, 0)
+        file.seek(start)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = len(buffer) if self._left is None else min(len(buffer), self._left)
+        data = self._file.read(count)
+        buffer[: len(data)] = data
+        if self._left is not None:
+            self._left -= len(data)
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

@@ -14,8 +14,9 @@ from .api import Api, Faulty, NoRoom, Unreachable, WrongOffset, delays
 from .spool import Recording
 
 PART_BYTES = 256 * 1024
-GROW_S = 1.0
-"""How long to let a growing recording grow between two parts."""
+GROW_S = 8.0
+"""How long to let a growing recording grow between two parts: a part costs the server the same however small it is, and
+nothing is lost meanwhile, for the spool has it."""
 LAST_TRY_S = 10.0
 """How long a server is waited for at the end that was away for long before: until it was tried once more."""
 DISAGREEMENTS = 5
@@ -91,6 +92,7 @@ class Uploader:
             self.refused.append(line)
             return line
         finally:
+            self._sent.pop(recording.id, None)
             recording.release()
 
     def _note(self, error: Unreachable) -> None:
@@ -106,9 +108,9 @@ class Uploader:
         offset, disagreements = await self._api.received(recording.id), 0
         while offset <= recording.size and disagreements < DISAGREEMENTS:
             try:
-                offset = await self._send(recording, offset)
-                digest = await asyncio.to_thread(_sha256, recording.path)
-                await self._api.finish(recording.id, digest, offset)
+                checksum = _Checksum()
+                offset = await self._send(recording, offset, checksum)
+                await self._api.finish(recording.id, await asyncio.to_thread(checksum.of, recording.path), offset)
                 return
             except WrongOffset as elsewhere:
                 offset, disagreements = elsewhere.received, disagreements + 1
@@ -117,14 +119,16 @@ class Uploader:
             f"what was captured stays in {recording.path}"
         )
 
-    async def _send(self, recording: Recording, offset: int) -> int:
+    async def _send(self, recording: Recording, offset: int, checksum: _Checksum) -> int:
         """Sends what there is from `offset` on until the recording has ended; gives its size."""
         while True:
             ended = recording.ended.is_set()
             data = await asyncio.to_thread(recording.read, offset, PART_BYTES)
             if data:
                 async with self._line:
-                    offset = await self._api.write(recording.id, offset, data)
+                    received = await self._api.write(recording.id, offset, data)
+                checksum.add(offset, data)
+                offset = received
                 self._sent[recording.id] = offset
                 self.trouble = None
             elif ended:
@@ -152,6 +156,24 @@ async def _ended_within(recording: Recording, seconds: float) -> None:
         return
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+class _Checksum:
+    """SHA-256 of a recording, taken while its parts are read to be sent."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._end = 0
+
+    def add(self, offset: int, data: bytes) -> None:
+        if offset == self._end:
+            self._hash.update(data)
+            self._end += len(data)
+
+    def of(self, path: Path) -> str:
+        """Of the whole file: what an earlier run sent is read again here."""
+        with path.open("rb") as file:
+            file.seek(self._end)
+            if self._end == 0:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+            while data := file.read(PART_BYTES):
+                self._hash.update(data)
+        return self._hash.hexdigest()

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import cache
+from pathlib import Path
 
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from ...storage import Storage
+from ...storage.staging import Staging
+from ...storage.storage import Storage
 from ...storage.volume import Volume
 from ..conversations.models import Recorded, Session
 
@@ -43,7 +46,13 @@ def content_url(project_id: str, recording_id: str) -> str:
 
 def storage() -> Storage:
     """Where the bytes of recordings are."""
-    return Volume(settings.MEDIA_ROOT)
+    return _storage(str(settings.MEDIA_ROOT))
+
+
+@cache
+def _storage(root: str) -> Storage:
+    # A name with which no key begins: what arrives lies on the same disk as what is kept, and needs no copy.
+    return Storage(Staging(Path(root) / ".incoming"), Volume(root))
 
 
 class Recording(Recorded):

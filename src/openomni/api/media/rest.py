@@ -169,6 +169,10 @@ def complete(request: AuthedRequest, recording_id: Id, payload: Completion) -> A
     row = _mine(request, recording_id)
     if not row.key:
         conflict(f"nothing of {recording_id} has come yet", received=0)
+    if row.status == Recording.Status.COMPLETE:
+        if (row.sha256, row.received) != (payload.sha256.lower(), payload.size):
+            conflict(f"{recording_id} is sealed with other bytes already; record under a new id")
+        return row
     try:
         _stored(lambda: storage().finish(row.key, payload.sha256, payload.size))
     except Refusal as refusal:
