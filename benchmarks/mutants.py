@@ -1,0 +1,201 @@
+"""Do the tests notice? Makes small faults in the sources, one at a time, and runs the tests of the folder against each.
+
+    .venv/bin/python benchmarks/mutants.py --count 60 --seed 1 --json mutants.json
+
+A mutant is a copy of the tree in which one expression or statement is another: a comparison turned round, a number one
+higher, a condition inverted, a statement left out. It is found when a test of its folder fails (or hangs). Those that
+survive are printed with their line: each deserves a test, or a sentence why not. The seed says which are made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SOURCES = Path("src/openomni")
+GROUND = "ground"
+"""The folder of the tests of what lies at the top of the package."""
+PATIENCE_S = 900.0
+
+_TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Gt: ast.LtE, ast.GtE: ast.Lt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+}  # fmt: skip
+_OPPOSITE: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
+}  # fmt: skip
+
+
+@dataclass
+class Mutant:
+    """What stands at a place instead; `found` by the test that failed, or None."""
+
+    file: str
+    line: int
+    before: str
+    after: str
+    found: str | None = None
+    seconds: float = 0.0
+
+
+def mutants(file: Path) -> Iterator[tuple[ast.AST, str]]:
+    """Every small fault that could be made in a file: the node, and what would stand there instead."""
+    tree = ast.parse(file.read_text())
+    for node in _code(tree):
+        other: ast.AST | None = None
+        match node:
+            case ast.Compare(left, [op], comparators) if type(op) in _TURNED:
+                other = ast.Compare(left, [_TURNED[type(op)]()], comparators)
+            case ast.BoolOp(op, values):
+                other = ast.BoolOp(ast.Or() if isinstance(op, ast.And) else ast.And(), values)
+            case ast.BinOp(left, op, right) if type(op) in _OPPOSITE and not _is_text(left) and not _is_text(right):
+                other = ast.BinOp(left, _OPPOSITE[type(op)](), right)
+            case ast.UnaryOp(ast.Not(), operand):
+                other = operand
+            case ast.Constant(bool() as value):
+                other = ast.Constant(not value)
+            case ast.Constant(int() | float() as value):
+                other = ast.Constant(value + 1)
+            case ast.If(test):
+                yield test, f"not ({ast.unparse(test)})"
+            case ast.Expr(ast.Call() | ast.Await()) | ast.AugAssign():
+                other = ast.Pass()
+            case ast.Return(ast.expr() as value) if not _is_none(value):
+                other = ast.Return(None)
+        if other is not None:
+            yield node, ast.unparse(other) if isinstance(other, ast.stmt) else f"({ast.unparse(other)})"
+
+
+def _code(node: ast.AST) -> Iterator[ast.AST]:
+    """What runs: no annotation, no docstring, no f-string, nothing that is only logged, raised or declared."""
+    for child in ast.iter_child_nodes(node):
+        match child:
+            case ast.Expr(ast.Constant()) | ast.JoinedStr() | ast.Raise() | ast.Import() | ast.ImportFrom():
+                continue
+            case ast.Expr(ast.Call(ast.Attribute(ast.Name("log")))):
+                continue
+            case ast.If(ast.Name("TYPE_CHECKING")):
+                continue
+            case ast.AnnAssign(value=value):
+                if value is not None:
+                    yield from _code(ast.Expression(value))
+                continue
+            case ast.arg():
+                continue
+        if isinstance(child, (ast.expr, ast.stmt)):
+            yield child
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for inner in (child.args, *child.body):
+                yield from _code(ast.Module([inner], []) if isinstance(inner, ast.stmt) else inner)
+        else:
+            yield from _code(child)
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, (ast.JoinedStr, ast.List, ast.Tuple)) or (
+        isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes))
+    )
+
+
+def chosen(count: int, seed: int) -> list[tuple[Path, ast.AST, str]]:
+    """So many, spread over the files by how much there is in each."""
+    everything = [
+        (file, node, after)
+        for file in sorted((ROOT / SOURCES).rglob("*.py"))
+        if "migrations" not in file.parts
+        for node, after in mutants(file)
+    ]
+    return random.Random(seed).sample(everything, count)
+
+
+def tests_of(file: Path) -> list[str]:
+    """The tests of a source file's folder, those that have its name first."""
+    parts = file.relative_to(ROOT / SOURCES).parts
+    folder = ROOT / "tests" / (parts[0] if len(parts) > 1 else GROUND)
+    if not folder.is_dir():
+        return []
+    files = sorted(folder.glob("test_*.py"), key=lambda test: (file.stem not in test.stem, test.name))
+    return [str(test.relative_to(ROOT)) for test in files]
+
+
+def with_instead(text: str, node: ast.AST, after: str) -> str:
+    """The text with `after` where the node stood."""
+    lines = text.encode().splitlines(keepends=True)
+    begin, end = node.lineno - 1, node.end_lineno - 1  # type: ignore[attr-defined]
+    head = b"".join(lines[:begin]) + lines[begin][: node.col_offset]  # type: ignore[attr-defined]
+    tail = lines[end][node.end_col_offset :] + b"".join(lines[end + 1 :])  # type: ignore[attr-defined]
+    return (head + after.encode() + tail).decode()
+
+
+def tried(tree: Path, file: Path, node: ast.AST, after: str) -> Mutant:
+    text = file.read_text()
+    before = ast.get_source_segment(text, node) or ""
+    mutant = Mutant(str(file.relative_to(ROOT)), node.lineno, before, after)  # type: ignore[attr-defined]
+    tests = tests_of(file)
+    if not tests:
+        return mutant
+    there = tree / file.relative_to(ROOT)
+    there.write_text(with_instead(text, node, after))
+    began = time.monotonic()
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header", "-rfE", *tests]
+    try:
+        environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
+        done = subprocess.run(
+            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+        if done.returncode:
+            failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+            mutant.found = failed[0][:200] if failed else done.stdout.strip()[-200:]
+    except subprocess.TimeoutExpired:
+        mutant.found = f"hangs for {PATIENCE_S:g} s"
+    finally:
+        there.write_text(text)
+    mutant.seconds = time.monotonic() - began
+    return mutant
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="mutants of files whose path holds this text")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    results: list[Mutant] = []
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "tree"
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache"))
+        for number, (file, node, after) in enumerate(chosen(given.count, given.seed), 1):
+            if given.only not in str(file):
+                continue
+            mutant = tried(tree, file, node, after)
+            results.append(mutant)
+            verdict = "found   " if mutant.found else "SURVIVES"
+            change = f"{' '.join(mutant.before.split())[:60]!r} → {mutant.after[:60]!r}"
+            print(f"{number:3} {verdict} {mutant.seconds:5.0f} s  {mutant.file}:{mutant.line}  {change}", flush=True)
+            if mutant.found:
+                print(f"      {mutant.found}", flush=True)
+            if given.json:
+                given.json.write_text(json.dumps([asdict(each) for each in results], indent=1))
+    found = sum(mutant.found is not None for mutant in results)
+    print(f"{found} of {len(results)} found")
+
+
+if __name__ == "__main__":
+    main()
