@@ -11,8 +11,9 @@ from django.test import Client
 from django.utils import timezone
 
 from api.support import Api, person
-from openomni.api import bootstrap, handshake
+from openomni.api import bootstrap
 from openomni.api.accounts.models import Project, SignInLink, Token, User
+from openomni.api.ground import handshake
 
 
 def test_the_first_start_makes_an_owner_a_project_and_a_token_but_no_password(

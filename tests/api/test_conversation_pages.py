@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from api.support import person
 from openomni.api.accounts.models import Membership, Project, Role
-from openomni.api.conversations.recorder import write_batch
+from openomni.api.records.recorder import write_batch
 from openomni.records import PauseRecord, SegmentRecord, SessionRecord, StageRecord, TimePointRecord, TurnRecord
 from openomni.trace import Part
 

@@ -15,10 +15,10 @@ from django.utils import timezone
 from api.bus import connecting, line, recording
 from api.support import Api, agent_with, api_for
 from openomni.api.accounts.models import Project, Scope
-from openomni.api.conversations import busline, dead_letters
-from openomni.api.conversations.models import Session, Turn
 from openomni.api.fleet.models import Agent
-from openomni.api.media.models import Recording
+from openomni.api.ground import bus_line
+from openomni.api.queue import dead_letters
+from openomni.api.records.models import Recording, Session, Turn
 from openomni.bus import dead, streams, subjects, work
 from openomni.bus.connection import Bus
 from openomni.bus.records import RecordWriter
@@ -112,11 +112,11 @@ class TestQueueing:
     ) -> None:
         assert "bus" in device.error("POST", "/turns/queue", request(spans=[[0, 1]]), status=503)
         assert Turn.objects.get().status == "pending"
-        stop = busline.start(connecting)
+        stop = bus_line.start(connecting)
         try:
-            busline.run(streams.declare)
+            bus_line.run(streams.declare)
             device("POST", "/turns/queue", request(spans=[[0, 1]]), 202)
-            assert len(busline.run(claimed)) == 1
+            assert len(bus_line.run(claimed)) == 1
         finally:
             stop()
 

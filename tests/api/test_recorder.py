@@ -8,11 +8,10 @@ import pytest
 from django.db import OperationalError, connection
 
 from openomni.api.accounts.models import Project
-from openomni.api.conversations import snapshots
-from openomni.api.conversations.models import Attempt, Session, Task, Turn
-from openomni.api.conversations.recorder import write_batch
-from openomni.api.media.models import Recording
 from openomni.api.pipelines.models import PipelineVersion
+from openomni.api.records import snapshots
+from openomni.api.records.models import Attempt, Recording, Session, Task, Turn
+from openomni.api.records.recorder import write_batch
 from openomni.bus.records import Unwritable
 from openomni.records import (
     AnyRecord,
@@ -231,7 +230,7 @@ def test_a_recording_that_came_first_is_joined_to_its_session() -> None:
 
 def test_a_database_that_fails_takes_nothing_of_the_batch() -> None:
     def away(execute: Any, sql: str, *rest: Any) -> Any:
-        if '"conversations_task"' in sql:
+        if '"records_task"' in sql:
             raise OperationalError("the database is away")
         return execute(sql, *rest)
 

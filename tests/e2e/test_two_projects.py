@@ -206,7 +206,7 @@ async def answered(owner: Tenant) -> None:
 
 
 MODELS = (
-    "conversations/session", "conversations/turn", "media/recording", "fleet/agent", "places/device",
+    "records/session", "records/turn", "records/recording", "fleet/agent", "places/device",
     "pipelines/pipeline",
 )  # fmt: skip
 
@@ -222,8 +222,8 @@ def test_pages_show_a_member_only_the_projects_that_are_theirs(looking: tuple[Te
             assert page.status_code == 200, model
             for secret in owner.secrets:
                 assert secret not in page.text, f"{model} shows {secret}"
-        assert stranger.ids["turn"][:12] in browser.get("/admin/conversations/turn/").text
-        for model, key in (("conversations/turn", "turn"), ("media/recording", "recording"), ("fleet/agent", "agent")):
+        assert stranger.ids["turn"][:12] in browser.get("/admin/records/turn/").text
+        for model, key in (("records/turn", "turn"), ("records/recording", "recording"), ("fleet/agent", "agent")):
             mine, others = (
                 browser.get(f"/admin/{model}/{tenant.ids[key]}/change/", follow_redirects=False) for tenant in looking
             )

@@ -41,9 +41,9 @@ stages:
 
 def clear() -> None:
     """No agent, no pipeline of one's own, no session."""
-    from openomni.api.conversations.models import Session
     from openomni.api.fleet.models import Agent
     from openomni.api.pipelines.models import Pipeline
+    from openomni.api.records.models import Session
 
     for model in (Session, Agent, Pipeline):
         model.objects.all().delete()
@@ -92,7 +92,7 @@ def agents(number: int, silent: bool = False) -> list[str]:
 
 
 def _tasks(names: list[str]) -> None:
-    from openomni.api.conversations.models import Attempt, Session, Task, Turn
+    from openomni.api.records.models import Attempt, Session, Task, Turn
 
     own: dict[str, Any] = {"project_id": PROJECT}
     session = Session.objects.create(id="s" * 32, pipeline="mine", **own)

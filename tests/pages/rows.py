@@ -59,9 +59,8 @@ def much(sessions: int = 40, turns: int = 5) -> str:
     from django.utils import timezone
 
     from openomni.api.accounts.models import Project
-    from openomni.api.conversations.models import Progress, Session, Turn
-    from openomni.api.media.models import Recording
     from openomni.api.pipelines.models import Pipeline, version_of
+    from openomni.api.records.models import Progress, Recording, Session, Turn
     from openomni.pipeline import spec
 
     project, _ = Project.objects.get_or_create(slug="full", defaults={"name": "A ward full of conversations"})

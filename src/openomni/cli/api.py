@@ -132,7 +132,7 @@ def check() -> None:
 def bus_config() -> None:
     """Prints what an external NATS server's configuration needs to let this deployment's users in."""
     _setup()
-    from ..api.bus_access import authority
+    from ..api.ground.bus_access import authority
     from ..bus.server import trust
 
     print(trust(authority()))

@@ -14,14 +14,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from ..errors import Refusal
-from ..look.people import here, page
-from ..media.models import Recording, content_url
-from ..paging import Paging
-from ..paging import page as paged
-from . import snapshots, waterfall
-from .heard import Place, places_of
-from .models import UNFINISHED, Progress, Session, Task, Turn
+from ..ground.errors import Refusal
+from ..ground.paging import Paging
+from ..ground.paging import page as paged
+from ..look.project_page import here, page
+from ..records import snapshots, waterfall
+from ..records.models import UNFINISHED, Progress, Recording, Session, Task, Turn
+from ..records.players import content_url
+from .tracks import Place, places_of
 
 PER_PAGE = 25
 BADGES = {

@@ -1,0 +1,54 @@
+"""Versions are shaken hands on: a client that is too old is told what to upgrade, before anything else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponseBase
+
+from ... import __version__
+from .errors import answer
+
+HEADER = "OpenOmni-Version"
+MIN_CLIENT = "0.1.0"
+"""The oldest agent, listener or gateway that this server works with."""
+
+
+def too_old(version: str) -> bool:
+    return _numbers(version) < _numbers(MIN_CLIENT)
+
+
+def upgrade_line(version: str) -> str:
+    return (
+        f"openomni {version} is too old for this server, which needs {MIN_CLIENT} or newer; "
+        f"upgrade it with: pip install --upgrade 'openomni>={MIN_CLIENT}'"
+    )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)[:3]))
+
+
+class Handshake:
+    """Middleware: answers 426 to clients that are too old, and tells everyone the server's version."""
+
+    sync_capable = True
+    async_capable = False
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not request.path.startswith("/api/"):
+            return self.get_response(request)
+        version = request.headers.get(HEADER, "")
+        if version and too_old(version):
+            response: HttpResponseBase = answer(426, upgrade_line(version), min_client=MIN_CLIENT)
+        else:
+            response = self.get_response(request)
+            # A path that no endpoint has is answered here, for Django would send a page.
+            if response.status_code == 404 and not response.headers.get("Content-Type", "").startswith("application/"):
+                response = answer(404, f"there is no endpoint {request.path}; /api/v1/docs lists them")
+        response.headers[HEADER] = __version__
+        return response
