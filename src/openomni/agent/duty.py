@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack
 
 from nats.aio.msg import Msg
 
-from .. import __version__
 from ..bus import subjects
 from ..bus.calls import StageServer, serve_stages
 from ..bus.clocksync import ClockSync
@@ -21,6 +20,7 @@ from ..errors import OpenOmniError
 from ..storage.api import Api
 from ..storage.spool import Spool
 from ..storage.upload import Uploader
+from ..version import __version__
 from .built import Built
 from .earlier import earlier
 from .enrolment import Enrolment

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from .. import __version__, clock
+from .. import clock
 from ..bus.connection import Bus, BusError, connect
 from ..bus.credentials import Credentials, Keys
 from ..bus.fleet import OfferedComponent
@@ -20,6 +20,7 @@ from ..errors import OpenOmniError
 from ..pipeline import spec
 from ..pipeline.spec import Pipeline
 from ..storage.api import Api, Unreachable, delays
+from ..version import __version__
 from . import enrolment, machine
 from .built import Built
 from .duty import Duty

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import path
 from ninja import NinjaAPI
 
-from .. import __version__
+from ..version import __version__
 from .accounts import pages
 from .accounts.authentication import allow
 from .accounts.models import Scope

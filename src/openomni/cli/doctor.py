@@ -15,8 +15,8 @@ import httpx
 import platformdirs
 import typer
 
-from .. import __version__
 from ..errors import OpenOmniError
+from ..version import __version__
 from .output import write_json
 
 app = typer.Typer(add_completion=False)

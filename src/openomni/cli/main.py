@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .. import __version__
 from ..errors import OpenOmniError, WrongUsage, nearest
+from ..version import __version__
 
 if TYPE_CHECKING:
     from typer import Typer

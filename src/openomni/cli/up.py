@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from .. import __version__
 from ..errors import OpenOmniError
+from ..version import __version__
 from . import processes
 from .all_in_one import AllInOne, serving, write_private
 from .certificate import Certificate, addresses, qr_code

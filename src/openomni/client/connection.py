@@ -14,9 +14,10 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from .. import __version__, clock
+from .. import clock
 from ..storage.api import Refused, Unreachable, address, delays, headers, refusal, unreachable_line
 from ..storage.http import tls
+from ..version import __version__
 from .wire import Playback, ReplyChunk
 
 log = logging.getLogger(__name__)

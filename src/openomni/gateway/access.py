@@ -17,8 +17,9 @@ from typing import Any, Generic, TypeVar
 import httpx
 import msgspec
 
-from .. import __version__, clock
+from .. import clock
 from ..errors import OpenOmniError
+from ..version import __version__
 
 T = TypeVar("T")
 

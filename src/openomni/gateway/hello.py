@@ -8,7 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from .. import __version__, clock
+from .. import clock
+from ..version import __version__
 from .protocol import MIN_CLIENT, TOO_OLD, Json, ProtocolError, failure, too_old
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,48}")

@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from .. import __version__, clock
+from .. import clock
 from ..errors import OpenOmniError, WrongUsage
+from ..version import __version__
 from .http import FAILURES, Answer, Http
 
 AWAY_PATIENCE_S = 60.0

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 from ninja import Field, Query, Router, Schema, Status
 
-from ... import __version__
+from ...version import __version__
 from ..ground import handshake
 from ..ground.caller import AuthedRequest, Caller
 from ..ground.errors import Refusal, conflict, not_found

@@ -12,9 +12,9 @@ from django.db.models import Count, Max, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from ... import __version__
 from ...bus.connection import Bus
 from ...errors import OpenOmniError
+from ...version import __version__
 from ..ground import bus_line
 from ..ground.handshake import MIN_CLIENT, too_old
 from ..records.models import Attempt, Progress, Task

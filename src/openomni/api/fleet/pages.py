@@ -10,8 +10,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from ... import __version__
 from ...errors import OpenOmniError
+from ...version import __version__
 from ..accounts.models import Role
 from ..ground.errors import Refusal
 from ..look.project_page import here, page

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponseBase
 
-from ... import __version__
+from ...version import __version__
 from .errors import answer
 
 HEADER = "OpenOmni-Version"
