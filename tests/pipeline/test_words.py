@@ -1,4 +1,4 @@
-"""Words that take nobody's turn, words that were heard, and clauses that are soon spoken."""
+"""Words that take nobody's turn, and words that were heard."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from openomni.media import Audio
 from openomni.pipeline.backchannels import is_backchannel
-from openomni.pipeline.clauses import ClauseCutter, goes_on
+from openomni.pipeline.clauses import Clause
 from openomni.pipeline.heard import SpokenClause, words_heard
 from pipeline.scripted import tone
 
@@ -35,7 +35,7 @@ def test_a_pipelines_own_words_stand_for_ours() -> None:
 def spoken(*clauses: tuple[str, float]) -> list[SpokenClause]:
     found, start = [], 0.0
     for text, seconds in clauses:
-        found.append(SpokenClause(text, start, [tone(seconds)]))
+        found.append(SpokenClause(Clause.of(f"{text} "), start, [tone(seconds)]))
         start += seconds
     return found
 
@@ -58,33 +58,7 @@ def test_a_word_that_was_half_heard_counts_and_less_does_not() -> None:
 
 def test_words_are_laid_over_what_sounds() -> None:
     silence = Audio(np.zeros(16_000), 16_000)
-    reply = [SpokenClause("one two", 0.0, [silence, tone(1.0)])]
+    reply = [SpokenClause(Clause.of("one two"), 0.0, [silence, tone(1.0)])]
     assert words_heard(reply, 1.0) == ""
     assert words_heard(reply, 1.6) == "one"
-    assert words_heard([SpokenClause("one two", 0.0, [silence])], 0.5) == "one"
-
-
-def clauses(text: str) -> list[str]:
-    """Given word by word."""
-    cutter = ClauseCutter()
-    found = [clause for word in text.split(" ") for clause in cutter.feed(f" {word}")]
-    return [*found, rest] if (rest := cutter.rest()) else found
-
-
-def test_a_long_beginning_is_cut_where_a_phrase_joins_it() -> None:
-    first, rest = clauses("The largest planet in the solar system is Jupiter which is a gas giant.")
-    assert (first, goes_on(first)) == ("The largest planet", True)
-    assert rest == "in the solar system is Jupiter which is a gas giant."
-
-
-def test_a_short_sentence_is_whole_and_ends_without_waiting_for_more() -> None:
-    assert clauses("The capital of Italy is Rome.") == ["The capital of Italy is Rome."]
-    cutter = ClauseCutter()
-    assert list(cutter.feed("It is noon.")) == ["It is noon."]
-    assert not goes_on("It is noon.")
-
-
-@pytest.mark.parametrize("text", ["It costs 3.14", "Ask Dr. Miller", "That is it, e.g."])
-def test_a_mark_inside_ends_nothing(text: str) -> None:
-    cutter = ClauseCutter()
-    assert [clause for clause in cutter.feed(text) if not clause.endswith(",")] == []
+    assert words_heard([SpokenClause(Clause.of("one two"), 0.0, [silence])], 0.5) == "one"

@@ -149,7 +149,7 @@ class Outputs:
             item = Text(item)
         if not isinstance(item, Text):
             raise self._wrong(item)
-        return [item] if item.text else []
+        return [item] if item.text or item.reasoning else []
 
     def _tts(self, item: Any, streamed: bool) -> list[Value]:
         audio = item.audio if isinstance(item, Sound) else item

@@ -106,10 +106,15 @@ class Prompt(Event, frozen=True, tag="prompt", omit_defaults=True):
     tool_choice: str = "auto"
 
 
-class Text(Event, frozen=True, tag="text"):
-    """A piece of written reply: a token or two from a language model, a clause on its way to a voice."""
+class Text(Event, frozen=True, tag="text", omit_defaults=True):
+    """A piece of written reply: a token or two from a language model, a clause on its way to a voice.
+
+    `reasoning`: what a model thought on its way there, from a component that knows; it is recorded, and neither shown
+    nor spoken nor remembered.
+    """
 
     text: str
+    reasoning: str = ""
 
 
 class Emotion(Event, frozen=True, tag="emotion"):

@@ -128,6 +128,11 @@ class StageSpec(msgspec.Struct, frozen=True):
     def name(self) -> str:
         return f"{self.kind}:{self.component}"
 
+    @property
+    def model(self) -> str:
+        """The same for every stage of the same component and parameters."""
+        return f"{self.name} {msgspec.json.encode(self.parameters, order='sorted').decode()}"
+
 
 class Pipeline(msgspec.Struct, frozen=True):
     """A named list of stages and how turns are taken. `where` names its file in messages."""

@@ -18,6 +18,10 @@ from ..trace import Span
 from .spec import StageSpec
 
 
+MOST_REASONING = 60_000
+"""Letters of a model's reasoning that its task's record keeps."""
+
+
 @dataclass(slots=True)
 class AttemptTrace:
     """One try of a task on one agent.
@@ -121,7 +125,8 @@ class TaskTrace:
 
     def note(self, value: Value, at: float) -> None:
         """Keeps what is small and readable of an output."""
-        if self.first_arrival is None and not isinstance(value, Usage):
+        thinks = isinstance(value, Text) and not value.text
+        if self.first_arrival is None and not isinstance(value, Usage) and not thinks:
             self.first_arrival = at
         match value:
             case Transcript():
@@ -133,7 +138,10 @@ class TaskTrace:
                 if value.diagnostics:
                     self.output["diagnostics"] = value.diagnostics
             case Text():
-                self.output["text"] = str(self.output.get("text", "")) + value.text
+                if value.text:
+                    self.output["text"] = str(self.output.get("text", "")) + value.text
+                if value.reasoning:
+                    self._keep_reasoning(value.reasoning)
             case Sound():
                 self.output["seconds"] = round(_number(self.output.get("seconds")) + value.audio.duration, 6)
                 self.output["rate"] = value.audio.rate
@@ -154,6 +162,20 @@ class TaskTrace:
                 }
             case _:
                 pass
+
+    def take_back(self) -> None:
+        """What it was thought to have written was its reasoning."""
+        self._keep_reasoning(str(self.output.pop("text", "")))
+        self.first_arrival = None
+
+    def _keep_reasoning(self, text: str) -> None:
+        """As much of it as a record should hold; how much there was is told."""
+        kept = str(self.output.get("reasoning", ""))
+        if kept or text:
+            self.output["reasoning"] = kept + text[: max(MOST_REASONING - len(kept), 0)]
+            letters = len(text) + int(_number(self.output.get("reasoning_letters")) or len(kept))
+            if letters > MOST_REASONING:
+                self.output["reasoning_letters"] = letters
 
     def finish(self, status: Status, reason: str = "") -> None:
         """Settles the task once; its open attempt ends the same way."""
@@ -290,4 +312,4 @@ def _some(**values: object) -> dict[str, object]:
 
 
 def _number(value: object) -> float:
-    return value if isinstance(value, float) else 0.0
+    return value if isinstance(value, (int, float)) else 0.0

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ...events import Message, Tool, ToolCall, Usage
+from ...events import Message, Text, Tool, ToolCall, Usage
 from ..registry import component
 from ..remote import ENVIRONMENT, Remote
 
@@ -52,8 +52,8 @@ class OpenAIChat:
 
     async def generate(
         self, messages: Sequence[Message], tools: Sequence[Tool] = (), tool_choice: str = "auto"
-    ) -> AsyncIterator[str | ToolCall | Usage]:
-        """The reply as it is written; tools that it calls come whole, at its end."""
+    ) -> AsyncIterator[str | Text | ToolCall | Usage]:
+        """The reply as it is written, reasoning that the server tells from it apart; tools that it calls come whole, at its end."""
         calls: dict[int, ToolCall] = {}
         async with self._remote.asking() as client:
             stream = await client.chat.completions.create(
@@ -66,6 +66,8 @@ class OpenAIChat:
             )
             async with stream:
                 async for chunk in stream:
+                    if chunk.choices and (thought := _thought(chunk.choices[0].delta)):
+                        yield Text("", thought)
                     if chunk.choices and chunk.choices[0].delta.content:
                         yield chunk.choices[0].delta.content
                     for piece in (chunk.choices[0].delta.tool_calls or ()) if chunk.choices else ():
@@ -84,6 +86,12 @@ class OpenAIChat:
         if price_in is not None and price_out is not None:
             cost = (given * price_in + written * price_out) / 1_000_000
         return Usage(input_tokens=given, output_tokens=written, cost=cost, currency=self._currency)
+
+
+def _thought(delta: Any) -> str:
+    """Reasoning, which has no place in the protocol: servers name it one way or the other."""
+    found = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
+    return found if isinstance(found, str) else ""
 
 
 def _offered(tools: Sequence[Tool], choice: str) -> dict[str, Any]:
