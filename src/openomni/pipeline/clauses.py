@@ -90,14 +90,14 @@ class ClauseCutter:
                 for unit in self._text.rest():
                     yield from self._add(unit)
 
-    def rest(self) -> Clause | None:
+    def rest(self) -> Iterator[Clause]:
         """What is left when the reply is over. What of it is not for a voice belongs to the clause before."""
-        self._units += self._text.rest()
-        if not _speakable(self._units):
-            if self._last is not None:
-                self._last.written += "".join(unit.written for unit in self._units)
-            return None
-        return _joined(self._units, "")
+        for unit in self._text.rest():
+            yield from self._add(unit)
+        if _speakable(self._units):
+            yield _joined(self._units, "")
+        elif self._last is not None:
+            self._last.written += "".join(unit.written for unit in self._units)
 
     def _begin(self, units: list[Unit]) -> None:
         """A new clause, of what is left of the one before."""

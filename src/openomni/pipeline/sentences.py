@@ -41,6 +41,8 @@ _CONNECTING = _words("""
     m.b.t np tzn tzw např tzv pl kb esim т.е f.eks t.ex bl.a env incl excl
 """)
 """They go on."""
+_AFTER_A_LETTER = _words("ex ej es")
+"""They go on in "p. ex."."""
 _NUMBERED = _words("""
     no nos nr nrs núm num fig figs art arts p pp vol vols ch chap sec sect eq ex para abs pág págs pag blz s str č kl
     jan feb mar apr jun jul aug sep sept oct okt nov dec dez рис стр п tab tel
@@ -95,7 +97,7 @@ def _dot(stem: str, before: str) -> Ending | None:
     small = stem.casefold()
     if small in _TITLES and (small in _SMALL_TITLES or stem[:1].isupper()):
         return Ending.NONE
-    if small in _CONNECTING:
+    if small in _CONNECTING or (small in _AFTER_A_LETTER and len(before) == 2 and before[1] == "."):
         return Ending.NONE
     if len(small) == 1 and (small.isalpha() or small.isdigit()):
         return Ending.NEXT
@@ -113,6 +115,8 @@ def goes_on(word: str, before: str, after: str) -> bool:
     if first.islower():
         return True
     if tail is None or tail[1] != "." or not (stem := word[: tail.start()].lstrip(OPENERS)):
+        return False
+    if _dot(stem, before) is None:
         return False
     small, plain = stem.casefold(), next_word.rstrip(CLOSERS + ".,;:!?…").casefold()
     if len(stem) > 1 and stem.isalpha() and _NUMBER.fullmatch(stem) or small in _UNITS:

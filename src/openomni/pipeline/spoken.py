@@ -21,18 +21,18 @@ _SYLLABLES = "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff"
 _ALONE = f"{ENDERS}{_IDEOGRAPHS}{_SYLLABLES}"
 _UNIT = re.compile(
     rf"(?P<blank>[^\S\n]{{{LONGEST_RUN}}})"
-    rf"|(?P<line>[^\S\n]*\n)"
-    rf"|[^\S\n]*(?P<alone>[{_ALONE}])"
-    rf"|[^\S\n]*(?P<cut>[^\s{_ALONE}]{{{LONGEST_RUN}}})"
-    rf"|[^\S\n]*(?P<word>[^\s{_ALONE}]+)(?=[\s{_ALONE}])"
+    rf"|[^\S\n]*+(?:(?P<line>\n)"
+    rf"|(?P<alone>[{_ALONE}])"
+    rf"|(?P<cut>[^\s{_ALONE}]{{{LONGEST_RUN}}})"
+    rf"|(?P<word>[^\s{_ALONE}]++)(?=[\s{_ALONE}]))"
 )
 _IS_SYLLABLE = re.compile(f"[{_SYLLABLES}]")
 
 _PICTURES = "\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\u231a-\u23ff\ufe0e\ufe0f\u20e3\U000e0020-\U000e007f"
 # A joiner between letters belongs to their script.
-_EMOJI = re.compile(rf"[{_PICTURES}]|(?<![^\W\d_])\u200d|\u200d(?![^\W\d_])")
+_EMOJI = re.compile(rf"[{_PICTURES}]|(?<=[{_PICTURES}])\u200d|\u200d(?=[{_PICTURES}])")
 _SMILEY = re.compile(r"[:;=][-'^]?[()\[\]DPpOo/\\|3*]+|<3")
-_FOR_THE_EYE = re.compile(rf"[*_~`|<>\[\]\\&→†\u200d{_PICTURES}]|^[:;=]|://|www\.|mailto:")
+_FOR_THE_EYE = re.compile(rf"[*_~`|<>\[\]\\&→†{_PICTURES}]|^[:;=]|://|www\.|mailto:")
 """Only a word with one of these can be said otherwise than it is written."""
 
 _BULLETS = frozenset("- * + • ◦ ▪ – ·".split())
@@ -94,7 +94,7 @@ class SpokenText:
     def feed(self, text: str) -> Iterator[Unit]:
         self.pending += text
         at = 0
-        for found in _UNIT.finditer(self.pending):
+        while (found := _UNIT.match(self.pending, at)) is not None:
             at = found.end()
             yield self._unit(found.group(), found.lastgroup or "", self.pending[at : at + 1])
         self.pending = self.pending[at:]

@@ -381,10 +381,11 @@ class Turn:
                 self._release(task, arrival)
                 self._clauses.append(clause)
                 yield Text(clause.spoken)
-        if (rest := cutter.rest()) is not None and arrival is not None:
+        for clause in cutter.rest():
+            assert arrival is not None
             self._release(task, arrival)
-            self._clauses.append(rest)
-            yield Text(rest.spoken)
+            self._clauses.append(clause)
+            yield Text(clause.spoken)
 
     async def _conversation(self, task: TaskTrace) -> AsyncIterator[Value]:
         framework = task.stage.framework
