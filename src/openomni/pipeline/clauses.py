@@ -114,8 +114,8 @@ class ClauseCutter:
     def _put(self, unit: Unit) -> None:
         self._units.append(unit)
         self._length += unit.length
-        self._words += any(map(str.isalnum, unit.spoken))
-        if self._length >= LONGEST_WORDS / 2 and _CLAUSE_END.search(unit.spoken):
+        self._words += _has_letters(unit.spoken)
+        if self._length >= LONGEST_WORDS / 2 and not unit.spoken[-1:].isalnum() and _CLAUSE_END.search(unit.spoken):
             self._soft = len(self._units)
 
     def _add(self, unit: Unit) -> Iterator[Clause]:
@@ -150,14 +150,14 @@ class ClauseCutter:
 
     def _ends(self, unit: Unit) -> bool:
         """Whether a clause ends with this unit; or what follows will tell."""
-        if not unit.spoken or unit.marker:
+        if not unit.spoken or unit.marker or unit.spoken[-1].isalnum():
             return False
         if unit.spoken in ENDERS:
             self._asks = "mark" if self._words else ""
             return False
         if unit.alone or not unit.closed:
             between = not unit.alone and len(self._units) > 1 and self._units[-2].alone
-            if between and unit.spoken[0] in ".!?" and not any(map(str.isalnum, unit.spoken)):
+            if between and unit.spoken[0] in ".!?" and not _has_letters(unit.spoken):
                 self._asks = "mark"
                 return False
         elif self._words == 1 and _LIST_NUMBER.fullmatch(unit.spoken):
@@ -222,7 +222,7 @@ def _joined(units: list[Unit], mark: str) -> Clause:
 
 
 def _only_marks(spoken: str) -> bool:
-    return spoken[0] in MARKS and not any(map(str.isalnum, spoken))
+    return spoken[0] in MARKS and not _has_letters(spoken)
 
 
 def _mark(units: list[Unit], heading: bool) -> str:
@@ -238,4 +238,8 @@ def _mark(units: list[Unit], heading: bool) -> str:
 
 
 def _speakable(units: list[Unit]) -> bool:
-    return any(not unit.marker and any(map(str.isalnum, unit.spoken)) for unit in units)
+    return any(not unit.marker and _has_letters(unit.spoken) for unit in units)
+
+
+def _has_letters(spoken: str) -> bool:
+    return spoken[:1].isalnum() or any(map(str.isalnum, spoken))

@@ -65,6 +65,9 @@ class Reasoning:
 
     def feed(self, text: str) -> Sorted:
         text, self._held = self._held + text, ""
+        if not _BEGINNINGS.search(text):
+            self._before = text[-1:] or self._before
+            return self._without_tag(text)
         said: list[str] = []
         thought: list[str] = []
         takes_back, at = False, 0
@@ -81,17 +84,21 @@ class Reasoning:
         self._before = text[end - 1] if end else self._before
         return Sorted("".join(said), "".join(thought), takes_back)
 
-    def rest(self) -> Sorted:
-        """What is left when the reply is over."""
+    def _without_tag(self, text: str) -> Sorted:
         said: list[str] = []
         thought: list[str] = []
-        self._put(self._held, said, thought)
-        self._held = ""
-        if self._assumed is not None:
-            # It never closed: this once, or from now on, it answers without reasoning, and nothing is swallowed.
-            _begin_inside.discard(self._model)
-            said, self._assumed = self._assumed, None
+        self._put(text, said, thought)
         return Sorted("".join(said), "".join(thought))
+
+    def rest(self) -> Sorted:
+        """What is left when the reply is over."""
+        left, self._held = self._without_tag(self._held), ""
+        if self._assumed is None:
+            return left
+        # It never closed: this once, or from now on, it answers without reasoning, and nothing is swallowed.
+        _begin_inside.discard(self._model)
+        said, self._assumed = "".join(self._assumed), None
+        return Sorted(said)
 
     def _pass(self, tag: re.Match[str], said: list[str], thought: list[str]) -> bool:
         """Goes past a tag. Whether it shows that what was said before was none."""
