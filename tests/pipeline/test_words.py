@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
+from openomni.events import Word
 from openomni.media import Audio
 from openomni.pipeline.backchannels import is_backchannel
-from openomni.pipeline.clauses import Clause
+from openomni.pipeline.clauses import Clause, ClauseCutter
 from openomni.pipeline.heard import SpokenClause, words_heard
 from pipeline.scripted import tone
 
@@ -62,3 +65,32 @@ def test_words_are_laid_over_what_sounds() -> None:
     assert words_heard(reply, 1.0) == ""
     assert words_heard(reply, 1.6) == "one"
     assert words_heard([SpokenClause(Clause.of("one two"), 0.0, [silence])], 0.5) == "one"
+
+
+WRITTEN = "It is **Rome** 😀, [very old](https://x.y/z). 👍 罗马很大。 - *Big*, too."
+
+
+def clauses_of(text: str) -> list[Clause]:
+    cutter = ClauseCutter()
+    return [*cutter.feed(text), *cutter.rest()]
+
+
+def test_what_was_heard_is_told_as_it_was_written() -> None:
+    reply = [SpokenClause(clause, float(number), [tone(1.0)]) for number, clause in enumerate(clauses_of(WRITTEN))]
+    heard = [words_heard(reply, seconds / 20) for seconds in range(20 * len(reply) + 2)]
+    assert heard[0] == ""
+    assert heard[-1] == WRITTEN
+    assert all(later.startswith(sooner) and WRITTEN.startswith(later) for sooner, later in pairwise(heard))
+    assert {"It is **Rome**", "It is **Rome** 😀, [very old](https://x.y/z).", f"{WRITTEN.partition('很')[0]}"} <= set(
+        heard
+    )
+
+
+def test_a_voice_that_knows_its_words_tells_them_as_they_were_written() -> None:
+    (clause,) = clauses_of("## **Rome** 😀 is [old](https://x.y)")
+    times = enumerate(clause.spoken.split())
+    reply = [SpokenClause(clause, 0.0, [tone(3.0)], tuple(Word(word, at, at + 1.0) for at, word in times))]
+    assert words_heard(reply, 0.4) == ""
+    assert words_heard(reply, 0.6) == "## **Rome**"
+    assert words_heard(reply, 1.6) == "## **Rome** 😀 is"
+    assert words_heard(reply, 2.6) == "## **Rome** 😀 is [old](https://x.y)"

@@ -10,7 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_NAMES = "think thinking thought thoughts reasoning reflection scratchpad inner_monologue seed:think".split()
+_NAMES = (
+    "think", "thinking", "thought", "thoughts", "reasoning", "reflection", "scratchpad", "inner_monologue",
+    "seed:think",
+)  # fmt: skip
 _OTHERS = {
     "[think]": "[/think]",
     "◁think▷": "◁/think▷",

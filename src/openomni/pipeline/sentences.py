@@ -119,7 +119,7 @@ def goes_on(word: str, before: str, after: str) -> bool:
     if _dot(stem, before) is None:
         return False
     small, plain = stem.casefold(), next_word.rstrip(CLOSERS + ".,;:!?…").casefold()
-    if len(stem) > 1 and stem.isalpha() and _NUMBER.fullmatch(stem) or small in _UNITS:
+    if (len(stem) > 1 and stem.isalpha() and _NUMBER.fullmatch(stem)) or small in _UNITS:
         return False
     if _NUMBER.fullmatch(stem) and not stem.isalpha():
         ordinal = before.casefold() in _ORDINALS_AFTER and plain not in _STARTERS
@@ -132,5 +132,5 @@ def goes_on(word: str, before: str, after: str) -> bool:
 
 
 def _is_initial(word: str) -> bool:
-    """"I." between others is one letter of a name."""
+    """A letter between others that stand for names, as the second of "J. I. Smith"."""
     return len(word) == 2 and word[0].isupper() and word[1] == "."

@@ -16,7 +16,9 @@ LONGEST_RUN = 200
 
 ENDERS = "。！？｡．।॥؟۔።։།။"
 """Marks that end a sentence by themselves, without a blank behind them."""
-_IDEOGRAPHS = "\u2e80-\u2fff\u3001-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uff9f\U00020000-\U0003ffff"
+_IDEOGRAPHS = (
+    "\u2e80-\u2fff\u3001-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uff9f\U00020000-\U0003ffff"
+)
 _SYLLABLES = "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff"
 _ALONE = f"{ENDERS}{_IDEOGRAPHS}{_SYLLABLES}"
 _UNIT = re.compile(
@@ -35,7 +37,7 @@ _SMILEY = re.compile(r"[:;=][-'^]?[()\[\]DPpOo/\\|3*]+|<3")
 _FOR_THE_EYE = re.compile(rf"[*_~`|<>\[\]\\&→†{_PICTURES}]|^[:;=]|://|www\.|mailto:")
 """Only a word with one of these can be said otherwise than it is written."""
 
-_BULLETS = frozenset("- * + • ◦ ▪ – ·".split())
+_BULLETS = frozenset("-*+•◦▪–·")
 _NUMBERED = re.compile(r"\\?(\d{1,3})\\?[.)]")
 _FENCE = re.compile(r"(`{3,}|~{3,})[^`~]*$")
 _HEADING = re.compile(r"#{1,6}")
@@ -48,7 +50,10 @@ _OPEN_TAG = re.compile(
     r"|phoneme|audio|mark|h[1-6]|li|ul|ol|code|pre|details|summary)$"
 )
 _AUTOLINK = re.compile(r"<([a-z][a-z0-9+.-]*:[^<>]+|[^<>@]+@[^<>@]+)>", re.IGNORECASE)
-_ADDRESS = re.compile(r"(?:(?:https?|ftp|wss?)://(?:[^/?#@]*@)?|\b(?=www\.))(?:www\.)?([^\s/?#:<>\[\]()*`|]+)[^\s<>\[\]`|]*", re.IGNORECASE)
+_ADDRESS = re.compile(
+    r"(?:(?:https?|ftp|wss?)://(?:[^/?#@]*@)?|\b(?=www\.))(?:www\.)?([^\s/?#:<>\[\]()*`|]+)[^\s<>\[\]`|]*",
+    re.IGNORECASE,
+)
 _LAST_MARKS = re.compile(r"[.,;:!?'\")*_]+$")
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 

@@ -12,11 +12,10 @@ import msgspec
 
 from .. import clock
 from ..components.kinds import KINDS
-from ..events import Documents, Emotion, Sound, Speaker, Text, Transcript, Usage, Value
+from ..events import Documents, Emotion, Sound, Speaker, Text, ToolCall, Transcript, Usage, Value
 from ..records import AttemptRecord, StageRecord, Status
 from ..trace import Span
 from .spec import StageSpec
-
 
 MOST_REASONING = 60_000
 """Letters of a model's reasoning that its task's record keeps."""
@@ -108,6 +107,8 @@ class TaskTrace:
     reason: str = ""
     attempts: list[AttemptTrace] = field(default_factory=list)
     output: dict[str, object] = field(default_factory=dict)
+    called: bool = False
+    """It called a tool."""
     usage: Usage | None = None
     """What all its calls consumed: a voice is called once a clause."""
 
@@ -155,6 +156,8 @@ class TaskTrace:
                 ]
             case Speaker():
                 self.output |= _some(label=value.label, confidence=value.confidence)
+            case ToolCall():
+                self.called = True
             case Usage():
                 self.usage = value if self.usage is None else self.usage + value
                 self.output["usage"] = {
@@ -162,6 +165,12 @@ class TaskTrace:
                 }
             case _:
                 pass
+
+    @property
+    def shortfall(self) -> str:
+        """Why what it gave may be less than was hoped for, though nothing failed."""
+        replied = "reasoning" not in self.output or self.output.get("text") or self.called
+        return "" if replied else "it gave its reasoning and no reply"
 
     def take_back(self) -> None:
         """What it was thought to have written was its reasoning."""

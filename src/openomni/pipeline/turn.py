@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol, get_args
 
 from .. import clock
@@ -38,12 +38,13 @@ from ..events import (
 )
 from ..media import Audio, Frame
 from .channel import Arrival, Flow
-from .clauses import Clause, ClauseCutter
+from .clauses import Clause
 from .heard import SpokenClause
 from .prompt import beginning, make_prompt, spread
-from .reasoning import Reasoning, Sorted
+from .reasoning import Sorted
 from .spec import Pipeline, StageSpec
 from .task import TaskTrace
+from .writing import Writing
 
 PIECE_SECONDS = 0.5
 """Reply sound leaves in pieces of at most this length, far below the bus's message limit."""
@@ -150,9 +151,7 @@ class Turn:
             if self.utterance.text_only and kind.gives == ("voice",) and "reply" in kind.takes:
                 continue
             self.tasks.append(TaskTrace(stage, self.revision))
-        self._clauses: list[Clause] = []
-        self._reasoning: dict[str, Reasoning] = {}
-        self._written = self._taken_back = 0
+        self._writing = Writing()
         self._cleared: asyncio.Future[None] | None = None
         self.superseded = False
         """Set before `run` is cancelled because the person spoke on."""
@@ -232,21 +231,17 @@ class Turn:
         try:
             async for value in stream:
                 await self._take(task, value)
-            if (reasoning := self._reasoning.get(task.task_id)) is not None:
-                await self._write(task, reasoning.rest())
+            await self._write(task, self._writing.rest(task))
         finally:
             close = getattr(stream, "aclose", None)
             if close is not None:
                 await close()
-        task.finish("completed")
+        task.finish("completed", task.shortfall)
 
     async def _take(self, task: TaskTrace, value: Value) -> None:
         """Puts one output on its channel, and tells the outside what it may want to know."""
         if isinstance(value, Text):
-            if task.task_id not in self._reasoning:
-                self._reasoning[task.task_id] = Reasoning(task.stage.model)
-            told = self._reasoning[task.task_id].feed(value.text)
-            await self._write(task, replace(told, thought=value.reasoning + told.thought))
+            await self._write(task, self._writing.sort(task, value))
             return
         task.note(value, clock.now())
         match value:
@@ -276,16 +271,13 @@ class Turn:
         """What a model wrote: its reply goes on, its reasoning stays in the record."""
         if piece.takes_back:
             task.take_back()
-            self.reply.text, self._taken_back = "", self._written
-            for clause in self._clauses:
-                clause.written, clause.ends = "", ()
+            self.reply.text = ""
         if not (piece.said or piece.thought):
             return
         text = Text(piece.said, piece.thought)
         task.note(text, clock.now())
         if piece.said:
             self.reply.text += piece.said
-            self._written += 1
             self._flows["reply"].put(text, task)
             await self.emit(ReplyText(self.turn_id, piece.said))
 
@@ -306,9 +298,10 @@ class Turn:
     def _note_clause(self, sound: Sound) -> None:
         """Which words the sound speaks: what is heard of a reply is known by it."""
         clauses, reply = self.reply.clauses, self.reply
-        number = sound.clause if sound.clause >= 0 else max(len(self._clauses) - 1, 0)
+        given = self._writing.clauses
+        number = sound.clause if sound.clause >= 0 else max(len(given) - 1, 0)
         while len(clauses) <= number:
-            clause = self._clauses[len(clauses)] if len(clauses) < len(self._clauses) else Clause.of("")
+            clause = given[len(clauses)] if len(clauses) < len(given) else Clause.of("")
             clauses.append(SpokenClause(clause, reply.samples / reply.rate if reply.rate else 0.0))
         clauses[number].pieces.append(sound.audio)
         clauses[number].words = clauses[number].words or sound.words
@@ -370,21 +363,8 @@ class Turn:
         )
 
     async def _spoken(self, task: TaskTrace) -> AsyncIterator[Value]:
-        cutter, arrival, read = ClauseCutter(), None, 0
-        async for arrival in self._flows["reply"]:
-            assert isinstance(arrival.value, Text)
-            if read < self._taken_back:
-                cutter, read = ClauseCutter(), read + 1
-                continue
-            read += 1
-            for clause in cutter.feed(arrival.value.text):
-                self._release(task, arrival)
-                self._clauses.append(clause)
-                yield Text(clause.spoken)
-        for clause in cutter.rest():
-            assert arrival is not None
+        async for clause, arrival in self._writing.spoken(self._flows["reply"]):
             self._release(task, arrival)
-            self._clauses.append(clause)
             yield Text(clause.spoken)
 
     async def _conversation(self, task: TaskTrace) -> AsyncIterator[Value]:

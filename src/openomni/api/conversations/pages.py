@@ -195,7 +195,12 @@ def _words_heard(turns: Iterable[Turn]) -> dict[str, str]:
 
 
 def _up_to(reply: str, heard: str) -> str:
-    """As much of a reply as has the words that were heard; a dash or a smiley is none, for nobody speaks it."""
+    """As much of a reply as was heard: it begins with that, or, as earlier hosts told it, has as many words; a dash or
+    a smiley is none, for nobody speaks it."""
+    ahead = len(reply) - len(reply.lstrip())
+    if heard and reply.startswith(heard, ahead):
+        end = ahead + len(heard)
+        return reply[: end + len(reply[end:]) - len(reply[end:].lstrip())]
     left = sum(map(_is_word, heard.split()))
     for found in _WORD.finditer(reply):
         left -= _is_word(found.group())

@@ -53,7 +53,8 @@ class OpenAIChat:
     async def generate(
         self, messages: Sequence[Message], tools: Sequence[Tool] = (), tool_choice: str = "auto"
     ) -> AsyncIterator[str | Text | ToolCall | Usage]:
-        """The reply as it is written, reasoning that the server tells from it apart; tools that it calls come whole, at its end."""
+        """The reply as it is written, and apart from it the reasoning that the server tells; tools that it calls come
+        whole, at its end."""
         calls: dict[int, ToolCall] = {}
         async with self._remote.asking() as client:
             stream = await client.chat.completions.create(
