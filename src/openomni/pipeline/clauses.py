@@ -129,9 +129,9 @@ class ClauseCutter:
             if unit.ends_line or not goes_on(*self._last_words(), unit.spoken):
                 yield from self._cut(len(self._units))
         if self._joint and unit.spoken:
-            at, self._joint = self._joint, 0
+            joint, self._joint = self._joint, 0
             if unit.spoken.rstrip(CLOSERS)[-1:] not in MARKS:
-                yield from self._cut(at)
+                yield from self._cut(joint)
         if (at := self._too_long(unit)) is not None:
             yield from self._cut(at)
         if self._first and unit.closed and self._words >= FIRST_LONG and unit.spoken.lower() in _JOINTS:
@@ -214,7 +214,7 @@ def _joined(units: list[Unit], mark: str) -> Clause:
         written += unit.written
         gap = gap or unit.apart or unit.ends_line
         if unit.spoken and (spoken or not _only_marks(unit.spoken)):
-            glued = not spoken or not gap or _only_marks(unit.spoken)
+            glued = not spoken or not gap or (_only_marks(unit.spoken) and unit.spoken[0] not in "—–")
             spoken += unit.spoken if glued else f" {unit.spoken}"
             gap = False
         ends.append((len(written), len(spoken)))

@@ -13,6 +13,7 @@ OPENERS = "\"'“‘„«([{‹¿¡「『（【《〈［"
 
 _TAIL = re.compile(rf"([.!?…。！？]+)([{re.escape(CLOSERS)}]*)$")
 _DOTTED = re.compile(r"(?:[^\W\d_]{1,4}\.-?)+[^\W\d_]{1,4}")
+_ELIDED = re.compile("^[^\\W\\d_]{1,2}['’]")
 _NUMBER = re.compile(r"[(#]?(?:\d+|[IVXLC]{2,})")
 
 
@@ -45,21 +46,27 @@ _AFTER_A_LETTER = _words("ex ej es")
 """They go on in "p. ex."."""
 _NUMBERED = _words("""
     no nos nr nrs núm num fig figs art arts p pp vol vols ch chap sec sect eq ex para abs pág págs pag blz s str č kl
-    jan feb mar apr jun jul aug sep sept oct okt nov dec dez рис стр п tab tel
+    jan feb mar apr jun jul aug sep sept oct okt nov dec dez рис стр п tab tel ext
 """)
 """They go on where a number follows."""
 _SHORTENED = _words("""
     inc ltd co corp llc plc bros dept univ assn est ave blvd rd ln mt ft st ste jr sr gmbh esq al hwy pkwy sq
     mio mrd geb jh chr hl av éd ed eds ee uu ud uds vd vds ej ul ds im ул им руб млн тыс млрд обл др пр см гг jl eng
+    mwst
 """)
-_LISTING = _words("etc usw ecc enz itd itp osv stb dll dsb ym m.m т.д т.п u.s.w e.v")
+_LISTING = _words("etc usw ecc enz itd itp osv stb vb dll dsb ym m.m т.д т.п u.s.w e.v")
 """Mostly the last of their sentence."""
 _HOURS = _words("a.m p.m am pm")
 _AFTER_HOURS = _words("""
     monday tuesday wednesday thursday friday saturday sunday mon tue wed thu fri sat sun
     eastern central mountain pacific est edt cst cdt mst mdt pst pdt gmt utc bst cet cest
 """)
-_UNITS = _words("in ft oz lb lbs min sec hr hrs mi yd gal pt qt std stk")
+_UNITS = _words("in ft oz lb lbs min sec hr hrs mi yd gal pt qt std stk tsp tbsp sq")
+_STATES = _words("""
+    ala ariz ark calif colo conn del fla ga ill ind kan ky md mass mich minn miss mo mont neb nev okla ore pa tenn tex
+    va vt wash wis wyo
+""")
+"""Of America, with a capital letter."""
 _MONTHS = _words("""
     januar februar märz april mai juni juli august september oktober november dezember jänner january february march
     may june july october december
@@ -94,6 +101,7 @@ def ending(word: str, before: str) -> Ending:
 
 def _dot(stem: str, before: str) -> Ending | None:
     """What the stem before a single dot says; None where it is a word like others."""
+    stem = _ELIDED.sub("", stem)
     small = stem.casefold()
     if small in _TITLES and (small in _SMALL_TITLES or stem[:1].isupper()):
         return Ending.NONE
@@ -102,6 +110,8 @@ def _dot(stem: str, before: str) -> Ending | None:
     if len(small) == 1 and (small.isalpha() or small.isdigit()):
         return Ending.NEXT
     if small in _UNITS and before[-1:].isdigit():
+        return Ending.NEXT
+    if small in _STATES and stem[0].isupper():
         return Ending.NEXT
     known = small in _NUMBERED or small in _SHORTENED or small in _LISTING or small in _HOURS
     return Ending.NEXT if known or _NUMBER.fullmatch(stem) or _DOTTED.fullmatch(stem) else None
@@ -114,12 +124,13 @@ def goes_on(word: str, before: str, after: str) -> bool:
     first = next_word[:1]
     if first.islower():
         return True
-    if tail is None or tail[1] != "." or not (stem := word[: tail.start()].lstrip(OPENERS)):
+    if tail is None or tail[1] != "." or not (stem := _ELIDED.sub("", word[: tail.start()].lstrip(OPENERS))):
         return False
     if _dot(stem, before) is None:
         return False
     small, plain = stem.casefold(), next_word.rstrip(CLOSERS + ".,;:!?…").casefold()
-    if (len(stem) > 1 and stem.isalpha() and _NUMBER.fullmatch(stem)) or small in _UNITS:
+    roman = len(stem) > 1 and stem.isalpha() and _NUMBER.fullmatch(stem)
+    if roman or small in _STATES or (small in _UNITS and before[-1:].isdigit()):
         return False
     if _NUMBER.fullmatch(stem) and not stem.isalpha():
         ordinal = before.casefold() in _ORDINALS_AFTER and plain not in _STARTERS

@@ -93,8 +93,12 @@ class SpokenText:
         """What is not whole yet."""
         self._said = ""
         self._skips_word = False
-        self._begin_line()
         self._fence = ""
+        # Of the line:
+        self._line_begins = True
+        self._heading = self._item = False
+        # As far as they reach, nothing is said:
+        self._skips_line = self._in_target = self._in_tag = False
 
     def feed(self, text: str) -> Iterator[Unit]:
         self.pending += text
@@ -131,7 +135,8 @@ class SpokenText:
 
     def _begin_line(self) -> None:
         self._line_begins = True
-        self._heading = self._skips_line = self._in_target = self._in_tag = self._item = False
+        self._heading = self._item = False
+        self._skips_line = self._in_target = self._in_tag = False
 
     def _say(self, word: str, unit: Unit) -> str:
         if self._skips_line:
@@ -183,7 +188,8 @@ class SpokenText:
         word = _TARGET.sub("]", word)
         if (start := word.find("](")) >= 0:
             word, self._in_target = word[: start + 1], True
-        word = _TAG.sub("", _REFERENCE.sub("", word.replace("![", "[")))
+        word = _TAG.sub("", word.replace("![", "["))
+        word = word if "`" in word else _REFERENCE.sub("", word)
         if opened := _OPEN_TAG.search(word):
             word, self._in_tag = word[: opened.start()], True
         word = _ADDRESS.sub(_domain, word.replace("mailto:", ""))
