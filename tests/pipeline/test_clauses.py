@@ -189,6 +189,7 @@ def test_the_table_is_long_enough() -> None:
         ("> It is\n> > old.", ["It is,", "old."]),
         ("| City | Size |\n|:---|---:|\n| Rome | 5 % |\n", ["City, Size,", "Rome, 5 %,"]),
         ("```python\nprint(x)\n```\nDone.", ["print(x)", "Done."]),
+        ("```a b``` is code.\nDone.", ["is code.", "Done."]),
         ("One.\n\n---\n\n***\nTwo.", ["One.", "Two."]),
         ("Then — a dash – and more.", ["Then — a dash – and more."]),
         ("Run `x[0]` now.", ["Run x 0 now."]),

@@ -113,16 +113,28 @@ def test_a_reply_that_never_closes_what_it_may_not_have_opened_is_said() -> None
     assert Reasoning(model).feed("It is").said == "It is", "from then on at once"
 
 
+def test_a_template_that_is_known_to_open_the_reasoning_is_believed() -> None:
+    def first(*pieces: str) -> Told:
+        reasoning, found = Reasoning("known", first=True), Told()
+        for piece in (*map(reasoning.feed, pieces), reasoning.rest()):
+            found.take(piece)
+        return found
+
+    assert first("Hm.", "</think>\n", "Noon.") == Told("Noon.", "Hm.")
+    assert first("<think>Hm.</think>Noon.") == Told("Noon.", "Hm.")
+    assert first("Hm. They never st") == Told("", "Hm. They never st")
+
+
 # ---- in a turn -----------------------------------------------------------------------------------------------
 
 
-def spoken_turn(reply: str) -> tuple[Turn, list[SessionOutput], list[str]]:
+def spoken_turn(reply: str, **writer: bool) -> tuple[Turn, list[SessionOutput], list[str]]:
     out: list[SessionOutput] = []
 
     async def emit(event: SessionOutput) -> None:
         out.append(event)
 
-    stages = [{"stt": "simulated"}, {"llm": "simulated", "text": uuid.uuid4().hex}, {"tts": "simulated"}]
+    stages = [{"stt": "simulated"}, {"llm": "simulated", "text": uuid.uuid4().hex, **writer}, {"tts": "simulated"}]
     runner = ScriptedRunner(reply=reply)
     turn = Turn("t1", parse({"name": "thinks", "stages": stages}), runner, Utterance(audio=tone(1.0)), emit)
     virtual_time.run(turn.run())
@@ -139,6 +151,11 @@ def test_reasoning_is_neither_shown_nor_spoken_and_stands_in_the_record() -> Non
     assert writer.output["text"] == turn.reply.text
     assert writer.output["reasoning"] == " They ask. "
     assert writer.first_arrival == pytest.approx(turn.tasks[2].ready, abs=0.15), "its first word is one of the reply"
+
+
+def test_a_pipeline_says_that_its_model_reasons_first() -> None:
+    turn, _, spoken = spoken_turn("They ask me. </think> It is noon.", reasons_first=True)
+    assert (turn.reply.text, spoken) == ("It is noon. ", ["It is noon."])
 
 
 def test_reasoning_alone_leaves_nothing_to_say() -> None:

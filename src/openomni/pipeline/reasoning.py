@@ -56,14 +56,15 @@ class Sorted:
 
 
 class Reasoning:
-    """Takes one reply as it comes. `model`: whose, so that what is learned of its template is known next time."""
+    """Takes one reply as it comes. `model`: whose, so that what is learned of its template is known next time. `first`:
+    it is known that its template opens the reasoning."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, first: bool = False) -> None:
         self._model = model
         self._held = ""
         self._before = ""
-        self._inside = model in _begin_inside
-        self._assumed: list[str] | None = [] if self._inside else None
+        self._inside = first or model in _begin_inside
+        self._assumed: list[str] | None = [] if self._inside and not first else None
         self._seen = self._said = False
 
     def feed(self, text: str) -> Sorted:
@@ -110,7 +111,7 @@ class Reasoning:
                 self._assumed = None if not "".join(self._assumed).strip() else self._assumed
                 if self._assumed is None:
                     _begin_inside.discard(self._model)
-            elif self._inside:
+            elif self._inside and self._seen:
                 thought.append(tag.group())
             self._inside = self._seen = True
             return False

@@ -140,6 +140,8 @@ class SpokenText:
 
     def _say(self, word: str, unit: Unit) -> str:
         if self._skips_line:
+            if self._fence * 3 in word and self._fence:
+                self._fence, self._skips_line = "", False  # it was code in a line
             return ""
         if self._line_begins and (fence := _FENCE.match(word)) and self._fence in ("", fence[1][0]):
             self._fence = "" if self._fence else fence[1][0]

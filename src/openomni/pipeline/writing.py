@@ -24,7 +24,7 @@ class Writing:
     def sort(self, task: TaskTrace, text: Text) -> Sorted:
         """What a piece adds to the reply of a task and what to its reasoning."""
         if task.task_id not in self._reasoning:
-            self._reasoning[task.task_id] = Reasoning(task.stage.model)
+            self._reasoning[task.task_id] = Reasoning(task.stage.model, task.stage.framework.reasons_first)
         piece = self._reasoning[task.task_id].feed(text.text)
         return self._noted(replace(piece, thought=text.reasoning + piece.thought))
 

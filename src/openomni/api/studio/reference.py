@@ -20,6 +20,7 @@ STAGE_KEYS = {
     "instructions": "What a language model is told first (llm, end_to_end).",
     "history": "How many earlier turns it sees; all that fit by default (llm, end_to_end).",
     "template": "How the newest message is put, with {transcript}, {emotion}, {documents} and {speaker} (llm).",
+    "reasons_first": "The model's own template opens its reasoning; nothing is said until that ends (llm).",
     "frames": "How many camera frames of the utterance go along (llm, end_to_end, emotion).",
     "timeout": "Seconds without any output after which the component counts as hung.",
 }
