@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -50,6 +51,11 @@ def test_the_first_clause_may_end_at_a_comma_and_later_ones_do_not() -> None:
         "it is noon, they say.",
         "Yes, it is.",
     ]
+
+
+def test_no_breath_is_taken_after_a_word_that_was_shortened() -> None:
+    (clause,) = cut(*words("It is about 5 p.m. on Monday."))
+    assert clause.spoken == "It is about 5 p.m. on Monday."
 
 
 @pytest.mark.parametrize("text", ["It costs 3.14", "Ask Dr. Miller", "That is it, e.g."])
@@ -281,6 +287,12 @@ def test_no_word_is_lost_in_the_map_however_early_the_first_clause_ends(text: st
 
 
 @BUSY
-@given(REPLIES.filter(lambda text: not any(mark in text for mark in ".!?。！।؟")))
+@given(REPLIES.filter(lambda text: not any(mark in text for mark in ".!?。！।؟…,;:—")))
 def test_without_a_mark_the_first_clause_is_the_same_too(text: str) -> None:
     assert cut(*text) == cut(text)
+
+
+@BUSY
+@given(REPLIES)
+def test_in_whole_words_a_reply_has_the_same_clauses_from_the_first_one_on(text: str) -> None:
+    assert cut(*re.findall(r"\s*\S+|\s+", text)) == cut(text)

@@ -1,9 +1,10 @@
 """Cuts a reply into what a voice can speak, while it is still being written.
 
 The first clause is short, because the person waits for it; later ones are whole sentences, because they sound better.
-However a reply comes in pieces, its clauses are the same, but for one thing: the first clause does not wait for the
-blank behind its last mark, so where a piece ends at a mark after a word of small letters, that mark ends it. The
-clauses' written text joined is the reply, whatever becomes of it in the voice.
+However a reply comes in pieces, its clauses are the same, but for the first one, which waits for no blank. Where a
+piece ends at a mark after a word of small letters, that mark ends it, and where one ends within a word, no mark is
+expected to end that word. Of pieces that are whole words the first clause is the same, too. The clauses' written text
+joined is the reply, whatever becomes of it in the voice.
 """
 
 from __future__ import annotations
@@ -89,6 +90,8 @@ class ClauseCutter:
             if early and early[1].islower() and ending(early[1], self._last_words()[0]) is Ending.SENTENCE:
                 for unit in self._text.rest():
                     yield from self._add(unit)
+            elif self._joint and pending[-1:].isalnum():
+                yield from self._cut(self._joint)
 
     def rest(self) -> Iterator[Clause]:
         """What is left when the reply is over. What of it is not for a voice belongs to the clause before."""
@@ -134,7 +137,8 @@ class ClauseCutter:
                 yield from self._cut(joint)
         if (at := self._too_long(unit)) is not None:
             yield from self._cut(at)
-        if self._first and unit.closed and self._words >= FIRST_LONG and unit.spoken.lower() in _JOINTS:
+        joins = self._first and unit.closed and self._words >= FIRST_LONG and unit.spoken.lower() in _JOINTS
+        if joins and self._last_words()[0][-1:] not in MARKS:
             self._joint = len(self._units)
         self._put(unit)
         if unit.ends_line:
