@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import httpx
-import platformdirs
 import typer
 
+from .. import folders
 from ..errors import OpenOmniError
+from ..proxies import httpx_settings
 from ..version import __version__
 from .output import write_json
 
@@ -76,7 +77,12 @@ def _machine() -> Iterator[Finding]:
         yield Finding("memory", "note", f"{memory / GIB:.1f} GiB", "the local pipeline wants 2 GiB")
     else:
         yield Finding("memory", "well", f"{memory / GIB:.0f} GiB")
-    folder = Path(os.environ.get("OPENOMNI_DATA_DIR") or platformdirs.user_data_dir("openomni"))
+    try:
+        folder = folders.server_data()
+    except folders.Homeless as error:
+        line, _, mend = str(error).partition("; ")
+        yield Finding("disk", "fault", line, mend)
+        return
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if free < GIB:
@@ -128,6 +134,12 @@ def _sound() -> Iterator[Finding]:
 def _models() -> Iterator[Finding]:
     from .. import models
 
+    try:
+        folders.models()
+    except folders.Homeless as error:
+        line, _, mend = str(error).partition("; ")
+        yield Finding("model", "fault", line, mend)
+        return
     for model in models.load_catalogue():
         if models.is_present(model):
             yield Finding("model", "well", model.name)
@@ -146,7 +158,7 @@ def _components() -> Iterator[Finding]:
 def _server(server: str, token: str | None) -> Iterator[Finding]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        with httpx.Client(base_url=server, headers=headers, timeout=10) as client:
+        with httpx.Client(base_url=server, headers=headers, timeout=10, **httpx_settings(server)) as client:
             health = client.get("/healthz")
             parts = health.json() if health.headers.get("content-type", "").startswith("application/json") else {}
             for part, state in parts.items():

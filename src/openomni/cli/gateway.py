@@ -8,9 +8,9 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import platformdirs
 import typer
 
+from .. import folders
 from ..errors import WrongUsage
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def gateway(
         level=os.environ.get("OPENOMNI_LOG", "INFO").upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    folder = (data_dir or Path(platformdirs.user_data_dir("openomni"))).absolute()
+    folder = data_dir.absolute() if data_dir else folders.server_data()
     secrets = server.read_secrets(folder, secret)
     listener = server.listen(host, port)
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .. import proxies
 from ..errors import OpenOmniError, WrongUsage, nearest
 from ..version import __version__
+from . import printing
 
 if TYPE_CHECKING:
     from typer import Typer
@@ -73,8 +75,14 @@ def _call(app: Typer, arguments: Sequence[str], name: str) -> None:
 def main() -> None:
     # httpx has a command of its own, and would import rich and pygments for it whenever it is imported.
     sys.modules["httpx._main"] = None  # type: ignore[assignment]
+    printing.never_fail()
+    proxies.keep_loopback_direct()
     try:
         run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        printing.reader_went()
+        sys.exit(141)  # as a shell has it for SIGPIPE
     except OpenOmniError as error:
         print(f"openomni: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

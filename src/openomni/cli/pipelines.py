@@ -134,12 +134,13 @@ def _post(server: str, token: str | None, path: str, body: Any) -> Any:
 def _ask(method: str, server: str, token: str | None, path: str, body: Any) -> Any:
     import httpx
 
+    from ..proxies import httpx_settings
     from ..storage.api import address, refusal, unreachable_line
 
     origin = address(server)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        answer = httpx.request(method, origin + path, json=body, headers=headers, timeout=20)
+        answer = httpx.request(method, origin + path, json=body, headers=headers, timeout=20, **httpx_settings(origin))
     except httpx.HTTPError as error:
         raise OpenOmniError(unreachable_line(origin, error.__cause__ or error)) from None
     if answer.is_error:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from .. import folders
 from ..errors import OpenOmniError
 from ..version import __version__
 from . import processes
@@ -44,9 +45,7 @@ def up(
     ] = None,
 ) -> None:
     """All in one: gateway, API with its pages, bus and one agent."""
-    import platformdirs
-
-    folder = (data_dir or Path(platformdirs.user_data_dir("openomni"))).absolute()
+    folder = data_dir.absolute() if data_dir else folders.server_data()
     if ready_file is not None:
         _writable(ready_file)
     try:
