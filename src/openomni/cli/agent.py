@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 
 from ..agent.machine import cores
 from ..errors import WrongUsage
+from . import logs
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -50,9 +50,7 @@ def agent(
         raise WrongUsage("an agent needs a server; give --server URL or set OPENOMNI_SERVER")
     if not token:
         raise WrongUsage("an agent needs a token; give --token or set OPENOMNI_TOKEN")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for quiet in ("httpx", "httpcore"):
-        logging.getLogger(quiet).setLevel(logging.WARNING)
+    logs.set_up()
     # Several runtimes in one process: each would take all cores, and spin on them while it waits.
     os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

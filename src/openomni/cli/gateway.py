@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +10,7 @@ import typer
 
 from .. import folders
 from ..errors import WrongUsage
+from . import logs
 
 if TYPE_CHECKING:
     from ..gateway.server import Tls
@@ -51,10 +50,7 @@ def gateway(
         if "://" not in url:
             raise WrongUsage(f"--bus {url!r} is no address; give nats://HOST:PORT")
     tls = _tls(tls_cert, tls_key)
-    logging.basicConfig(
-        level=os.environ.get("OPENOMNI_LOG", "INFO").upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logs.set_up()
     folder = data_dir.absolute() if data_dir else folders.server_data()
     secrets = server.read_secrets(folder, secret)
     listener = server.listen(host, port)

@@ -65,7 +65,7 @@ async def _serve(
             _greet(server, folder)
             if server.certificate is not None:
                 _show_to_phones(server, server.certificate, host)
-            await server.warm()
+            await server.warm(lambda line: print(f"  {line}", flush=True))
             if agent:
                 print("  the agent is ready", flush=True)
             if ready_file is not None:
