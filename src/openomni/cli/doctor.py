@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import httpx
 import typer
 
-from .. import folders
+from .. import folders, installs
 from ..errors import OpenOmniError
 from ..proxies import httpx_settings
 from ..version import __version__
@@ -23,12 +23,7 @@ from .output import write_json
 app = typer.Typer(add_completion=False)
 
 GIB = 2**30
-EXTRAS = {
-    "agent": ("nats", "openai", "psutil"),
-    "api": ("django", "ninja", "starlette", "uvicorn"),
-    "local": ("faster_whisper", "xllamacpp", "piper", "onnxruntime"),
-    "listener": ("av", "soxr", "sounddevice"),
-}
+EXTRAS = ("agent", "api", "local", "listener")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +87,10 @@ def _machine() -> Iterator[Finding]:
 
 
 def _installed() -> Iterator[Finding]:
-    for extra, modules in EXTRAS.items():
-        missing = [module for module in modules if util.find_spec(module) is None]
+    for extra in EXTRAS:
+        missing = [module for module in sorted(installs.EXTRAS[extra]) if util.find_spec(module) is None]
         if missing:
-            yield Finding(extra, "note", f"not installed ({missing[0]})", f"pip install 'openomni[{extra}]'")
+            yield Finding(extra, "note", f"not installed ({missing[0]})", installs.line(extra))
         else:
             yield Finding(extra, "well", "installed")
 

@@ -14,7 +14,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from .. import clock
+from .. import clock, installs
 from ..proxies import proxy_for
 from ..storage.api import Refused, Unreachable, address, delays, headers, refusal, unreachable_line
 from ..storage.http import tls
@@ -183,7 +183,7 @@ class Link:
         oldest = str(answer.get("min_version") or "0")
         if _numbers(oldest) > _numbers(__version__):
             raise Refused(f"{self.server} needs OpenOmni {oldest} or later and this is {__version__}; upgrade it "
-                          "(pip install --upgrade openomni)", 426)  # fmt: skip
+                          f"({installs.UPGRADE})", 426)  # fmt: skip
 
     async def _first_pings(self, socket: ClientConnection) -> None:
         """The clocks are compared before anything is sent, so that the first stamp is right already."""
