@@ -17,7 +17,7 @@ import typer
 from .. import folders, installs
 from ..errors import OpenOmniError
 from ..proxies import httpx_settings
-from ..version import __version__
+from ..storage.api import address, words
 from .output import write_json
 
 app = typer.Typer(add_completion=False)
@@ -153,22 +153,32 @@ def _components() -> Iterator[Finding]:
 def _server(server: str, token: str | None) -> Iterator[Finding]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        with httpx.Client(base_url=server, headers=headers, timeout=10, **httpx_settings(server)) as client:
+        origin = address(server)
+        with httpx.Client(base_url=origin, headers=headers, timeout=10, **httpx_settings(origin)) as client:
             health = client.get("/healthz")
             parts = health.json() if health.headers.get("content-type", "").startswith("application/json") else {}
             for part, state in parts.items():
                 good = state in (True, "ok", "well")
                 yield Finding(part, "well" if good else "fault", str(state), "" if good else "see the server's log")
-            agents = client.get("/api/v1/agents")
-            if agents.is_error:
-                yield Finding("token", "fault", agents.json().get("error", f"refused with {agents.status_code}"))
+            me = client.get("/api/v1/me")
+            if me.is_error:
+                said = words(me.content) or f"refused with {me.status_code}"
+                yield Finding("token", "fault", said, "set OPENOMNI_TOKEN to one of this server")
                 return
+            mine = me.json()
+            yield Finding("token", "well", f"project {mine['project']}, {', '.join(mine['scopes'])}")
+            agents = client.get("/api/v1/agents")
+            if agents.status_code == 403:
+                return  # who may only speak need not see who answers
             alive = [agent for agent in agents.json()["items"] if agent.get("alive")]
             if alive:
                 yield Finding("agents", "well", f"{len(alive)} alive: {', '.join(agent['name'] for agent in alive)}")
             else:
-                yield Finding("agents", "fault", "none is alive", f"openomni agent --server {server} --token …")
-    except (httpx.HTTPError, ValueError) as error:
+                yield Finding("agents", "fault", "none is alive", f"OPENOMNI_TOKEN=… openomni agent --server {server}")
+    except OpenOmniError as error:
+        line, _, mend = str(error).rpartition("; ")
+        yield Finding("server", "fault", line, mend)
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         yield Finding("server", "fault", f"{server} does not answer ({error or type(error).__name__})", "is it up?")
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from .. import installs, proxies
 from ..errors import OpenOmniError, WrongUsage, nearest
-from ..version import __version__
-from . import printing
+from . import access, printing
 
 if TYPE_CHECKING:
     from typer import Typer
@@ -90,6 +89,7 @@ def main() -> None:
     printing.never_fail()
     proxies.keep_loopback_direct()
     try:
+        access.read_token_file()
         run(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:

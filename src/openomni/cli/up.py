@@ -85,7 +85,8 @@ def _greet(server: AllInOne, folder: Path) -> None:
         print(f"  sign in (once):  {server.url}{server.sign_in_path}")
         print(f"  token:           {server.tokens.token}")
     if server.agent_ready is None:
-        print(f"  no agent here; start one:  openomni agent --server {server.url} --token {server.tokens.agent_token}")
+        start = f"OPENOMNI_TOKEN={server.tokens.agent_token} openomni agent --server {server.url}"
+        print(f"  no agent here; start one:  {start}")
     print(f"  data and logs:   {folder}")
     print("  Ctrl-C stops it.", flush=True)
 
