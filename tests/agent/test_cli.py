@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agent.backend import DEVICE_TOKEN, Backend
+from openomni.cli.access import NO_TOKEN
 
 Start = Callable[..., Any]
 

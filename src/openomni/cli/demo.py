@@ -15,8 +15,8 @@ from ..children import Child, children
 from ..client.listener.sources import check_has_sound
 from ..errors import OpenOmniError
 from ..pipeline import spec
+from .chosen import find
 from .output import check_json, write_json
-from .pipelines import find
 from .processes import run
 from .stack import agent_for, check_and_pull, running
 

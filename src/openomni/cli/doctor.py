@@ -18,6 +18,7 @@ from .. import folders, installs
 from ..errors import OpenOmniError
 from ..proxies import httpx_settings
 from ..storage.api import address, words
+from ..version import __version__
 from .output import write_json
 
 app = typer.Typer(add_completion=False)

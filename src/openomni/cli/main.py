@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .. import installs, proxies
 from ..errors import OpenOmniError, WrongUsage, nearest
+from ..version import __version__
 from . import access, printing
 
 if TYPE_CHECKING:

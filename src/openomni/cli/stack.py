@@ -95,8 +95,8 @@ async def running(agent: Sequence[str] | None = None) -> AsyncIterator[Stack]:
 def check_and_pull(pipeline: spec.Pipeline) -> None:
     """Before anything starts: raises OpenOmniError for what this machine can't run, and fetches the models, so that a
     download is seen, and not taken for a slow turn."""
+    from .chosen import local_schemas
     from .models import pull_for
-    from .pipelines import local_schemas
 
     problems = spec.check(pipeline, local_schemas(pipeline))
     if problems:
