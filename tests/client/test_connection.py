@@ -50,7 +50,7 @@ async def test_an_error_event_in_answer_to_the_hello_is_the_line(server: Scripte
 
 async def test_a_gateway_that_needs_a_newer_client_says_how_to_upgrade(server: ScriptedServer) -> None:
     server.min_version = "99.0.0"
-    with pytest.raises(Refused, match=r"needs OpenOmni 99.0.0 .*pip install"):
+    with pytest.raises(Refused, match=r"needs OpenOmni 99.0.0 .*git pull"):
         async with link_to(server):
             pass
 

@@ -284,7 +284,7 @@ async def test_an_old_client_is_told_what_to_upgrade(world: Any) -> None:
     await world.host()
     client = await world.connect()
     await client.send({"type": "openomni.hello", "version": "0.0.9"})
-    assert "pip install --upgrade" in (await client.until("error"))["error"]["message"]
+    assert "./setup in its checkout" in (await client.until("error"))["error"]["message"]
     assert (await closed(client)).rcvd.code == 4426
 
 

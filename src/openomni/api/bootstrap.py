@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from .. import folders
 from . import secrets
 
 PROJECT = "default"
@@ -27,11 +28,9 @@ class FirstStart(msgspec.Struct, frozen=True):
 
 def setup(data_dir: Path | None = None) -> None:
     """Makes the secrets where there are none, and sets Django up for this data directory."""
-    import platformdirs
-
     if data_dir is not None:
         os.environ["OPENOMNI_DATA_DIR"] = str(data_dir)
-    secrets.ensure(Path(os.environ.get("OPENOMNI_DATA_DIR") or platformdirs.user_data_dir("openomni")).absolute())
+    secrets.ensure(folders.server_data())
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "openomni.api.settings")
     import django
 

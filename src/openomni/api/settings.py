@@ -11,13 +11,12 @@ import secrets as random
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
+from .. import folders
 from ..errors import WrongUsage
 from . import secrets
 from .look import admin_theme
 
-DATA_DIR = Path(os.environ.get("OPENOMNI_DATA_DIR") or platformdirs.user_data_dir("openomni")).absolute()
+DATA_DIR = folders.server_data()
 MEDIA_ROOT = DATA_DIR / "media"
 MEDIA_URL = ""  # media are served by REST, to callers of their project only
 

@@ -14,7 +14,8 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from .. import clock
+from .. import clock, installs
+from ..proxies import proxy_for
 from ..storage.api import Refused, Unreachable, address, delays, headers, refusal, unreachable_line
 from ..storage.http import tls
 from ..version import __version__
@@ -133,7 +134,7 @@ class Link:
                 socket = await connect(
                     self._url, additional_headers=self._headers, compression=None, max_size=MAX_MESSAGE_BYTES,
                     ssl=tls() if self._url.startswith("wss:") else None, ping_interval=5.0, ping_timeout=10.0,
-                    close_timeout=2.0,
+                    close_timeout=2.0, proxy=proxy_for(self._url),
                 )  # fmt: skip
         except InvalidStatus as no:
             raise refusal(self.server, no.response.status_code, bytes(no.response.body or b"")) from None
@@ -182,7 +183,7 @@ class Link:
         oldest = str(answer.get("min_version") or "0")
         if _numbers(oldest) > _numbers(__version__):
             raise Refused(f"{self.server} needs OpenOmni {oldest} or later and this is {__version__}; upgrade it "
-                          "(pip install --upgrade openomni)", 426)  # fmt: skip
+                          f"({installs.UPGRADE})", 426)  # fmt: skip
 
     async def _first_pings(self, socket: ClientConnection) -> None:
         """The clocks are compared before anything is sent, so that the first stamp is right already."""

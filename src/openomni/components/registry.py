@@ -17,6 +17,7 @@ from importlib import metadata, util
 from types import ModuleType
 from typing import Any, TypeVar
 
+from .. import installs
 from ..errors import OpenOmniError, WrongUsage, nearest
 from . import schema
 from .kinds import kind_of
@@ -177,6 +178,8 @@ def _needs(where: str, module: str, install: str) -> str:
 
 
 def _mend(module: str, install: str) -> str:
+    if install.startswith("openomni["):
+        return installs.line(install[len("openomni[") : -1])
     return f"pip install '{install}'" if install else f"install the package that brings {module!r}"
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from .. import clock
+from .. import clock, installs
 from ..version import __version__
 from .protocol import MIN_CLIENT, TOO_OLD, Json, ProtocolError, failure, too_old
 
@@ -51,7 +51,7 @@ def check_version(version: str) -> None:
 def upgrade_line(version: str) -> str:
     return (
         f"openomni {version} is too old for this gateway, which needs {MIN_CLIENT} or later; "
-        "upgrade it (pip install --upgrade openomni)"
+        f"upgrade it ({installs.UPGRADE})"
     )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponseBase
 
-from ...version import __version__
+from .. import installs
+from ..version import __version__
 from .errors import answer
 
 HEADER = "OpenOmni-Version"
@@ -22,7 +23,7 @@ def too_old(version: str) -> bool:
 def upgrade_line(version: str) -> str:
     return (
         f"openomni {version} is too old for this server, which needs {MIN_CLIENT} or newer; "
-        f"upgrade it with: pip install --upgrade 'openomni>={MIN_CLIENT}'"
+        f"upgrade it ({installs.UPGRADE})"
     )
 
 

@@ -6,6 +6,7 @@ from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ... import installs
 from ...errors import OpenOmniError
 from ...lazy import Lazy
 from ...media import Samples
@@ -84,6 +85,6 @@ def _shipped() -> Path:
     found = sorted(path for folder in folders for path in folder.glob("silero_vad*.onnx"))
     if not found:
         raise OpenOmniError(
-            "no Silero model comes with faster-whisper here; pip install 'openomni[local]' or give `model`"
+            f"no Silero model comes with faster-whisper here; {installs.line('local')}, or give `model`"
         )
     return found[-1]

@@ -12,8 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from openomni.cli import processes
-from openomni.cli.processes import Child, children, until
+from openomni import children as module
+from openomni.background import troubles
+from openomni.children import Child, children
+from openomni.cli.processes import until
 from openomni.errors import OpenOmniError
 
 
@@ -55,7 +57,7 @@ async def test_one_that_is_killed_is_started_again(tmp_path: Path) -> None:
 
 
 async def test_one_that_always_crashes_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "MOST_CRASHES", 1)
+    monkeypatch.setattr(module, "MOST_CRASHES", 1)
     child = script(tmp_path, "broken", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     async with children(child):
         with pytest.raises(OpenOmniError, match="the broken ended with exit code -11"):
@@ -64,7 +66,7 @@ async def test_one_that_always_crashes_is_given_up(tmp_path: Path, monkeypatch: 
 
 
 async def test_one_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(module, "GRACE_SECONDS", 0.1)
     ready = tmp_path / "ready"
     deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + WAITING.format(ready=str(ready))
     child = script(tmp_path, "deaf", deaf)
@@ -74,10 +76,72 @@ async def test_one_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pyte
     assert child.process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.parametrize("code", [0, 3])
+async def test_one_that_nobody_asked_to_end_is_started_again_whatever_it_says(tmp_path: Path, code: int) -> None:
+    second = tmp_path / "second"
+    marker = f"import pathlib, sys, time; p = pathlib.Path({str(tmp_path / 'first')!r})\n"
+    again = f"if p.exists(): pathlib.Path({str(second)!r}).touch(); time.sleep(60)\np.touch(); sys.exit({code})"
+    child = script(tmp_path, "quitter", marker + again)
+    async with children(child):
+        await until(second, [child])
+    assert child.restarts == 1
+    assert child.failure is None
+
+
+@pytest.mark.parametrize(("code", "line"), [(0, None), (3, "the asker ended with exit code 3: it said nothing")])
+async def test_one_that_comes_to_an_end_is_started_once(tmp_path: Path, code: int, line: str | None) -> None:
+    child = Child("asker", [sys.executable, "-c", f"raise SystemExit({code})"], tmp_path / "log", comes_to_an_end=True)
+    async with children(child):
+        assert await child.ended() == code
+        while not child.done:
+            await asyncio.sleep(0.01)
+    assert child.restarts == 0
+    assert str(child.failure).startswith(str(line))
+
+
+async def test_one_that_can_not_be_started_again_at_first_is_later(tmp_path: Path) -> None:
+    """Its log's folder is gone, for one."""
+    ready, folder = tmp_path / "ready", tmp_path / "logs"
+    child = Child("worker", [sys.executable, "-c", WAITING.format(ready=str(ready))], folder / "log", first_wait=0.0)
+    async with children(child):
+        await until(ready, [child])
+        (folder / "log").unlink()
+        folder.rmdir()
+        folder.touch()
+        first = int(ready.read_text())
+        ready.unlink()
+        os.kill(first, signal.SIGKILL)
+        while not troubles():
+            await asyncio.sleep(0.01)
+        assert troubles().keys() == {"keeping the worker running"}
+        folder.unlink()
+        await until(ready, [child])
+    assert child.failure is None
+
+
+async def test_a_log_that_grows_is_put_aside_and_nothing_of_its_last_words_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOG_BYTES", 1000)
+    monkeypatch.setattr(module, "LOOK_AT_LOG_EVERY", 0.01)
+    talks = "import sys, time\nfor n in range(3000): print(n, flush=True)\nsys.stdin.read()\ntime.sleep(60)"
+    child = script(tmp_path, "talker", talks)
+    assert child.log is not None
+    aside = child.log.with_name("talker.log.1")
+    async with children(child):
+        while child.last_line() != "2999" and not (aside.exists() and aside.read_bytes().endswith(b"2999\n")):
+            await asyncio.sleep(0.01)
+        while child.log.stat().st_size > 1000:
+            await asyncio.sleep(0.01)
+    assert aside.stat().st_size > 1000
+    assert child.restarts == 0
+
+
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from openomni.cli.processes import Child, children, run, until
+from openomni.children import Child, children
+from openomni.cli.processes import run, until
 
 async def main():
     ready = Path(sys.argv[1])
