@@ -139,6 +139,7 @@ numbers = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.0,
 positions = st.integers(0, 3 * AXIS_RATE) | st.integers(-(1 << 63), (1 << 63) - 1) | st.sampled_from([20 * MINUTES])
 sounds = st.sampled_from([b"", bytes(640), tone(0.5).pcm16(), b"\1", bytes(641)])
 words = st.text(max_size=20)
+roles = st.sampled_from(["system", "user", "assistant", "tool"])
 maybe: Any = lambda strategy: st.none() | strategy  # noqa: E731
 
 events = st.one_of(
@@ -146,16 +147,14 @@ events = st.one_of(
     st.builds(PictureIn, positions, st.binary(max_size=30) | st.just(JPEG)),
     st.builds(Commit),
     st.builds(TextIn, words),
-    st.builds(
-        ItemIn, words, st.builds(Message, st.sampled_from(["system", "user", "assistant", "tool"]), words), st.booleans()
-    ),
+    st.builds(ItemIn, words, st.builds(Message, roles, words), st.booleans()),
     st.builds(ItemGone, words),
     st.builds(Respond, request_id=maybe(words), text_only=maybe(st.booleans()), tool_choice=maybe(words)),
     st.builds(CancelResponse),
     st.builds(Truncate, words, numbers),
     st.builds(
-        SessionChange, turn_detection=maybe(st.booleans()), create_response=maybe(st.booleans()), silence=maybe(numbers),
-        threshold=maybe(numbers), padding=maybe(numbers), language=maybe(words),
+        SessionChange, turn_detection=maybe(st.booleans()), create_response=maybe(st.booleans()),
+        silence=maybe(numbers), threshold=maybe(numbers), padding=maybe(numbers), language=maybe(words),
     ),
     st.builds(Played, words, numbers, maybe(numbers), numbers, st.booleans(), numbers),
     st.builds(CameBack),

@@ -9,19 +9,15 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
 
 from .. import clock
-from ..components import judge as judging
 from ..components import registry
 from ..components.registry import ComponentInfo, Key
 from ..components.stage import TIMEOUT, LocalStage, StageError, StageTiming
 from ..errors import OpenOmniError
-from ..events import Endings, Message, Value
-from ..media import Audio
-from ..pipeline.judging import Judge
+from ..events import Message, Value
 from ..pipeline.spec import StageSpec
-from ..pipeline.turn_taking import Detector
+from .detectors import Detectors
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +47,7 @@ class Built:
         self._known = known
         self._on_change = on_change
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._detectors: dict[str, Any] = {}
-        self._judges: dict[str, Any] = {}
-        self._complaints: set[tuple[str, str]] = set()
+        self.turn_taking = Detectors(known)
 
     def __contains__(self, key: object) -> bool:
         return key in self._known
@@ -122,48 +116,6 @@ class Built:
             log.warning("%s", error)
             return None
 
-    async def detector(self, name: str) -> Detector:
-        """A voice activity detector for one stream. Raises `OpenOmniError`."""
-        if name not in self._detectors:
-            component = await asyncio.to_thread(registry.build, "vad", name, {})
-            if hasattr(component, "warm_up"):
-                await asyncio.to_thread(component.warm_up)
-            self._detectors[name] = component
-        detector: Detector = self._detectors[name].open()
-        return detector
-
-    async def judge(self, name: str) -> Judge:
-        """Says at a pause whether the person has finished; None where the component fails, which costs no turn.
-
-        Raises `OpenOmniError` when it can't be built.
-        """
-        if name not in self._judges:
-            component = await asyncio.to_thread(registry.build, "turn", name, {})
-            if hasattr(component, "warm_up"):
-                await asyncio.to_thread(component.warm_up)
-            self._judges[name] = component
-        component = self._judges[name]
-
-        async def judge(audio: Audio, text: str, endings: Endings) -> float | None:
-            try:
-                answer = await judging.ask(component, audio, text, endings)
-            except Exception as error:
-                sort = type(error).__name__
-                self._complain(name, sort, f"raised {' '.join(f'{sort}: {error}'.split())}")
-                return None
-            if fault := judging.fault(answer):
-                self._complain(name, "answer", fault)
-                return None
-            return float(answer)
-
-        return judge
-
-    def _complain(self, judge: str, sort: str, reason: str) -> None:
-        """Says once of each sort of fault what is wrong with a component that is asked at pauses."""
-        if (judge, sort) not in self._complaints:
-            self._complaints.add((judge, sort))
-            log.warning("turn:%s: %s; where it fails, a pause ends after `unfinished_silence`", judge, reason)
-
     async def close(self) -> None:
         """Ends all; calls that never return are left behind."""
         entries, self._entries = list(self._entries.values()), OrderedDict()
@@ -204,7 +156,8 @@ class Built:
     async def _build(self, stage: StageSpec, entry: _Entry) -> LocalStage:
         try:
             await self._make_room()
-            component = await asyncio.to_thread(registry.build, stage.kind, stage.component, stage.parameters)
+            info = self._known[stage.kind, stage.component]
+            component = await asyncio.to_thread(registry.construct, info, stage.name, stage.parameters)
             built = LocalStage(stage.kind, component)
             await built.warm_up()
             entry.stage = built

@@ -18,6 +18,7 @@ from ..errors import Declined, OpenOmniError
 from ..events import Sound, Usage, Value
 from ..media import Audio
 from . import adapt
+from .fence import fenced, words
 from .worker import END, Chunks, Worker
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class Callee:
             return error
         if isinstance(error, OpenOmniError):
             return StageError(self.label, str(error))
-        return StageError(self.label, f"raised {type(error).__name__}: {error}" if str(error) else f"raised {error!r}")
+        return StageError(self.label, f"raised {words(error)}" if str(error) else f"raised {error!r}")
 
 
 class Run:
@@ -190,12 +191,13 @@ class Run:
         outputs = adapt.Outputs(self._callee.kind)
         last: Any = END
         try:
-            async with aclosing(self._results()) as results:
-                async for item, streamed in results:
-                    for value in outputs.take(item, streamed):
-                        await self._put(value)
-            for value in outputs.end():
-                await self._put(value)
+            with fenced():
+                async with aclosing(self._results()) as results:
+                    async for item, streamed in results:
+                        for value in outputs.take(item, streamed):
+                            await self._put(value)
+                for value in outputs.end():
+                    await self._put(value)
         except Exception as error:
             last = self._input_error or self._callee.error(error)
         self._timing.ended = clock.now()
