@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -14,10 +14,8 @@ from openomni.agent import built as built_module
 from openomni.agent.built import Built, loading
 from openomni.components import registry
 from openomni.components.stage import StageError, StageTiming
-from openomni.events import NOTHING_KNOWN, Sound, Transcript, Value
-from openomni.pipeline.judging import EndOfTurn
-from openomni.pipeline.settings import Settings
-from openomni.pipeline.spec import Framework, StageSpec, TurnTaking
+from openomni.events import Sound, Transcript, Value
+from openomni.pipeline.spec import Framework, StageSpec
 
 made: list[Counting] = []
 gates: list[threading.Event] = []
