@@ -9,14 +9,18 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from .. import clock
+from .. import clock, models
 from ..components import registry
 from ..components.registry import ComponentInfo, Key
 from ..components.stage import TIMEOUT, LocalStage, StageError, StageTiming
 from ..errors import OpenOmniError
 from ..events import Message, Value
 from ..pipeline.spec import StageSpec
+from . import builds
+from .builds import Build, Builds
 from .detectors import Detectors
 
 log = logging.getLogger(__name__)
@@ -32,6 +36,7 @@ class _Entry:
     """One component with its parameters: the instance in use, those that hang, and the one being built."""
 
     stage: LocalStage | None = None
+    build: Build = field(default_factory=Build)
     hung: list[LocalStage] = field(default_factory=list)
     building: asyncio.Task[LocalStage] | None = None
 
@@ -48,6 +53,7 @@ class Built:
         self._on_change = on_change
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self.turn_taking = Detectors(known)
+        self.builds = Builds()
 
     def __contains__(self, key: object) -> bool:
         return key in self._known
@@ -79,6 +85,7 @@ class Built:
         built = await self._take(stage)
         if cold:
             timing.loaded = clock.now()
+        timing.build, timing.seed = entry.build.id, entry.build.seed
         try:
             async with aclosing(built.run(inputs, timing, stage.framework.timeout or TIMEOUT, asked)) as outputs:
                 async for value in outputs:
@@ -157,9 +164,12 @@ class Built:
         try:
             await self._make_room()
             info = self._known[stage.kind, stage.component]
-            component = await asyncio.to_thread(registry.construct, info, stage.name, stage.parameters)
+            component, loaded = await asyncio.to_thread(_construct, info, stage)
             built = LocalStage(stage.kind, component)
-            await built.warm_up()
+            # It is told apart while it warms up; files that were hashed before are not read again.
+            telling = asyncio.to_thread(builds.describe, info, component, stage.parameters, loaded)
+            content, _ = await asyncio.gather(telling, built.warm_up())
+            entry.build = Build(self.builds.add(content), builds.seed_of(content))
             entry.stage = built
             return built
         finally:
@@ -180,6 +190,11 @@ class Built:
             entry.stage = None
             entry.hung.append(built)
             self._on_change()
+
+
+def _construct(info: ComponentInfo, stage: StageSpec) -> tuple[Any, set[Path]]:
+    with models.noting() as loaded:
+        return registry.construct(info, stage.name, stage.parameters), loaded
 
 
 def loading(timing: StageTiming) -> tuple[float, float]:

@@ -60,6 +60,10 @@ class StageTiming:
     ended: float | None = None
     waited: float = 0.0
     usage: Usage | None = None
+    build: str = ""
+    """What it ran on, by the id of its record."""
+    seed: int | None = None
+    """What the component was built to draw by."""
     outputs: int = 0
     """How many were given so far."""
     calls: list[int] = field(default_factory=list)
@@ -208,7 +212,7 @@ class Run:
         if isinstance(value, Sound) and self._callee.kind == "tts":
             value = msgspec.structs.replace(value, clause=len(self._timing.calls) - 1)
         if isinstance(value, Usage):
-            self._timing.usage = adapt.add(self._timing.usage, value)
+            self._timing.usage = value if self._timing.usage is None else self._timing.usage + value
         elif self._timing.first_output is None:
             self._timing.first_output = clock.now()
         self._timing.outputs += 1
