@@ -7,13 +7,23 @@ the turn's last user speech sample.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import Any, Literal
 
 import msgspec
 
+from .bounds import Count, Id, Line, Name, Position, Seconds, Share, Text
 from .trace import Part
 
+Origin = Literal["person", "text", "replay", "reprocess", "experiment", "bench"]
+"""What made a turn or a session: somebody spoke or typed, a recording was played to it as if live, a recorded utterance
+was run again, a cell of an experiment, or one of this project's own benchmarks."""
+Outcome = Literal["", "answered", "unanswered", "interrupted", "failed", "cancelled", "dismissed"]
+"""What became of a turn. Empty: it is not over. `answered`: there was a reply, whole. `unanswered`: it went well, and
+there was none, for nothing was understood or nobody asked for one. `interrupted`: the reply was stopped, by the person
+or their client. `failed`: a stage did, or its agent was lost. `cancelled`: the session ended before. `dismissed`: what
+was said took nobody's word, and was not answered for that."""
 Status = Literal["pending", "started", "completed", "failed", "cancelled", "superseded"]
 
 
@@ -22,6 +32,13 @@ class Record(msgspec.Struct, kw_only=True, tag_field="type"):
 
     project: str
     version: int = 1
+
+
+class PlacedRecording(msgspec.Struct):
+    """Where a recording lies on the session's axis: its first sample, at 16 kHz."""
+
+    recording: Id
+    position: Position = 0
 
 
 class SessionRecord(Record, tag="session", kw_only=True):
@@ -40,6 +57,16 @@ class SessionRecord(Record, tag="session", kw_only=True):
     ended_at: float | None = None
     recordings: list[str] = []
     reason: str = ""
+    tracks: list[PlacedRecording] = []
+    """Its recordings, each with its place."""
+    origin: Origin = "person"
+    participant: Name = ""
+    consent: Name = ""
+    """What the participant agreed to, as their record has it."""
+    context: Line = ""
+    """A note: the place, the task, who is there."""
+    turn_taking: dict[str, Any] = {}
+    """What its client set otherwise than the pipeline has it, at its opening."""
 
 
 class SegmentRecord(msgspec.Struct):
@@ -48,6 +75,43 @@ class SegmentRecord(msgspec.Struct):
     speaker: str
     start: int
     end: int
+    track: str = ""
+    """The recording that it was heard in."""
+    participant: str = ""
+    confidence: Share | None = None
+    """How sure it is who speaks."""
+    source: Name = ""
+    """Who says where it begins and ends: `vad`, `client`, or a component."""
+
+
+class FrameRecord(msgspec.Struct):
+    """A picture that a model got. `at`: samples on the session's axis; `sha256` of its JPEG; `recording` is the video
+    that has it, empty for one that the client put into the conversation."""
+
+    sha256: Id
+    at: Position = 0
+    recording: str = ""
+
+
+class UsageRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What a task, or one attempt at it, consumed: as its component says, else as the framework counted it; None where
+    nobody knows."""
+
+    requests: Count = 0
+    """Calls of the model: a voice is called once a clause."""
+    input_tokens: Count | None = None
+    cached_tokens: Count | None = None
+    """Those of the input that the model had read before."""
+    output_tokens: Count | None = None
+    characters: Count | None = None
+    """Of text: what a voice was given, what others wrote."""
+    seconds_in: float | None = None
+    """Of sound that it was given."""
+    seconds_out: float | None = None
+    """Of sound that it made."""
+    images: Count | None = None
+    cost: float | None = None
+    currency: Name = ""
 
 
 class PauseRecord(msgspec.Struct, kw_only=True):
@@ -96,6 +160,11 @@ class AttemptRecord(msgspec.Struct, kw_only=True):
     reason: str = ""
     started_s: float | None = None
     ended_s: float | None = None
+    build: str = ""
+    """The `BuildRecord` that it ran on; empty where it never began, or its agent was lost before it said so."""
+    seed: int | None = None
+    """What the component was given to draw by, where it takes one."""
+    usage: UsageRecord | None = None
 
 
 class StageRecord(msgspec.Struct, kw_only=True):
@@ -120,6 +189,11 @@ class StageRecord(msgspec.Struct, kw_only=True):
     output: dict[str, Any] = {}
     """What it gave, small and readable: text, language, values, diagnostics, usage; sound goes by reference."""
     attempts: list[AttemptRecord] = []
+    build: str = ""
+    """That of the attempt that counted, as are `agent` and `seed`."""
+    seed: int | None = None
+    usage: UsageRecord | None = None
+    """Of all attempts together: what was lost was paid for, too."""
 
 
 class TimePointRecord(msgspec.Struct):
@@ -160,6 +234,99 @@ class TurnRecord(Record, tag="turn", kw_only=True):
     """The partition: who owned each instant from the last user speech sample to the reply's first audible one."""
     started_at: float = 0.0
     """Unix time of the first user speech sample, for people."""
+    utterance_hash: str = ""
+    """SHA-256 of what was said, the same wherever it is said again: of the sound as the recogniser got it (PCM16 at
+    16 kHz), of typed words as UTF-8. Empty where nobody said anything."""
+    reruns: str = ""
+    """The turn whose utterance it runs again."""
+    origin: Origin = "person"
+    live: bool = True
+    """Somebody could hear the reply while it was made."""
+    warm: bool | None = None
+    """No stage had to load; None where none ran."""
+    cell: str = ""
+    """That of an experiment."""
+    participant: Name = ""
+    language: Name = ""
+    """As it was recognised."""
+    outcome: Outcome = ""
+    overlap_s: Seconds | None = None
+    """How long both spoke: None where nobody spoke into the reply."""
+    yield_s: Seconds | None = None
+    """From the first sample of the speech that stopped the reply until the reply was silent."""
+    frames: list[FrameRecord] = []
+    """The pictures that its models got, each once."""
+    items: list[Name] = []
+    """The items of the conversation that its language model got, oldest first, its own utterance the last."""
+
+
+class ItemRecord(Record, tag="item", kw_only=True):
+    """An item of a conversation, as it was heard; a later version replaces it where less was heard than was thought."""
+
+    session_id: Id
+    item_id: Name
+    position: Count
+    """Its place among the session's items; numbers may be missing."""
+    role: Literal["system", "user", "assistant", "tool"]
+    content: Text = ""
+    turn_id: str = ""
+    """The turn that it was said in; empty for what the client put there."""
+    recording: str = ""
+    """The sound of it; `start` and `end` are samples on the session's axis, both 0 for the whole recording."""
+    start: Position = 0
+    end: Position = 0
+    pictures: list[FrameRecord] = []
+    tool_calls: list[dict[str, Any]] = []
+    call_id: str = ""
+    gone: bool = False
+    """It left the conversation: later turns were not told of it."""
+
+
+class FileRecord(msgspec.Struct):
+    """A file that a component loaded. `size` in bytes."""
+
+    name: Line
+    sha256: Id
+    size: Count
+
+
+class MachineRecord(msgspec.Struct, kw_only=True, frozen=True):
+    """What a model ran on; `memory` in bytes, `cores` those that the process may use."""
+
+    cpu: Name = ""
+    cores: Count = 0
+    memory: Count = 0
+    accelerators: tuple[Name, ...] = ()
+    os: Name = ""
+    python: Name = ""
+    architecture: Name = ""
+
+
+class BuildRecord(Record, tag="build", kw_only=True):
+    """What tasks ran on: all that has to be the same for them to be run again. Its id is made of its content, so that
+    whoever tells it again changes nothing."""
+
+    build: Id
+    kind: Name
+    component: Name
+    package: Name = ""
+    package_version: Name = ""
+    path: Line = ""
+    """`module:Class`."""
+    parameters: dict[str, Any] = {}
+    """All of them, those that nobody gave as the component has them."""
+    files: list[FileRecord] = []
+    libraries: dict[str, str] = {}
+    """The versions of what the component runs on, by the name of the distribution."""
+    machine: MachineRecord = MachineRecord()
+    openomni: Name = ""
+
+    @classmethod
+    def of(cls, project: str, **content: Any) -> BuildRecord:
+        """With the id that its content has."""
+        bare = cls(project="", build="", **content)
+        told = msgspec.json.encode(bare, order="deterministic")
+        return cls(project=project, build=hashlib.sha256(told).hexdigest(), **content)
 
 
 class RecordingRecord(Record, tag="recording", kw_only=True):
@@ -177,7 +344,7 @@ class RecordingRecord(Record, tag="recording", kw_only=True):
     started_at: float | None = None
 
 
-AnyRecord = SessionRecord | TurnRecord | RecordingRecord
+AnyRecord = SessionRecord | TurnRecord | RecordingRecord | ItemRecord | BuildRecord
 
 
 def later_version() -> int:

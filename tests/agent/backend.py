@@ -30,7 +30,8 @@ from openomni.agent.built import Built
 from openomni.agent.health import Health
 from openomni.agent.home import Home
 from openomni.agent.offers import resolve
-from openomni.agent.runner import Clocks, FleetRunner
+from openomni.agent.remote_run import Clocks
+from openomni.agent.runner import FleetRunner
 from openomni.agent.stages import StageService
 from openomni.agent.worker import Settings, Worker
 from openomni.bus import records as bus_records

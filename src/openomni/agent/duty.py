@@ -29,8 +29,9 @@ from .home import Home
 from .hosting import Hosting
 from .offers import Offer
 from .recordings import Recordings
+from .remote_run import Clocks
 from .replies import Replies
-from .runner import LIVE_PATIENCE, QUEUED_PATIENCE, Clocks, FleetRunner
+from .runner import LIVE_PATIENCE, QUEUED_PATIENCE, FleetRunner
 from .stages import StageService
 from .work import QueuedTurns
 
@@ -83,6 +84,7 @@ class Duty:
         """Serves; returns once the fleet knows."""
         project, agent_id, enter = self._enrolment.project, self._enrolment.agent_id, self._exits.enter_async_context
         self._writer = await enter(RecordWriter(self._bus, self._home.journal))
+        self._built.builds.tell_to(project, self._writer.write)
         self._uploader = await enter(Uploader(self._patient))
         self._replies = Replies(Spool(self._home.spool, self._api.server, self._api.token), self._uploader)
         self._exits.callback(self._replies.close)

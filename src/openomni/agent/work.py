@@ -194,7 +194,7 @@ class QueuedTurns:
 
     async def _utterances(self, work: TurnWork, pipeline: Pipeline) -> list[SpeechEnded]:
         path = await self._recordings.path(work.recording)
-        detector = await self._built.detector(pipeline.turn_taking.vad)
+        detector = await self._built.turn_taking.detector(pipeline.turn_taking.vad)
         return await asyncio.to_thread(lambda: list(find_utterances(blocks(path), detector, pipeline.turn_taking)))
 
 

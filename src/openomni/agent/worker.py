@@ -243,9 +243,9 @@ class Worker:
             if (stage.kind, stage.component) in self._built:
                 log.info("warmed %s in %.1f s", stage.name, await self._built.warm(stage))
         if self._offer.host:
-            await self._built.detector(pipeline.turn_taking.vad)
+            await self._built.turn_taking.detector(pipeline.turn_taking.vad)
             if pipeline.turn_taking.judge:
-                await self._built.judge(pipeline.turn_taking.judge)
+                await self._built.turn_taking.judge(pipeline.turn_taking.judge)
 
     async def _pipeline(self, name: str) -> Pipeline:
         builtin = spec.builtin()

@@ -148,8 +148,12 @@ class Speaker(Event, frozen=True, tag="speaker"):
     confidence: float | None = None
 
 
-class Usage(Event, frozen=True, tag="usage"):
-    """What a call consumed, for cost: tokens, characters or seconds, and money where the component knows it."""
+class Usage(Event, frozen=True, tag="usage", omit_defaults=True):
+    """What a call consumed, for cost: tokens, characters or seconds, and money where the component knows it.
+
+    `cached_tokens` are those of the input that the model had read before; `requests` and `images` are counted by the
+    framework where the component says nothing.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -157,15 +161,21 @@ class Usage(Event, frozen=True, tag="usage"):
     seconds: float | None = None
     cost: float | None = None
     currency: str = "USD"
+    cached_tokens: int | None = None
+    images: int | None = None
+    requests: int | None = None
 
     def __add__(self, other: Usage) -> Usage:
         """Both together; what neither knows stays unknown. Amounts of two currencies can't be added (ValueError)."""
         if None not in (self.cost, other.cost) and self.currency != other.currency:
             raise ValueError(f"costs in {self.currency} and {other.currency} can't be added; use one currency")
-        names = ("input_tokens", "output_tokens", "characters", "seconds", "cost")
-        pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
-        known = {name: sum(part for part in pair if part is not None) for name, pair in pairs.items() if any(pair)}
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in _AMOUNTS}
+        known = {
+            name: sum(part for part in pair if part is not None) for name, pair in pairs.items() if pair != (None, None)
+        }
         return Usage(**known, currency=other.currency if self.cost is None else self.currency)
 
+
+_AMOUNTS = tuple(name for name in Usage.__struct_fields__ if name != "currency")
 
 Value = Sound | Picture | Transcript | Prompt | Text | Emotion | Documents | Speaker | Usage | ToolCall

@@ -15,6 +15,7 @@ from ..components.kinds import KINDS
 from ..events import Documents, Emotion, Sound, Speaker, Text, ToolCall, Transcript, Usage, Value
 from ..records import AttemptRecord, StageRecord, Status
 from ..trace import Span
+from .meter import Meter, total
 from .spec import StageSpec
 
 MOST_REASONING = 60_000
@@ -45,6 +46,9 @@ class AttemptTrace:
     status: Status = "started"
     reason: str = ""
     agent_lost: bool = False
+    build: str = ""
+    seed: int | None = None
+    meter: Meter = field(default_factory=Meter)
 
     @property
     def seconds(self) -> float:
@@ -129,6 +133,8 @@ class TaskTrace:
         thinks = isinstance(value, Text) and not value.text
         if self.first_arrival is None and not isinstance(value, Usage) and not thinks:
             self.first_arrival = at
+        if self.attempts:
+            self.attempts[-1].meter.gave(value)
         match value:
             case Transcript():
                 self.output |= {
@@ -160,9 +166,7 @@ class TaskTrace:
                 self.called = True
             case Usage():
                 self.usage = value if self.usage is None else self.usage + value
-                self.output["usage"] = {
-                    name: amount for name, amount in msgspec.to_builtins(self.usage).items() if amount is not None
-                }
+                self.output["usage"] = _some(**msgspec.structs.asdict(self.usage))
             case _:
                 pass
 
@@ -297,9 +301,15 @@ class TaskTrace:
                     reason=each.reason,
                     started_s=since(each.opened),
                     ended_s=since(each.ended),
+                    build=each.build,
+                    seed=each.seed,
+                    usage=each.meter.record(self.stage.kind),
                 )
                 for each in self.attempts
             ],
+            build=attempt.build if attempt else "",
+            seed=attempt.seed if attempt else None,
+            usage=total(each.meter.record(self.stage.kind) for each in self.attempts),
         )
 
     def _waited(self) -> float | None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponseBase
 
-from .. import installs
-from ..version import __version__
+from ... import installs
+from ...version import __version__
 from .errors import answer
 
 HEADER = "OpenOmni-Version"

@@ -54,7 +54,7 @@ def write(record: AnyRecord) -> None:
         _write_session(record)
     elif isinstance(record, TurnRecord):
         _write_turn(record)
-    else:
+    elif isinstance(record, RecordingSnapshot):
         _write_recording(record)
 
 

@@ -265,7 +265,10 @@ class _Call:
             if text := choice["delta"].get("content"):
                 yield text
         if used := event.get("usage"):
-            yield Usage(input_tokens=used["prompt_tokens"], output_tokens=used["completion_tokens"])
+            cached = (used.get("prompt_tokens_details") or {}).get("cached_tokens")
+            yield Usage(
+                input_tokens=used["prompt_tokens"], output_tokens=used["completion_tokens"], cached_tokens=cached
+            )
 
 
 def _without(messages: tuple[Message, ...], count: int) -> tuple[Message, ...]:

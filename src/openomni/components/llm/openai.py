@@ -43,6 +43,7 @@ class OpenAIChat:
         currency: str = "USD",
     ) -> None:
         self._remote = Remote(model, base_url)
+        self.effective = {"base_url": self._remote.url}
         # OpenAI's newer models refuse the older name, and most other servers know no other.
         limit = "max_completion_tokens" if self._remote.is_openai else "max_tokens"
         options = {"temperature": temperature, limit: max_tokens}
@@ -74,19 +75,24 @@ class OpenAIChat:
                     for piece in (chunk.choices[0].delta.tool_calls or ()) if chunk.choices else ():
                         calls[piece.index] = _grown(calls.get(piece.index), piece)
                     if chunk.usage is not None:
-                        yield self._usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+                        yield self._usage(chunk.usage)
         for _, call in sorted(calls.items()):
             yield call
 
     async def close(self) -> None:
         await self._remote.close()
 
-    def _usage(self, given: int, written: int) -> Usage:
+    def _usage(self, used: Any) -> Usage:
+        given, written = used.prompt_tokens, used.completion_tokens
+        details = getattr(used, "prompt_tokens_details", None)  # which not every server tells
         price_in, price_out = self._prices
         cost = None
         if price_in is not None and price_out is not None:
             cost = (given * price_in + written * price_out) / 1_000_000
-        return Usage(input_tokens=given, output_tokens=written, cost=cost, currency=self._currency)
+        return Usage(
+            input_tokens=given, output_tokens=written, cost=cost, currency=self._currency,
+            cached_tokens=getattr(details, "cached_tokens", None),
+        )  # fmt: skip
 
 
 def _thought(delta: Any) -> str:

@@ -219,7 +219,8 @@ def _without_lead(audio: Audio) -> Audio:
 
 def _files(voice: str) -> tuple[Path, Path]:
     model = models.locate(voice, "piper")
-    settings = models.locate(f"{voice}.json", "piper") if voice.startswith("hf://") else Path(f"{model}.json")
+    from_hub = voice.startswith("hf://")
+    settings = models.locate(f"{voice}.json", "piper") if from_hub else models.note(Path(f"{model}.json"))
     if model.is_dir() or not settings.is_file():
         raise OpenOmniError(f"{voice} is no Piper voice; name a .onnx file that has its .onnx.json beside it")
     return model, settings
