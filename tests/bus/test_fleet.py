@@ -7,8 +7,10 @@ import asyncio
 import msgspec
 import pytest
 
+from openomni.background import troubles
 from openomni.bus.connection import Bus
 from openomni.bus.fleet import Announcer, Fleet, Presence
+from openomni.errors import OpenOmniError
 
 from .conftest import Deployment, eventually, restart
 
@@ -100,3 +102,22 @@ async def test_who_lies_about_itself_is_not_believed(deployment: Deployment, gat
         await agent.publish("oo.default.fleet.here.a1", msgspec.msgpack.encode(presence("a1")))
         await eventually(lambda: bool(fleet.agents))
         assert [found.agent_id for found in fleet.agents] == ["a1"]
+
+
+async def test_an_agent_goes_on_saying_that_it_is_there_after_it_could_not(
+    deployment: Deployment, fleet: Fleet
+) -> None:
+    fails = False
+
+    def me() -> Presence:
+        if fails:
+            raise OpenOmniError("the outgoing buffer is full")
+        return presence("a1")
+
+    async with Announcer(await deployment.agent("a1"), me, every=0.05), fleet:
+        await eventually(lambda: fleet.get("a1") is not None)
+        fails = True
+        await eventually(lambda: "saying that this agent is there" in troubles())
+        await eventually(lambda: fleet.get("a1") is None)
+        fails = False
+        await eventually(lambda: fleet.get("a1") is not None)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from openomni.bus import subjects, wire
-from openomni.bus.connection import Bus, NoAnswer
+from openomni.bus.connection import Bus, BusError, NoAnswer
 from openomni.bus.sessions import (
     HostRefused,
     OpenSession,
@@ -155,3 +155,36 @@ async def test_a_responder_s_gateway_hears_all_sessions_of_its_site_only(gateway
         await eventually(lambda: len(heard) == 2)
     listening.cancel()
     assert heard == [("s1", Heard("t", "one", True)), ("s2", SessionEnded())]
+
+
+async def test_an_end_that_could_not_be_opened_leaves_nothing_behind(
+    gateway: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(timeout: float = 5.0) -> None:
+        raise BusError("the bus did not answer within 5 s")
+
+    before = len(gateway._subscriptions)
+    monkeypatch.setattr(gateway, "flush", never)
+    link = gateway_end(gateway, session())
+    with pytest.raises(BusError):
+        await link.__aenter__()
+    assert len(gateway._subscriptions) == before
+
+
+async def test_a_sign_of_life_that_fails_once_comes_again(
+    gateway: Bus, host: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, failed = host.publish, asyncio.Event()
+
+    async def once(*given: object) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise BusError("the outgoing buffer is full")
+        await publish(*given)  # type: ignore[arg-type]
+
+    async with gateway_end(gateway, session(), silence=60) as there:
+        monkeypatch.setattr(host, "publish", once)
+        async with host_end(host, session(), beat=0.05):
+            await failed.wait()
+            assert there._messages
+            await eventually(lambda: there._messages.waiting > 1)  # type: ignore[union-attr]

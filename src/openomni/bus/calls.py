@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from .. import events
+from ..background import Background
 from ..events import (
     StageAlive,
     StageAnswer,
@@ -148,19 +149,23 @@ class _Sender:
         self.sent = 0
         self._taken = 0
         self._room = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._sending: asyncio.Task[None] | None = None
+        self._beating: Background | None = None
 
     def start(self, beat: float) -> None:
-        self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._beat(beat))]
+        self._sending = asyncio.create_task(self._send())
+        self._beating = Background(lambda: self._beat(beat), f"the sign of life on {self._subject}", longest=beat)
 
     def taken(self, count: int) -> None:
         self._taken = max(self._taken, count)
         self._room.set()
 
     async def aclose(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._sending:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+        if self._beating:
+            await self._beating.stop()
         close = getattr(self._inputs, "aclose", None)
         if close:
             await close()

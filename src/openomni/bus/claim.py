@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
@@ -18,7 +17,8 @@ import msgspec
 from nats.aio.msg import Msg
 
 from .. import clock
-from . import subjects
+from ..background import Background
+from . import dead, subjects
 from .connection import Bus, BusError, Denied, NoAnswer
 from .dead import DeadLetter
 from .subscription import Subscription
@@ -73,7 +73,7 @@ class Claim:
         self._max_attempts = max_attempts
         self._recall = recall
         self._settled = False
-        self._beating: asyncio.Task[None] | None = None
+        self._beating: Background | None = None
         self._questions: Subscription | None = None
 
     @classmethod
@@ -94,7 +94,9 @@ class Claim:
             await bus.request(subject, message.reply.encode(), HOLDER)
         except NoAnswer:
             claim._questions = await bus.subscribe(subject, claim._still_mine)
-            claim._beating = asyncio.create_task(claim._beat(beat), name=f"claim {work.turn_id}")
+            claim._beating = Background(
+                lambda: claim._beat(beat), f"the sign of life of turn {work.turn_id}", longest=beat
+            )
             return claim
         log.info("turn %s was handed out again, but its agent lives; left to it", work.turn_id)
         return None
@@ -124,12 +126,13 @@ class Claim:
 
     async def bury(self, reason: str) -> None:
         """Moves it to the dead: copied there first, only then taken from the queue."""
+        project = self.work.project
         letter = DeadLetter(
             kind="turn", key=self.work.turn_id, reason=reason, attempts=min(self.attempt, self._max_attempts),
-            at=time.time(), content=msgspec.Raw(self._content),
+            subject=subjects.work(project), content=self._content,
         )  # fmt: skip
-        subject, key = subjects.dead(self.work.project), f"{self.work.turn_id}-{self.sequence}"
-        await self._patiently(lambda: self._bus.store(subject, msgspec.json.encode(letter), key))
+        key = f"{self.work.turn_id}-{self.sequence}"
+        await self._patiently(lambda: dead.bury(self._bus, project, letter, key))
         log.error("turn %s failed for good after %d attempts: %s", self.work.turn_id, letter.attempts, reason)
         await self._settle(b"+TERM")
 

@@ -10,6 +10,7 @@ import msgspec
 from nats.aio.msg import Msg
 
 from .. import clock
+from ..background import Background
 from ..clock import Offset, OffsetEstimator
 from . import subjects
 from .connection import Bus, BusError
@@ -42,16 +43,15 @@ class ClockSync:
         self._every = every
         self._estimator = OffsetEstimator()
         self._known = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._task: Background | None = None
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._keep(), name="clock sync")
+        self._task = Background(self._keep, "comparing the clock with the gateway's", longest=5.0)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task.stop()
 
     @property
     def offset(self) -> Offset | None:

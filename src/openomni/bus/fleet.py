@@ -16,6 +16,7 @@ import msgspec
 from nats.aio.msg import Msg
 
 from .. import clock
+from ..background import Background
 from . import subjects
 from .connection import Bus, BusError
 
@@ -80,7 +81,7 @@ class Announcer:
         self._presence = presence
         self._every = every
         self._change = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._task: Background | None = None
 
     def changed(self) -> None:
         """Says it at once."""
@@ -92,13 +93,12 @@ class Announcer:
             await self._bus.subscribe(question, self._asked) for question in (subjects.who(project), subjects.WHO)
         ]
         await self._say()
-        self._task = asyncio.create_task(self._announce(), name="announcer")
+        self._task = Background(self._announce, "saying that this agent is there", longest=2.0)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task.stop()
         for questions in self._questions:
             await questions.aclose()
         presence = self._presence()
@@ -137,18 +137,17 @@ class Fleet:
         self._heard: dict[tuple[str, str], float] = {}
         self._change = asyncio.Event()
         self._reconnects = bus.reconnects
-        self._task: asyncio.Task[None] | None = None
+        self._task: Background | None = None
 
     async def __aenter__(self) -> Self:
-        self._presences = await self._bus.subscribe(subjects.here(self._project, "*"), self._here)
+        self._presences = await self._bus.subscribe(subjects.here(self._project, subjects.ANY), self._here)
         await self._ask()
-        self._task = asyncio.create_task(self._watch(), name="fleet")
+        self._task = Background(self._watch, "watching which agents are there", longest=2.0)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task.stop()
         await self._presences.aclose()
 
     async def ready(self, quiet: float = 0.1, timeout: float = 1.5) -> Self:

@@ -16,6 +16,7 @@ import msgspec
 from nats.aio.msg import Msg
 
 from .. import events
+from ..background import Background
 from ..errors import OpenOmniError
 from ..events import (
     StageAlive,
@@ -96,7 +97,9 @@ class StageServer:
             async with await self._bus.subscribe(call.inputs, inputs.feed):
                 answers = _Answering(self._bus, message, inputs)
                 running = asyncio.create_task(answers.all(self._run(call, inputs)))
-                beating = asyncio.create_task(answers.beat(self._beat))
+                beating = Background(
+                    lambda: answers.beat(self._beat), f"the sign of life of call {call.call_id}", longest=self._beat
+                )
                 inputs.on_cancel(running.cancel)
                 try:
                     await asyncio.wait((running,))

@@ -15,6 +15,7 @@ import msgspec
 from nats.aio.msg import Msg
 
 from .. import clock, events
+from ..background import Background
 from ..events import SessionInput, SessionOutput
 from . import subjects, wire
 from .connection import Bus, BusError
@@ -137,13 +138,17 @@ class SessionLink(Generic[Sent, Received]):
         self._messages: Subscription | None = None
         self._said = 0.0
         self._heard: float | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._watch: Background | None = None
         self._hold = bus.hold()
 
     async def __aenter__(self) -> Self:
         self._messages = await self._bus.subscribe(self._hears_on, limit=BUFFER)
-        await self._bus.flush()
-        self._watch = asyncio.create_task(self._alive(), name=f"link {self._sends_on}")
+        try:
+            await self._bus.flush()
+        except BaseException:
+            await self.aclose()
+            raise
+        self._watch = Background(self._alive, f"the sign of life on {self._sends_on}", longest=self._beat)
         self._hold.__enter__()
         return self
 
@@ -152,12 +157,10 @@ class SessionLink(Generic[Sent, Received]):
 
     async def aclose(self) -> None:
         """Ends the iteration on this side; the other side is told by an event, or by our silence."""
-        if self._watch is None:
-            return
-        self._watch.cancel()
-        await asyncio.gather(self._watch, return_exceptions=True)
-        self._watch = None
-        self._hold.__exit__(None, None, None)
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            await watch.stop()
+            self._hold.__exit__(None, None, None)
         if self._messages is not None:
             await self._messages.aclose()
 
@@ -217,7 +220,7 @@ async def site_outputs(
 ) -> AsyncIterator[tuple[str, SessionOutput]]:
     """What the hosts say in all sessions of a site, with the session's id: for the gateway of a responder."""
     joiners: dict[str, wire.Joiner] = {}
-    async with await bus.subscribe(subjects.live(project, site, "*", "out"), limit=limit) as messages:
+    async with await bus.subscribe(subjects.live(project, site, subjects.ANY, "out"), limit=limit) as messages:
         async for message in messages:
             session_id = message.subject.split(".")[4]
             data = joiners.setdefault(session_id, wire.Joiner()).add(message)

@@ -31,9 +31,9 @@ _ENDLESS = -1
 async def declare(bus: Bus, replicas: int = 1) -> None:
     """Makes or updates the three streams. Records and work stay until they are acknowledged, however long."""
     for name, subject, retention in (
-        (subjects.RECORDS, subjects.record("*"), RetentionPolicy.WORK_QUEUE),
-        (subjects.WORK, subjects.work("*"), RetentionPolicy.WORK_QUEUE),
-        (subjects.DEAD, subjects.dead("*"), RetentionPolicy.LIMITS),
+        (subjects.RECORDS, subjects.record(subjects.ANY), RetentionPolicy.WORK_QUEUE),
+        (subjects.WORK, subjects.work(subjects.ANY), RetentionPolicy.WORK_QUEUE),
+        (subjects.DEAD, subjects.dead(subjects.ANY), RetentionPolicy.LIMITS),
     ):
         await _stream(
             bus,
@@ -58,7 +58,7 @@ async def writer_consumer(bus: Bus, ack_wait: float = WRITER_ACK_WAIT) -> str:
         ConsumerConfig(
             durable_name=subjects.WRITER,
             # Also keeps out what a pull of another stream was aimed at ours: that keeps the subject it came from.
-            filter_subject=subjects.record("*"),
+            filter_subject=subjects.record(subjects.ANY),
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=ack_wait,
             max_deliver=_ENDLESS,

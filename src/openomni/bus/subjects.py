@@ -12,6 +12,14 @@ WHO = "oo.who"
 """«Everybody of every project, say here»: only the gateway and the API may ask."""
 RECORDS, WORK, DEAD = "RECORDS", "WORK", "DEAD"
 WRITER = "writer"
+
+
+class _Any(str):
+    """Of a type of its own, so that no text from outside is one."""
+
+
+ANY = _Any("*")
+"""«Each of them», where a subject is listened to or allowed."""
 NO_SITE = "-"
 """The site in the subjects of a session that has none."""
 
@@ -20,13 +28,14 @@ _PROJECT = re.compile(r"[a-z0-9-]{1,40}")
 
 
 def _project(slug: str) -> str:
-    if slug != "*" and not _PROJECT.fullmatch(slug):
+    # `*` is for streams and for who sees all projects; a project comes from a token, never from what is asked.
+    if slug != ANY and not _PROJECT.fullmatch(slug):
         raise WrongUsage(f"{slug!r} is no project key; it takes 1 to 40 of a-z, 0-9 and -")
     return slug
 
 
 def _token(value: str, what: str) -> str:
-    if value != "*" and not _TOKEN.fullmatch(value):
+    if not isinstance(value, _Any) and not _TOKEN.fullmatch(value):
         raise WrongUsage(f"{value!r} is no {what}; it takes 1 to 64 letters, digits, _ and -")
     return value
 
@@ -79,7 +88,9 @@ def work(project: str) -> str:
 
 def claim(project: str, sequence: int | str) -> str:
     """Where the holder of a claimed turn answers that it is alive; `sequence` is the turn's place in the queue."""
-    return f"oo.{_project(project)}.claim.{_token(str(sequence), 'sequence')}"
+    return (
+        f"oo.{_project(project)}.claim.{_token(sequence if isinstance(sequence, str) else str(sequence), 'sequence')}"
+    )
 
 
 def dead(project: str) -> str:

@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 from . import subjects
 from .claim import Claim, TurnWork
 from .connection import Bus, BusError, Stored
-from .dead import DeadLetter
+from .dead import DeadLetter, bury
 from .pull import Puller
 from .streams import ACK_WAIT
 
@@ -112,8 +112,8 @@ class WorkQueue:
     async def _bury_unreadable(self, message: Msg, reason: str) -> None:
         sequence = message.metadata.sequence.stream
         letter = DeadLetter(
-            kind="turn", key=f"sequence {sequence}", reason=f"not a turn of this version: {reason}",
-            attempts=0, at=time.time(), content=msgspec.Raw(msgspec.json.encode(message.data.decode(errors="replace"))),
+            kind="turn", key=f"sequence-{sequence}", reason=f"not a turn of this version: {reason}",
+            cause="unreadable", subject=message.subject, content=message.data,
         )  # fmt: skip
-        await self._bus.store(subjects.dead(self._project), msgspec.json.encode(letter), f"unreadable-{sequence}")
+        await bury(self._bus, self._project, letter, f"unreadable-{sequence}")
         await self._bus.publish(message.reply, b"+TERM")
