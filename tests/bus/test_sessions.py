@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
+from nats.aio.msg import Msg
 
 from openomni.bus import subjects, wire
 from openomni.bus.connection import Bus, BusError, NoAnswer
@@ -20,7 +22,7 @@ from openomni.bus.sessions import (
     serve_sessions,
     site_outputs,
 )
-from openomni.events import AudioIn, Heard, ReplySound, SessionEnded
+from openomni.events import AudioIn, Event, Heard, ReplySound, SessionEnded
 
 from .conftest import Deployment, eventually, restart
 
@@ -188,3 +190,32 @@ async def test_a_sign_of_life_that_fails_once_comes_again(
             await failed.wait()
             assert there._messages
             await eventually(lambda: there._messages.waiting > 1)  # type: ignore[union-attr]
+
+
+class Mood(Event, frozen=True, tag="mood"):
+    """An event of a later version."""
+
+
+async def test_what_a_later_version_says_ends_no_session(gateway: Bus, host: Bus) -> None:
+    watched = site_outputs(gateway, "default", "north")
+    hearing = asyncio.ensure_future(anext(watched))
+    opened = session(site="north")
+    async with asyncio.timeout(10), gateway_end(gateway, opened) as there, host_end(host, opened) as here:
+        await host.flush()
+        await here.send(Mood())  # type: ignore[arg-type]
+        await host.publish(opened.output, b"\xc1")
+        await here.send(Heard("t", "hello", True))
+        assert await anext(there) == Heard("t", "hello", True)
+        assert there.dropped == 2
+        assert await hearing == ("s1", Heard("t", "hello", True))
+        await watched.aclose()  # type: ignore[attr-defined]
+
+
+async def test_an_agent_of_another_version_that_answers_otherwise_is_left(gateway: Bus, host: Bus) -> None:
+    async def answer(question: Msg) -> None:
+        await host.respond(question, msgspec.msgpack.encode({"type": "session.tomorrow"}))
+
+    await host.subscribe(subjects.session("default", "a1"), answer)
+    await host.flush()
+    with pytest.raises(HostRefused, match=r"agent a1 answers as another version does .*; upgrade it"):
+        await open_session(gateway, "a1", session())

@@ -26,6 +26,7 @@ from ..events import (
     StageInputEnd,
     StageOutput,
     StageRefused,
+    Unknown,
     Value,
 )
 from . import subjects, wire
@@ -112,6 +113,21 @@ class _Answers:
         self._outputs = 0
 
     async def next(self, timeout: float) -> StageAnswer:
+        while True:
+            try:
+                answer = events.decode_answer(await self._whole(timeout))
+            except events.UnknownEvent:
+                continue
+            if isinstance(answer, StageOutput):
+                self._expect(answer.sequence)
+                self._outputs += 1
+                if isinstance(answer.value, Unknown):
+                    continue
+            elif isinstance(answer, StageDone):
+                self._expect(answer.count)
+            return answer
+
+    async def _whole(self, timeout: float) -> bytes:
         data: bytes | None = None
         while data is None:
             try:
@@ -122,13 +138,7 @@ class _Answers:
             if status(message) == "503":
                 raise AgentLost(f"agent {self._agent_id} is not on the bus")
             data = self._joiner.add(message)
-        answer = events.decode_answer(data)
-        if isinstance(answer, StageOutput):
-            self._expect(answer.sequence)
-            self._outputs += 1
-        elif isinstance(answer, StageDone):
-            self._expect(answer.count)
-        return answer
+        return data
 
     def _expect(self, sequence: int) -> None:
         if sequence != self._outputs:

@@ -22,7 +22,7 @@ FIRST = 8
 """Round trips made at once; after them one every `every` seconds."""
 
 _encode = msgspec.msgpack.Encoder().encode
-_decoder = msgspec.msgpack.Decoder(tuple[float, float])
+_decoder = msgspec.msgpack.Decoder(list[float])
 
 
 async def serve_clock(bus: Bus) -> Subscription:
@@ -72,9 +72,10 @@ class ClockSync:
             try:
                 answer = await self._bus.request(subjects.CLOCK, timeout=1.0)
                 received = clock.now()
-                self._estimator.add(sent, *_decoder.decode(answer.data), received)
+                there, left = _decoder.decode(answer.data)[:2]
+                self._estimator.add(sent, there, left, received)
                 trips += 1
-            except (BusError, msgspec.MsgspecError) as error:
+            except (BusError, msgspec.MsgspecError, ValueError) as error:
                 log.debug("no clock from the gateway: %s", error)
                 await asyncio.sleep(self._every / 4)
                 continue

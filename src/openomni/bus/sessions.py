@@ -84,9 +84,11 @@ _answer_decoder = msgspec.msgpack.Decoder(SessionOpened | SessionRefused)
 async def open_session(bus: Bus, agent_id: str, session: OpenSession, timeout: float = 10.0) -> SessionOpened:
     """Raises HostRefused, or NoAnswer when the agent is not there. Open the gateway's end of the link first."""
     subject = subjects.session(session.project, agent_id)
-    answer: SessionOpened | SessionRefused = _answer_decoder.decode(
-        (await bus.request(subject, _encode(session), timeout)).data
-    )
+    message = await bus.request(subject, _encode(session), timeout)
+    try:
+        answer: SessionOpened | SessionRefused = _answer_decoder.decode(message.data)
+    except msgspec.MsgspecError as error:
+        raise HostRefused(f"agent {agent_id} answers as another version does ({error}); upgrade it") from None
     if isinstance(answer, SessionRefused):
         raise HostRefused(f"agent {agent_id} does not host the session: {answer.reason}")
     return answer
@@ -127,7 +129,7 @@ class SessionLink(Generic[Sent, Received]):
         silence: float = SILENCE,
     ) -> None:
         self.dropped = 0
-        """Events that were not of this version."""
+        """Events that could not be read, or are of a newer version."""
         self._bus = bus
         self._sends_on = sends_on
         self._hears_on = hears_on
@@ -178,12 +180,12 @@ class SessionLink(Generic[Sent, Received]):
         while True:
             message = await anext(self._messages)
             self._heard = clock.now()
-            data = self._joiner.add(message)
-            if not data:
-                continue
             try:
-                return self._decode(data)
-            except events.WireError as error:
+                if data := self._joiner.add(message):
+                    return self._decode(data)
+            except events.UnknownEvent:
+                self.dropped += 1
+            except (events.WireError, BusError) as error:
                 self.dropped += 1
                 log.warning("%s: %s", self._hears_on, error)
 
@@ -223,10 +225,15 @@ async def site_outputs(
     async with await bus.subscribe(subjects.live(project, site, subjects.ANY, "out"), limit=limit) as messages:
         async for message in messages:
             session_id = message.subject.split(".")[4]
-            data = joiners.setdefault(session_id, wire.Joiner()).add(message)
-            if not data:
+            try:
+                data = joiners.setdefault(session_id, wire.Joiner()).add(message)
+                output = events.decode_output(data) if data else None
+            except events.UnknownEvent:
                 continue
-            output = events.decode_output(data)
+            except (events.WireError, BusError) as error:
+                log.warning("%s: %s", message.subject, error)
+                continue
             if isinstance(output, events.SessionEnded):
                 del joiners[session_id]
-            yield session_id, output
+            if output is not None:
+                yield session_id, output
