@@ -219,3 +219,16 @@ async def test_an_agent_of_another_version_that_answers_otherwise_is_left(gatewa
     await host.flush()
     with pytest.raises(HostRefused, match=r"agent a1 answers as another version does .*; upgrade it"):
         await open_session(gateway, "a1", session())
+
+
+async def test_a_gateway_that_is_too_old_is_told_what_to_upgrade(gateway: Bus, host: Bus) -> None:
+    async def never(opened: OpenSession) -> SessionOpened:
+        raise AssertionError
+
+    await serve_sessions(host, "default", "a1", never)
+    await host.flush()
+    for version, said in (("", "of before 0.2.0"), ("0.1.0", "0.1.0")):
+        old = msgspec.msgpack.encode(msgspec.structs.replace(session(), version=version))
+        answer = msgspec.msgpack.decode((await gateway.request(subjects.session("default", "a1"), old)).data)
+        assert answer["reason"].startswith(f"the gateway is openomni {said} and too old for this agent (")
+        assert "upgrade the gateway with: pip install" in answer["reason"]

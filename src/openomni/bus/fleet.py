@@ -17,6 +17,7 @@ from nats.aio.msg import Msg
 
 from .. import clock
 from ..background import Background
+from ..version import __version__, too_old, upgrade_line
 from . import subjects
 from .connection import Bus, BusError
 
@@ -110,7 +111,7 @@ class Announcer:
         self.changed()
 
     async def _say(self) -> None:
-        presence = msgspec.structs.replace(self._presence(), at=clock.now())
+        presence = msgspec.structs.replace(self._presence(), at=clock.now(), version=__version__)
         await self._bus.publish(subjects.here(presence.project, presence.agent_id), _encode(presence))
 
     async def _announce(self) -> None:
@@ -135,6 +136,8 @@ class Fleet:
         self._alive = alive
         self._agents: dict[tuple[str, str], Presence] = {}
         self._heard: dict[tuple[str, str], float] = {}
+        self._too_old: dict[tuple[str, str], str] = {}
+        """Who is of a version that can't be worked with, and was told so."""
         self._change = asyncio.Event()
         self._reconnects = bus.reconnects
         self._task: Background | None = None
@@ -204,6 +207,11 @@ class Fleet:
         # The subject is what its credentials allow; what it writes about itself must agree.
         if (presence.project, presence.agent_id) != key:
             log.warning("agent %s of %s calls itself %s of %s", agent_id, project, presence.agent_id, presence.project)
+            return
+        if presence.version and too_old(presence.version):
+            if self._too_old.get(key) != presence.version:
+                log.error("%s", upgrade_line(presence.version, f"agent {presence.name or agent_id}", "this side"))
+            self._too_old[key] = presence.version
             return
         self._heard[key] = clock.now()
         before = self._agents.get(key)

@@ -17,6 +17,7 @@ from nats.aio.msg import Msg
 from .. import clock, events
 from ..background import Background
 from ..events import SessionInput, SessionOutput
+from ..version import __version__, too_old, upgrade_line
 from . import subjects, wire
 from .connection import Bus, BusError
 from .subscription import Subscription
@@ -49,6 +50,8 @@ class OpenSession(msgspec.Struct, kw_only=True, tag="session.open"):
     settings: dict[str, Any] = {}
     input: str = ""
     output: str = ""
+    version: str = ""
+    """Of the gateway that asks; filled in on the way."""
 
     def __post_init__(self) -> None:
         self.input = self.input or subjects.live(self.project, self.site, self.session_id, "in")
@@ -84,7 +87,8 @@ _answer_decoder = msgspec.msgpack.Decoder(SessionOpened | SessionRefused)
 async def open_session(bus: Bus, agent_id: str, session: OpenSession, timeout: float = 10.0) -> SessionOpened:
     """Raises HostRefused, or NoAnswer when the agent is not there. Open the gateway's end of the link first."""
     subject = subjects.session(session.project, agent_id)
-    message = await bus.request(subject, _encode(session), timeout)
+    asked = msgspec.structs.replace(session, version=__version__)
+    message = await bus.request(subject, _encode(asked), timeout)
     try:
         answer: SessionOpened | SessionRefused = _answer_decoder.decode(message.data)
     except msgspec.MsgspecError as error:
@@ -100,16 +104,18 @@ async def serve_sessions(
     """Answers who asks this agent to host; `host` opens its end of the link before it says that it is open."""
 
     async def answer(question: Msg) -> None:
+        await bus.respond(question, _encode(await answered(question.data)))
+
+    async def answered(asked: bytes) -> SessionOpened | SessionRefused:
         try:
-            session = _open_decoder.decode(question.data)
+            session = _open_decoder.decode(asked)
         except msgspec.MsgspecError as error:
-            refusal = SessionRefused(agent_id, f"the gateway runs another version ({error}); upgrade the older side")
-            await bus.respond(question, _encode(refusal))
-            return
+            return SessionRefused(agent_id, f"the gateway runs another version ({error}); upgrade the older side")
+        if too_old(session.version):
+            return SessionRefused(agent_id, upgrade_line(session.version, "the gateway", "this agent"))
         if session.project != project:
-            await bus.respond(question, _encode(SessionRefused(agent_id, f"this agent is of project {project}")))
-            return
-        await bus.respond(question, _encode(await host(session)))
+            return SessionRefused(agent_id, f"this agent is of project {project}")
+        return await host(session)
 
     subscription = await bus.subscribe(subjects.session(project, agent_id), answer)
     await bus.flush()
