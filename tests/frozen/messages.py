@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 
 from openomni import events, records
-from openomni.bus.claim import TurnWork
 from openomni.bus.credentials import Credentials
 from openomni.bus.dead import DeadLetter
+from openomni.bus.envelope import TurnWork, Work
 from openomni.bus.fleet import OfferedComponent, Presence
 from openomni.bus.sessions import OpenSession, SessionOpened, SessionRefused
 from openomni.media import Audio, Frame
@@ -28,7 +28,7 @@ UNIONS: dict[Plane, Any] = {
 }
 PLAIN: dict[Plane, tuple[type, ...]] = {
     "msgpack": (Presence, OpenSession, SessionOpened, SessionRefused),
-    "json": (TurnWork, OfferedComponent, Credentials, DeadLetter),
+    "json": (Work, TurnWork, OfferedComponent, Credentials, DeadLetter),
 }
 KINDS = {kind.__name__: kind for kinds in PLAIN.values() for kind in kinds}
 

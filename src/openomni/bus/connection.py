@@ -288,15 +288,15 @@ class Bus:
         *,
         queue: str = "",
         limit: int = 4096,
-        accept: str | None = None,
+        accept: Sequence[str] = (),
     ) -> Subscription:
         """Messages of a subject, to iterate over, or given to `handler` one after another.
 
-        At most `limit` wait; the next one ends the iteration with `Overflow`. `accept`: the subject that messages
-        carry where it differs from the one subscribed to (what a stream delivers to an inbox).
+        At most `limit` wait; the next one ends the iteration with `Overflow`. `accept`: the subjects that messages
+        carry where they differ from the one subscribed to (what a stream delivers to an inbox).
         """
         subscription = Subscription(
-            subject, matcher(accept or subject), limit, handler, accept is not None, self._subscriptions.discard
+            subject, matcher(*(accept or (subject,))), limit, handler, bool(accept), self._subscriptions.discard
         )
         self._subscriptions.add(subscription)
         try:

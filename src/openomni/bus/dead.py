@@ -22,7 +22,7 @@ from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 
 from .. import bounds, records
-from . import subjects
+from . import envelope, subjects
 from .connection import Bus, BusError, Stored
 
 log = logging.getLogger(__name__)
@@ -131,9 +131,13 @@ async def write_back(bus: Bus, project: str, sequence: int) -> Stored:
                        "a .refused file of the journal")  # fmt: skip
     if not letter.subject:
         raise BusError(f"dead letter {sequence} says nothing of where it came from ({letter.reason}); discard it")
-    content = letter.content if letter.kind in _NO_WORK else _renewed(letter)
     # Another id than it had: the bus drops one that comes again within the hour.
-    stored = await bus.store(letter.subject, content, f"{letter.key}-again-{sequence}")
+    content, message_id = letter.content, f"{letter.key}-again-{sequence}"
+    if letter.kind not in _NO_WORK:
+        with contextlib.suppress(msgspec.MsgspecError):
+            work = envelope.decode(content, letter.subject).again(time.time())
+            content, message_id = _with_unknown_fields(work, content), work.message_id
+    stored = await bus.store(letter.subject, content, message_id)
     await discard(bus, project, sequence)
     return stored
 
@@ -173,15 +177,9 @@ async def discard(bus: Bus, project: str, sequence: int) -> None:
         raise BusError(f"dead letter {sequence} could not be deleted: {error}") from None
 
 
-def _renewed(letter: DeadLetter) -> bytes:
-    """Work that begins anew, ready from now on; fields that this version does not know stay."""
-    try:
-        work = msgspec.json.decode(letter.content)
-    except msgspec.MsgspecError:
-        return letter.content
-    if not isinstance(work, dict):
-        return letter.content
-    return _encode({**work, "ready_at": time.time()})
+def _with_unknown_fields(work: envelope.Work, content: bytes) -> bytes:
+    """Work as it goes back, with what only a newer version understands of it."""
+    return _encode({**msgspec.json.decode(content), **msgspec.to_builtins(work)})
 
 
 async def _one(bus: Bus, project: str, sequence: int) -> DeadLetter:
@@ -218,7 +216,7 @@ def _of_earlier(letter: _Earlier, message: RawStreamMsg) -> DeadLetter:
     if project and letter.kind == "record":
         subject = subjects.record(project[0])
     elif project and not unreadable:
-        subject = subjects.work(project[0])
+        subject = subjects.earlier_work(project[0])
     return DeadLetter(
         kind=letter.kind, key=letter.key, reason=letter.reason, attempts=letter.attempts, at=letter.at, content=content,
         cause="unreadable" if unreadable else "failed", subject=subject,

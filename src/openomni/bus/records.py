@@ -275,7 +275,7 @@ class _Reader:
     async def read(self, ack_wait: float) -> None:
         consumer = await writer_consumer(self._bus, ack_wait)
         every = subjects.record(subjects.ANY)
-        async with Puller(self._bus, subjects.RECORDS, consumer, every, self._batch) as puller:
+        async with Puller(self._bus, subjects.RECORDS, consumer, every, batch=self._batch) as puller:
             while True:
                 messages = [await puller.next()]
                 while len(messages) < self._batch and (message := puller.next_nowait()):

@@ -82,7 +82,18 @@ def record(project: str) -> str:
     return f"oo.{_project(project)}.record"
 
 
-def work(project: str) -> str:
+def work(project: str, lane: str = "reprocess", group: str = "-", kind: str = "turn") -> str:
+    """Where one work is put; `ANY` as lane or group: what is purged together."""
+    return f"oo.{_project(project)}.work.{_token(lane, 'lane')}.{_token(group, 'group')}.{_token(kind, 'kind')}"
+
+
+def work_lane(project: str, lane: str) -> str:
+    """All work of a lane."""
+    return f"oo.{_project(project)}.work.{_token(lane, 'lane')}.>"
+
+
+def earlier_work(project: str) -> str:
+    """Where version 0.1 put turns."""
     return f"oo.{_project(project)}.work"
 
 
@@ -97,8 +108,9 @@ def dead(project: str) -> str:
     return f"oo.{_project(project)}.dead"
 
 
-def work_consumer(project: str) -> str:
-    return f"work-{_project(project)}"
+def work_consumer(project: str, lane: str = "reprocess") -> str:
+    name = f"work-{_project(project)}"
+    return name if lane == "reprocess" else f"{name}_{_token(lane, 'lane')}"
 
 
 def inbox_prefix(project: str, agent_id: str) -> str:
