@@ -78,11 +78,9 @@ class References:
 
     async def _turns(self, session_id: str) -> list[_Said]:
         turns: list[_Said] = []
-        cursor = ""
+        further: dict[str, str] = {}
         while True:
-            answer = await self._api.get(
-                "/turns", session=session_id, limit=PAGE, **({"cursor": cursor} if cursor else {})
-            )
+            answer = await self._api.get("/turns", session=session_id, limit=PAGE, **further)
             try:
                 page = msgspec.convert(answer, _Page)
             except msgspec.ValidationError as error:
