@@ -8,12 +8,14 @@ the turn's last user speech sample.
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import time
 from typing import Any, Literal
 
 import msgspec
 
-from .bounds import Count, Id, Line, Name, Position, Seconds, Share, Text
+from .bounds import Count, Id, Line, Moment, Name, Position, Rate, Seconds, Share, Text, stored
 from .trace import Part
 
 Origin = Literal["person", "text", "replay", "reprocess", "experiment", "bench"]
@@ -31,7 +33,7 @@ class Record(msgspec.Struct, kw_only=True, tag_field="type"):
     """What all records share."""
 
     project: str
-    version: int = 1
+    version: Count = 1
 
 
 class PlacedRecording(msgspec.Struct):
@@ -52,9 +54,9 @@ class SessionRecord(Record, tag="session", kw_only=True):
     site: str = ""
     source: str = ""
     status: Literal["open", "closed", "lost"] = "open"
-    started_at: float = 0.0
+    started_at: Moment = 0.0
     """Unix time, for people; durations never come from it."""
-    ended_at: float | None = None
+    ended_at: Moment | None = None
     recordings: list[str] = []
     reason: str = ""
     tracks: list[PlacedRecording] = []
@@ -73,8 +75,8 @@ class SegmentRecord(msgspec.Struct):
     """Who speaks from when to when: samples on the session's axis (16 kHz)."""
 
     speaker: str
-    start: int
-    end: int
+    start: Position
+    end: Position
     track: str = ""
     """The recording that it was heard in."""
     participant: str = ""
@@ -117,9 +119,9 @@ class UsageRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
 class PauseRecord(msgspec.Struct, kw_only=True):
     """A pause in what a person said, and what was thought of it: how the end of a turn was found."""
 
-    at: int
+    at: Position
     """Just past the last sample of speech before it (16 kHz, on the session's axis)."""
-    revision: int
+    revision: Count
     """Which revision of the turn answers what was said up to there."""
     finished: float | None = None
     """How likely the person had finished, 0…1, as the pipeline's `end_of_turn` component says; None where there is
@@ -154,7 +156,7 @@ class PauseRecord(msgspec.Struct, kw_only=True):
 class AttemptRecord(msgspec.Struct, kw_only=True):
     """One try of a task on one agent; a later attempt follows one that failed or was lost."""
 
-    number: int
+    number: Count
     agent: str
     status: Status
     reason: str = ""
@@ -174,7 +176,7 @@ class StageRecord(msgspec.Struct, kw_only=True):
     task_id: str
     kind: str
     component: str
-    revision: int = 0
+    revision: Count = 0
     agent: str = ""
     status: Status = "pending"
     reason: str = ""
@@ -232,7 +234,7 @@ class TurnRecord(Record, tag="turn", kw_only=True):
     time_points: list[TimePointRecord] = []
     parts: list[Part] = []
     """The partition: who owned each instant from the last user speech sample to the reply's first audible one."""
-    started_at: float = 0.0
+    started_at: Moment = 0.0
     """Unix time of the first user speech sample, for people."""
     utterance_hash: str = ""
     """SHA-256 of what was said, the same wherever it is said again: of the sound as the recogniser got it (PCM16 at
@@ -337,11 +339,11 @@ class RecordingRecord(Record, tag="recording", kw_only=True):
     session_id: str = ""
     turn_id: str = ""
     device: str = ""
-    rate: int | None = None
-    samples: int | None = None
-    position: int = 0
+    rate: Rate | None = None
+    samples: Count | None = None
+    position: Position = 0
     """Where its first sample lies on the session's axis (samples at 16 kHz)."""
-    started_at: float | None = None
+    started_at: Moment | None = None
 
 
 AnyRecord = SessionRecord | TurnRecord | RecordingRecord | ItemRecord | BuildRecord
@@ -354,13 +356,49 @@ def later_version() -> int:
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(AnyRecord)
+_UNSTORABLE = re.compile(rb"\\u(0000|d[89a-f])", re.IGNORECASE)
+"""How JSON writes what no text of both databases holds; where it stands for itself, after a backslash, too."""
 
 
 def encode(record: AnyRecord) -> bytes:
-    return _encoder.encode(record)
+    """Text that UTF-8 can't carry (half a surrogate) goes with U+FFFD in its place."""
+    try:
+        return _encoder.encode(record)
+    except UnicodeEncodeError:
+        return _encoder.encode(_storable(msgspec.to_builtins(record)))
 
 
 def decode(data: bytes) -> AnyRecord:
-    """Raises msgspec.ValidationError for anything else."""
-    record: AnyRecord = _decoder.decode(data)
+    """Raises msgspec.MsgspecError for anything else, and for numbers out of bounds.
+
+    Fields that it does not know are left out. Text that a database can't store has U+FFFD in place of what it can't.
+    """
+    try:
+        record: AnyRecord = _cleaned(data) if _UNSTORABLE.search(data) else _decoder.decode(data)
+    except RecursionError:
+        raise msgspec.DecodeError("it is nested too deep") from None
     return record
+
+
+def bounded(record: AnyRecord) -> AnyRecord:
+    """As it would be read: for who got it otherwise than by `decode`. Raises as that does."""
+    return decode(encode(record))
+
+
+def _cleaned(data: bytes) -> AnyRecord:
+    try:
+        plain = json.loads(data)
+    except ValueError as error:
+        raise msgspec.DecodeError(str(error)) from None
+    record: AnyRecord = msgspec.convert(_storable(plain), AnyRecord)
+    return record
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return stored(value)
+    if isinstance(value, dict):
+        return {_storable(name): _storable(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(each) for each in value]
+    return value

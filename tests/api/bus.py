@@ -12,7 +12,7 @@ import pytest
 
 from openomni.api.ground import bus_line
 from openomni.api.ground.loop_thread import LoopThread
-from openomni.api.queue import dead_letters
+from openomni.api.queue import dead_letters, outbox
 from openomni.api.records import recorder
 from openomni.bus import streams
 from openomni.bus.connection import Bus, connect
@@ -60,6 +60,6 @@ def line(connecting: Connect) -> Iterator[Callable[..., Any]]:
 @pytest.fixture
 def recording(connecting: Connect, line: Callable[..., Any], transactional_db: None) -> Iterator[None]:
     """The recorder writes meanwhile."""
-    stop = recorder.start(connecting, dead_letters.watch)
+    stop = recorder.start(connecting, dead_letters.watch, outbox.watch)
     yield
     stop()

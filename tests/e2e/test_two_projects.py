@@ -251,8 +251,8 @@ async def test_the_bus_lets_an_agent_neither_hear_nor_speak_in_another_project(l
     try:
         for subject in (
             subjects.fleet(project), subjects.record(project), subjects.work(project), subjects.dead(project),
-            subjects.live(project, "*", "*", "out"), subjects.live(project, "*", "*", "in"),
-            subjects.agent(project, agent_id), subjects.call_input(project, "*"), "oo.>", ">", "_INBOX.>",
+            *(subjects.live(project, subjects.ANY, subjects.ANY, way) for way in ("out", "in")),
+            subjects.agent(project, agent_id), subjects.call_input(project, subjects.ANY), "oo.>", ">", "_INBOX.>",
         ):  # fmt: skip
             with pytest.raises(Denied):
                 async with asyncio.timeout(5):

@@ -81,7 +81,7 @@ def test_sound_at_24_khz_lies_on_the_axis_without_a_gap() -> None:
     assert np.abs(heard - expected)[200:-200].max() < 100
 
 
-@pytest.mark.parametrize(("version", "old"), [("0.0.9", True), ("0.1.0", False), ("1.0rc1", False), ("", False)])
+@pytest.mark.parametrize(("version", "old"), [("0.0.9", True), ("0.2.0", False), ("1.0rc1", False), ("", False)])
 def test_versions(version: str, old: bool) -> None:
     assert protocol.too_old(version) is old
 

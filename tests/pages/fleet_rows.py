@@ -70,7 +70,7 @@ def agents(number: int, silent: bool = False) -> list[str]:
             slots=4,
             busy=place % 5 if not gone else 0,
             sessions=place % 3 if place % 2 == 0 and not gone else 0,
-            version="0.0.9" if place == 3 else "0.1.0",
+            version="0.0.9" if place == 3 else "0.2.0",
             draining=not silent and number > 3 and place == 4,
             health="1 component call never returned" if place == 1 else "",
             registered_at=later + timedelta(hours=1) if starting else now - timedelta(days=2, minutes=place),

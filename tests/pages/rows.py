@@ -131,7 +131,7 @@ def _agents(project: object, count: int = 8) -> None:
     for number in range(count):
         agent = Agent.objects.create(
             id=new_id(), project=project, name=f"box-{number}", last_seen=timezone.now() + timedelta(days=1),
-            roles=["host"], slots=4, busy=number % 5, version="0.1.0", draining=number == 3,
+            roles=["host"], slots=4, busy=number % 5, version="0.2.0", draining=number == 3,
             health="a component call never returned" if number == 4 else "",
         )  # fmt: skip
         for offer in ("stt:faster-whisper", "llm:llama-cpp", "tts:piper"):

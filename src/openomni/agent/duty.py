@@ -29,6 +29,7 @@ from .home import Home
 from .hosting import Hosting
 from .offers import Offer
 from .recordings import Recordings
+from .references import References
 from .remote_run import Clocks
 from .replies import Replies
 from .runner import LIVE_PATIENCE, QUEUED_PATIENCE, FleetRunner
@@ -142,6 +143,7 @@ class Duty:
             Recordings(self._patient, self._home.recordings),
             self._replies,
             self._writer,
+            References(self._patient),
             lambda: self._runner(QUEUED_PATIENCE),
         )
         self._exits.push_async_callback(turns.stop)

@@ -10,7 +10,7 @@ from ..media import Audio, Frame
 from .event import Event
 
 
-class Word(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Word(msgspec.Struct, frozen=True):
     """One word, in seconds from the start of the utterance, or of the clause, that it belongs to."""
 
     text: str
@@ -65,7 +65,7 @@ class Endings(msgspec.Struct, frozen=True):
 NOTHING_KNOWN = Endings()
 
 
-class Tool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
     """A function that the client runs for the language model; `parameters` is a JSON Schema."""
 
     name: str
@@ -81,7 +81,7 @@ class ToolCall(Event, frozen=True, tag="tool_call"):
     arguments: str
 
 
-class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """One item of the conversation, as a language model reads it.
 
     An assistant's message may carry the `tool_calls` that it made; a `tool` message is the result of the call
@@ -127,7 +127,7 @@ class Emotion(Event, frozen=True, tag="emotion"):
     label: str | None = None
 
 
-class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Document(msgspec.Struct, frozen=True):
     """A retrieved passage; a higher score is a better match."""
 
     text: str
@@ -177,5 +177,12 @@ class Usage(Event, frozen=True, tag="usage", omit_defaults=True):
 
 
 _AMOUNTS = tuple(name for name in Usage.__struct_fields__ if name != "currency")
+
+
+class Unknown(Event, frozen=True, tag="unknown"):
+    """In place of a value of a newer version, which nobody here can use: it is counted, and left out."""
+
+    name: str = ""
+
 
 Value = Sound | Picture | Transcript | Prompt | Text | Emotion | Documents | Speaker | Usage | ToolCall

@@ -8,7 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from .. import clock, installs
+from .. import clock
+from .. import version as version_of
 from ..version import __version__
 from .protocol import MIN_CLIENT, TOO_OLD, Json, ProtocolError, failure, too_old
 
@@ -49,10 +50,7 @@ def check_version(version: str) -> None:
 
 
 def upgrade_line(version: str) -> str:
-    return (
-        f"openomni {version} is too old for this gateway, which needs {MIN_CLIENT} or later; "
-        f"upgrade it ({installs.UPGRADE})"
-    )
+    return version_of.upgrade_line(version, "this client", "this gateway")
 
 
 def welcome(session_id: str = "", resumed: bool = False) -> Json:

@@ -16,6 +16,9 @@ from typing import Any
 
 import msgspec
 
+from .. import version as version_of
+from ..version import OLDEST
+
 Json = dict[str, Any]
 
 SDK_RATE = 24_000
@@ -26,7 +29,7 @@ MAX_TEXT = 1 << 20
 MAX_BINARY = 256 << 10
 """Bytes of one binary frame."""
 
-MIN_CLIENT = "0.1.0"
+MIN_CLIENT = OLDEST
 """The oldest listener or responder that this gateway understands."""
 
 _AUDIO_HEADER = struct.Struct("<Qd")
@@ -171,10 +174,4 @@ def text(message: Json, field: str) -> str:
 
 def too_old(version: str) -> bool:
     """Whether a client of that version is older than `MIN_CLIENT`; one without a number is not."""
-    return _numbers(version) < _numbers(MIN_CLIENT) if version else False
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    parts = version.split("+")[0].split(".")[:3]
-    digits = ("".join(letter for letter in part if letter.isdigit()) for part in parts)
-    return tuple(int(part or 0) for part in digits)
+    return bool(version) and version_of.too_old(version)

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponseBase
 
-from ... import installs
+from ... import version as version_of
 from ...version import __version__
 from .errors import answer
 
 HEADER = "OpenOmni-Version"
-MIN_CLIENT = "0.1.0"
+MIN_CLIENT = version_of.OLDEST
 """The oldest agent, listener or gateway that this server works with."""
 
 
 def too_old(version: str) -> bool:
-    return _numbers(version) < _numbers(MIN_CLIENT)
+    return version_of.too_old(version)
 
 
 def upgrade_line(version: str) -> str:
-    return (
-        f"openomni {version} is too old for this server, which needs {MIN_CLIENT} or newer; "
-        f"upgrade it ({installs.UPGRADE})"
-    )
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", version)[:3]))
+    return version_of.upgrade_line(version, "the part that asks", "this server")
 
 
 class Handshake:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
@@ -11,14 +10,15 @@ from typing import Any
 import msgspec
 from django.db import transaction
 
-from ...bus import dead, work
-from ...bus.connection import Bus
+from ...bus import dead, envelope, work
+from ...bus.connection import Bus, BusError
 from ...bus.dead import DeadLetter
 from ..ground import bus_line
 from ..ground.caller import AuthedRequest
 from ..ground.errors import Refusal, conflict
 from ..records import snapshots
-from ..records.models import UNFINISHED, Progress, Session, Turn
+from ..records.models import UNFINISHED, Progress, Turn
+from . import following
 
 EVERY = 2.0
 """Seconds between looks for new letters."""
@@ -33,7 +33,7 @@ def of_project(request: AuthedRequest, after: int, limit: int) -> list[dict[str,
         if len(letters) < limit:
             break
         after = letters[-1].sequence
-    return [{**msgspec.structs.asdict(letter), "content": _content(letter)} for letter in seen[:limit]]
+    return [{**msgspec.structs.asdict(letter), "content": dead.shown(letter.content)} for letter in seen[:limit]]
 
 
 def _is_of(letter: DeadLetter, request: AuthedRequest) -> bool:
@@ -41,78 +41,67 @@ def _is_of(letter: DeadLetter, request: AuthedRequest) -> bool:
     if not request.auth.limits:
         return True
     turn = _work(letter)
-    return turn is not None and Turn.objects.scoped(request).filter(pk=turn.turn_id).exists()
+    return turn is not None and Turn.objects.scoped(request).filter(pk=turn.subject_id).exists()
 
 
 def retry(request: AuthedRequest, sequence: int) -> None:
-    """Queues the turn of a letter again. Raises Refusal: 404 when there is no such letter, 409 when it is no turn."""
+    """Puts what a letter is about back where it came from. Raises Refusal: 404 when there is no such letter, 409 when
+    it can't be put back."""
     project_id = request.auth.project_id
     found = bus_line.run(lambda bus: dead.dead(bus, project_id, sequence - 1, 1))
     if not found or found[0].sequence != sequence or not _is_of(found[0], request):
         raise Refusal(404, f"there is no dead letter {sequence} in this project; GET /api/v1/tasks/dead lists them")
     turn = _work(found[0])
-    if turn is None:
-        conflict(f"dead letter {sequence} is no turn that could be queued again: {found[0].reason}")
-    bus_line.run(lambda bus: dead.retry(bus, project_id, sequence))
-    _set(turn, (Progress.FAILED,), status=Progress.PENDING, reason="")
+    try:
+        bus_line.run(lambda bus: dead.write_back(bus, project_id, sequence))
+    except BusError as error:
+        conflict(str(error))
+    if turn:
+        _set(turn, (Progress.FAILED,), status=Progress.PENDING, reason="")
 
 
 async def watch(bus: Bus, database: Callable[[Callable[[], bool]], Awaitable[bool]]) -> None:
     """Looks after the turns of all projects' letters, those that lie there and each new one, until it is cancelled.
 
     A turn is put among the dead by the agent that failed on it, or by another one when those that ran it were killed.
-    Then nobody is left to say that it failed, nor to queue what follows it in its session, so that is done here.
+    Then nobody is left to say that it failed, so that is done here, and what follows it in its session is queued.
     `database` runs a function in a thread with a connection.
     """
     last = 0
     while True:
         while letters := await dead.dead(bus, "*", last):
             for letter in letters:
-                turn = _work(letter)
-                if turn and await database(partial(_is_left, turn)):
-                    if turn.then:
-                        # The agent that did it itself used the same key, so this adds nothing then.
-                        await work.enqueue(bus, _following(turn))
+                if (turn := _work(letter)) is not None:
                     await database(partial(fail, turn, letter.reason))
+                else:
+                    # After an upgrade there are some that were of a newer version before it.
+                    await dead.write_back_readable(bus, letter)
             last = letters[-1].sequence
         await asyncio.sleep(EVERY)
 
 
-def fail(turn: work.TurnWork, reason: str) -> bool:
+def fail(turn: work.Work, reason: str) -> bool:
     """Marks a turn as failed unless its end was recorded; whether it was still to be marked."""
     return _set(turn, UNFINISHED, status=Progress.FAILED, reason=reason)
 
 
-def _is_left(turn: work.TurnWork) -> bool:
-    return bool(Turn.objects.filter(pk=turn.turn_id, project_id=turn.project, status__in=UNFINISHED).exists())
-
-
-def _set(turn: work.TurnWork, been: Iterable[str], **fields: str) -> bool:
+def _set(work: work.Work, been: Iterable[str], **fields: str) -> bool:
     with transaction.atomic():
-        rows = Turn.objects.filter(pk=turn.turn_id, project_id=turn.project, status__in=been)
+        rows = Turn.objects.filter(pk=work.subject_id, project_id=work.project, status__in=been)
         changed = rows.update(**fields)
-        session = Session.objects.filter(pk=turn.session_id, project_id=turn.project, queued=True).first()
-        if changed and session:
-            snapshots.follow_queue(session)
+        turn = Turn.objects.filter(pk=work.subject_id, project_id=work.project).select_related("session").first()
+        if changed and turn and turn.session.queued:
+            snapshots.follow_queue(turn.session)
+            if turn.status not in UNFINISHED:
+                following.turn_is_over(turn)
     return bool(changed)
 
 
-def _following(turn: work.TurnWork) -> work.TurnWork:
-    """The next turn of the session, told what was said before the one that failed."""
-    entry = {**msgspec.to_builtins(turn), **turn.then[0], "then": turn.then[1:], "ready_at": time.time()}
-    return msgspec.convert(entry, work.TurnWork)
-
-
-def _work(letter: DeadLetter) -> work.TurnWork | None:
-    """The turn of a letter that is one."""
+def _work(letter: DeadLetter) -> work.Work | None:
+    """The work of a letter that is about a turn."""
+    if letter.kind != "turn":
+        return None
     try:
-        return msgspec.json.decode(letter.content, type=work.TurnWork)
+        return envelope.decode(letter.content, letter.subject)
     except msgspec.MsgspecError:
-        return None  # a record, or a turn of another version
-
-
-def _content(letter: DeadLetter) -> Any:
-    """What failed; of a turn without its pipeline and what would have followed, which are long."""
-    content = msgspec.json.decode(letter.content)
-    hidden = ("spec", "history", "then")
-    return {k: v for k, v in content.items() if k not in hidden} if isinstance(content, dict) else content
+        return None  # of another version

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import uuid
 from typing import Annotated, Any, Literal
 
 from ninja import Field, Path, Query, Router, Schema
@@ -32,11 +31,13 @@ def _span(span: turn_work.Span) -> turn_work.Span:
 
 class QueueNew(Schema):
     """Turns to run on a recording: one a span in seconds, an end below 0 meaning the recording's; without spans the
-    speech in it is found first. `wait`: queue even when no live agent offers what the pipeline needs."""
+    speech in it is found first. Without `session_id` it is the session of this very request, which adds nothing when
+    it is sent again. `wait`: queue even when no live agent offers what the pipeline needs.
+    """
 
     recording_id: NewId
     pipeline: str
-    session_id: NewId = Field(default_factory=lambda: uuid.uuid4().hex)
+    session_id: NewId | None = None
     spans: list[Annotated[turn_work.Span, AfterValidator(_span)]] | None = Field(None, min_length=1, max_length=500)
     wait: bool = False
     options: dict[str, Any] = {}
@@ -62,6 +63,9 @@ class DeadOut(Schema):
     reason: str
     attempts: int
     at: float
+    cause: str
+    """`failed`, `unreadable` (by this version), `refused`, `too_large` (the content is an excerpt)."""
+    size: int
     content: Any
 
 
@@ -77,9 +81,9 @@ def queue_turns(request: AuthedRequest, payload: QueueNew) -> Any:
     if recording is None:
         not_found("recording", payload.recording_id)
     pipeline = catalogue.find(caller.project_id, payload.pipeline).pipeline
-    options = payload.options
-    turns = turn_work.queue(recording, pipeline, payload.session_id, payload.spans, payload.wait, options, caller)
-    return 202, {"session_id": payload.session_id, "turns": turns}
+    session_id = payload.session_id or turn_work.session_for(recording, pipeline, payload.spans)
+    turns = turn_work.queue(recording, pipeline, session_id, payload.spans, payload.wait, payload.options, caller)
+    return 202, {"session_id": session_id, "turns": turns}
 
 
 @router.get("/tasks/dead", auth=allow(Scope.VIEWER), response=Page[DeadOut], summary="What failed too often")
@@ -95,6 +99,6 @@ def list_dead(
 
 @router.post("/tasks/dead/{sequence}/retry", auth=MAKERS, response={202: Retried}, summary="Try dead work again")
 def retry_dead(request: AuthedRequest, sequence: Annotated[int, Path(ge=1)]) -> Any:
-    """A turn goes back into the queue, with all its attempts anew."""
+    """Work goes back into the queue, with all its attempts anew; a record is written back as it was."""
     dead_letters.retry(request, sequence)
     return 202, {}

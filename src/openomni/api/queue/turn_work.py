@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-import time
 import uuid
 from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
-from ...bus import streams, work
-from ...bus.connection import Bus
+from ...bus import work
+from ...bus.connection import BusError
 from ...pipeline import spec
 from ..fleet import components
 from ..fleet.placing import Placing
@@ -22,6 +20,7 @@ from ..ground.errors import Refusal, conflict
 from ..pipelines.models import version_of
 from ..records import snapshots
 from ..records.models import Progress, Recording, Session, Turn
+from . import following, outbox
 
 log = logging.getLogger("openomni.api")
 
@@ -51,47 +50,39 @@ def queue(
         turns = _rows(session, recording, pipeline, wanted)
         snapshots.follow_queue(session)
         new = [turn for turn in turns if turn.queued_at is None and turn.status == Progress.PENDING]
-        items = [_item(turn, pipeline, wanted[turn.pk], options, segment=spans is None) for turn in new]
-        first = _chain(items) if items else None
-    if first:
-        bus_line.run(lambda bus: _enqueue(bus, first))
-        Turn.objects.filter(pk__in=[turn.pk for turn in new]).update(queued_at=timezone.now())
+        following.put(session, [_work(turn, pipeline, wanted[turn.pk], options, segment=spans is None) for turn in new])
+    _hand_over(session.pk)
     return turns
 
 
-def _item(turn: Turn, pipeline: spec.Pipeline, span: Span, options: dict[str, Any], segment: bool) -> work.TurnWork:
-    return work.TurnWork(
+def session_for(recording: Recording, pipeline: spec.Pipeline, spans: Sequence[Span] | None) -> str:
+    """The session of who names none: the same for the same request, so that asking again adds nothing."""
+    asked = " ".join(f"{start:.6f}-{end:.6f}" for start, end in spans or [WHOLE])
+    return uuid.uuid5(_NAMESPACE, f"{recording.project_id} {recording.pk} {pipeline.hash} {asked}").hex
+
+
+def _work(turn: Turn, pipeline: spec.Pipeline, span: Span, options: dict[str, Any], segment: bool) -> work.Work:
+    body = work.TurnWork(
         turn_id=turn.pk,
         session_id=turn.session_id,
         index=turn.index,
-        project=turn.project_id,
         pipeline=pipeline.name,
-        pipeline_hash=pipeline.hash,
-        spec=pipeline.normalised(),
         recording=turn.recording,
         start=span[0],
         end=span[1],
         segment=segment,
-        history=[],
-        then=[],
-        ready_at=time.time(),
         options=options,
     )
+    needs = [f"{kind}:{component}" for kind, component in pipeline.needs]
+    return body.work(turn.project_id, pipeline.hash, needs=needs)
 
 
-async def _enqueue(bus: Bus, first: work.TurnWork) -> None:
-    # Agents claim through the project's consumer, which is there from its first work on.
-    await streams.work_consumer(bus, first.project)
-    await work.enqueue(bus, first)
-
-
-def _chain(items: list[work.TurnWork]) -> work.TurnWork:
-    """A session's turns follow one another, for each is told what was said before: the first carries the rest, of
-    which it names only what differs."""
-    first, *rest = items
-    own = ("turn_id", "index", "start", "end")
-    first.then = [{name: getattr(item, name) for name in own} for item in rest]
-    return first
+def _hand_over(session_id: str) -> None:
+    """At once, where that can be done; else the recorder does it when the bus is back."""
+    try:
+        outbox.hand_over(session_id)
+    except (BusError, bus_line.BusAway) as error:
+        log.info("the turns of session %s are handed over later: %s", session_id, error)
 
 
 def _check(recording: Recording, pipeline: spec.Pipeline, wait: bool) -> None:
@@ -126,7 +117,8 @@ def _open(recording: Recording, pipeline: spec.Pipeline, session_id: str, caller
         session.started_at = recording.started_at
         session.recordings, session.queued = [recording.pk], True
         session.save()
-        version_of(session.project_id, pipeline.name, pipeline.hash, session.spec)
+    # Agents ask for it by its hash.
+    version_of(session.project_id, pipeline.name, pipeline.hash, pipeline.normalised())
     return session
 
 

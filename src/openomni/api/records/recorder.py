@@ -14,11 +14,21 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from django.db import DataError, IntegrityError, close_old_connections, connections, transaction
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    close_old_connections,
+    connections,
+    transaction,
+)
 
+from ... import records as recorded
+from ...background import Background
 from ...bus import records, streams
 from ...bus.connection import Bus
-from ...errors import OpenOmniError
 from ...records import AnyRecord
 from ..accounts.models import Project
 from ..ground.bus_line import Connect
@@ -32,8 +42,10 @@ Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs a function in the thread that has the database."""
 Watch = Callable[[Bus, Run], Awaitable[None]]
 """Something that looks after the bus for ever."""
-RETRY_AFTER = 1.0
-"""Seconds to wait after the bus refused what the recorder needs of it."""
+RETRY_AFTER, LONGEST = 1.0, 5.0
+"""Seconds to wait after the bus refused what the recorder needs of it, at first and at most."""
+_PASSING = ("08", "40", "53", "55", "57")
+"""Classes of PostgreSQL's codes that say nothing about what was written: connection, conflict, resources, operator."""
 
 
 def start(connect: Connect, *beside: Watch) -> Callable[[], None]:
@@ -56,14 +68,22 @@ async def _record(connect: Connect, beside: Sequence[Watch]) -> None:
             return await loop.run_in_executor(database, _reconnected, act)
 
         async def handle(batch: list[AnyRecord]) -> None:
-            await run(lambda: write_batch(batch))
+            try:
+                await run(lambda: write_batch(batch))
+            except (OperationalError, InterfaceError) as error:
+                if await run(partial(is_away, error)):
+                    raise records.Away(f"the database is away: {' '.join(str(error).split())}") from None
+                raise
 
+        work = {"writing records": lambda: _consume(bus, handle, run)}
+        for watch in beside:
+            work[f"looking after {watch.__module__.rpartition('.')[2]}"] = partial(watch, bus, run)
+        running = [Background(each, name, first=RETRY_AFTER, longest=LONGEST) for name, each in work.items()]
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_for_ever(lambda: _consume(bus, handle, run)))
-                for watch in beside:
-                    group.create_task(_for_ever(partial(watch, bus, run)))
+            await asyncio.Event().wait()
         finally:
+            for each in running:
+                await each.stop()
             await loop.run_in_executor(database, connections.close_all)
             await bus.close()
 
@@ -74,18 +94,6 @@ async def _consume(bus: Bus, handle: records.Handler, run: Run) -> None:
     for project in await run(lambda: list(Project.objects.values_list("pk", flat=True))):
         await streams.work_consumer(bus, project)
     await records.consume(bus, handle)
-
-
-async def _for_ever(run: Callable[[], Awaitable[None]]) -> None:
-    """Runs it again when it fails: a recorder that stopped in silence would be the worst of all."""
-    while True:
-        try:
-            await run()
-        except OpenOmniError as error:
-            log.warning("%s; going on in %g s", error, RETRY_AFTER)
-        except Exception:
-            log.exception("going on in %g s after", RETRY_AFTER)
-        await asyncio.sleep(RETRY_AFTER)
 
 
 def _reconnected(act: Callable[[], T]) -> T:
@@ -100,12 +108,26 @@ def write_batch(batch: Sequence[AnyRecord]) -> None:
     Raises Unwritable when one of it can never be written, OperationalError when the database is away.
     """
     try:
+        bounded = [recorded.bounded(record) for record in batch]
         with transaction.atomic():
-            _check_projects({record.project for record in batch})
-            for record in batch:
+            _check_projects({record.project for record in bounded})
+            for record in bounded:
                 snapshots.write(record)
-    except (snapshots.Refused, DataError, IntegrityError, ValueError) as error:
+    except (snapshots.Refused, DataError, IntegrityError, ValueError, OverflowError) as error:
         raise records.Unwritable(" ".join(str(error).split())) from error
+
+
+def is_away(error: DatabaseError) -> bool:
+    """Whether what failed to be written says nothing about itself: the database is gone, locked or full."""
+    code = getattr(error.__cause__, "sqlstate", None) or ""
+    if code.startswith(_PASSING) or "full" in str(error):
+        return True
+    try:
+        # It needs the lock of a writer, and changes nothing.
+        Project.objects.filter(pk="").update(name="")
+    except (OperationalError, InterfaceError):
+        return True
+    return False
 
 
 def _check_projects(named: set[str]) -> None:

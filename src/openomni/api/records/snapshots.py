@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 from django.db import models
@@ -24,7 +24,8 @@ from ...records import RecordingRecord as RecordingSnapshot
 from ...trace import Part
 from ..pipelines.models import version_of
 from ..places.models import site_of
-from .models import UNFINISHED, Attempt, Progress, Recorded, Recording, Segment, Session, Task, TimePoint, Turn
+from .models import UNFINISHED, Attempt, Progress, Recorded, Recording, Session, Task, Turn
+from .signals import turn_written
 
 if TYPE_CHECKING:
     from ..ground.caller import Caller
@@ -99,15 +100,23 @@ def _write_turn(record: TurnRecord) -> None:
     row.version = record.version
     row.save()
     _write_stages(row, record.stages)
-    row.segments.all().delete()
-    row.time_points.all().delete()
-    own = {"project_id": row.project_id, "turn": row}
-    Segment.objects.bulk_create(
-        Segment(**own, session=session, **msgspec.structs.asdict(segment)) for segment in record.segments
-    )
-    TimePoint.objects.bulk_create(TimePoint(**own, **msgspec.structs.asdict(point)) for point in record.time_points)
+    _match(row.segments.all(), record.segments, {"project_id": row.project_id, "turn": row, "session": session})
+    _match(row.time_points.all(), record.time_points, {"project_id": row.project_id, "turn": row})
+    turn_written.send(Turn, turn=row, record=record)
     if session.queued:
         follow_queue(session)
+
+
+def _match(rows: models.QuerySet[Any], wanted: Sequence[msgspec.Struct], own: dict[str, object]) -> None:
+    """Makes `rows` those of a snapshot: what is there already stays as it is."""
+    names = wanted[0].__struct_fields__ if wanted else ("id",)
+    there: dict[tuple[object, ...], list[int]] = {}
+    for key, *values in rows.values_list("pk", *names):
+        there.setdefault(tuple(values), []).append(key)
+    new = [each for each in wanted if not (same := there.get(msgspec.structs.astuple(each))) or not same.pop()]
+    if gone := [key for keys in there.values() for key in keys]:
+        rows.filter(pk__in=gone).delete()
+    rows.model._default_manager.bulk_create(rows.model(**own, **msgspec.structs.asdict(each)) for each in new)
 
 
 def _close_turns(session: Session) -> None:

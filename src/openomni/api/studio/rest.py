@@ -93,6 +93,24 @@ def check(request: AuthedRequest, payload: Content) -> dict[str, Any]:
     return {"ok": not errors, "errors": errors, "needs": _needs(pipeline.needs)}
 
 
+class ContentOut(Schema):
+    """What ran, or is to run, under a hash."""
+
+    hash: str
+    name: str
+    spec: dict[str, Any]
+
+
+@router.get("/pipelines/versions/{hash}", auth=READERS, response=ContentOut, summary="The content of a hash")
+def get_content(request: AuthedRequest, hash: str) -> dict[str, Any]:
+    """Agents ask for it: work names its pipeline by hash."""
+    versions = PipelineVersion.objects.filter(project_id=request.auth.project_id, hash=hash)
+    version = versions.select_related("pipeline").first()
+    if version is None:
+        raise Refusal(404, f"there is no pipeline of the hash {hash!r} in this project")
+    return {"hash": version.hash, "name": version.pipeline.name, "spec": version.spec}
+
+
 @router.get("/pipelines/{name}", auth=READERS, response=PipelineOut, summary="One pipeline")
 def get_pipeline(request: AuthedRequest, name: str) -> dict[str, Any]:
     return _described(catalogue.find(request.auth.project_id, name))
