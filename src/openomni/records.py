@@ -95,7 +95,7 @@ class FrameRecord(msgspec.Struct):
     recording: str = ""
 
 
-class UsageRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+class UsageRecord(msgspec.Struct, kw_only=True):
     """What a task, or one attempt at it, consumed: as its component says, else as the framework counted it; None where
     nobody knows."""
 

@@ -338,7 +338,7 @@ def test_what_a_device_captures_is_of_the_site_where_it_stands(placed: Project) 
     record = SessionRecord(
         project="home", version=1, session_id="live", pipeline="local", pipeline_hash="", spec={}, device="elsewhere"
     )
-    snapshots.write(record)
+    snapshots.write_all([record])
     of_site = api_for(placed, Scope.VIEWER, site="elsewhere")
     assert {each["session_id"] for each in of_site("GET", "/sessions")["items"]} == {"s", "live"}
     assert [each["recording_id"] for each in of_site("GET", "/recordings")["items"]] == ["r"]

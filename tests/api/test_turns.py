@@ -210,7 +210,8 @@ def test_turns_are_exported_as_json_and_csv(researcher: Client) -> None:
     assert {each["turn_id"]: each for each in turns}["t1"] == msgspec.to_builtins(TURN)
     rows = list(csv.DictReader(io.StringIO(export("export_csv").decode())))
     assert [row["transcript"] for row in rows] == [TURN.transcript] * 2
-    assert json.loads(rows[0]["segments"]) == [{"speaker": "user", "start": 1600, "end": 48000}]
+    (segment,) = json.loads(rows[0]["segments"])
+    assert segment.items() >= {"speaker": "user", "start": 1600, "end": 48000}.items()
 
 
 def test_what_somebody_said_is_no_formula_in_an_export(researcher: Client) -> None:

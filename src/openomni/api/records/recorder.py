@@ -111,8 +111,7 @@ def write_batch(batch: Sequence[AnyRecord]) -> None:
         bounded = [recorded.bounded(record) for record in batch]
         with transaction.atomic():
             _check_projects({record.project for record in bounded})
-            for record in bounded:
-                snapshots.write(record)
+            snapshots.write_all(bounded)
     except (snapshots.Refused, DataError, IntegrityError, ValueError, OverflowError) as error:
         raise records.Unwritable(" ".join(str(error).split())) from error
 

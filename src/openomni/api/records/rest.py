@@ -8,7 +8,7 @@ import msgspec
 from django.db import transaction
 from ninja import Field, Query, Router, Schema
 
-from ...records import SessionRecord, StageRecord, TurnRecord
+from ...records import BuildRecord, ItemRecord, SessionRecord, StageRecord, TurnRecord
 from ..accounts.authentication import allow
 from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest
@@ -17,7 +17,7 @@ from ..ground.paging import Page, Paging, page
 from ..pipelines import catalogue
 from ..places.models import site_of
 from . import snapshots
-from .models import Session, Task, Turn
+from .models import Build, Item, Session, Task, Turn
 from .schemas import NewId, schema
 
 router = Router(tags=["conversations"])
@@ -25,6 +25,8 @@ READERS = allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER)
 MAKERS = allow(Scope.DEVICE, Scope.AGENT, Scope.RESEARCHER)
 
 SessionOut = schema(SessionRecord)
+ItemOut = schema(ItemRecord)
+BuildOut = schema(BuildRecord)
 TurnOut = schema(TurnRecord)
 TaskOut = schema(StageRecord, "Task", turn_id=str, session_id=str)
 
@@ -122,4 +124,27 @@ def _as_records(found: dict[str, Any], record: Any) -> dict[str, Any]:
 
 def _task(task: Task) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(snapshots.stage_record(task))
-    return {**plain, "turn_id": task.turn_id, "session_id": task.turn.session_id}
+    session_id = task.turn.session_id if task.turn else task.session_id
+    return {**plain, "turn_id": task.turn_id or "", "session_id": session_id}
+
+
+@router.get("/sessions/{session_id}/items", auth=READERS, response=list[ItemOut])  # type: ignore[valid-type]
+def list_items(request: AuthedRequest, session_id: str) -> Any:
+    """What the conversation held, in its order, each item once and as it was heard. A turn's `items` name those that
+    its language model got."""
+    session = Session.objects.scoped(request).filter(pk=session_id).first() or not_found("session", session_id)
+    return [msgspec.to_builtins(snapshots.item_record(each)) for each in Item.objects.filter(session=session)]
+
+
+@router.get("/builds", auth=READERS, response=Page[BuildOut], summary="What tasks ran on, newest first")  # type: ignore[valid-type]
+def list_builds(request: AuthedRequest, paging: Query[Paging], kind: str = "", component: str = "") -> Any:
+    wanted = {name: value for name, value in (("kind", kind), ("component", component)) if value}
+    found = page(Build.objects.scoped(request).filter(**wanted), paging)
+    return {**found, "items": [each.content for each in found["items"]]}
+
+
+@router.get("/builds/{build}", auth=READERS, response=BuildOut)
+def get_build(request: AuthedRequest, build: str) -> Any:
+    """What a task ran on: component, package, files of its models, parameters, libraries, machine."""
+    row = Build.objects.scoped(request).filter(hash=build).first() or not_found("build", build)
+    return row.content

@@ -10,21 +10,39 @@ import msgspec
 from django.db import models
 from django.utils import timezone
 
+from ... import bounds
 from ...records import (
     AnyRecord,
     AttemptRecord,
+    BuildRecord,
+    FrameRecord,
+    ItemRecord,
     PauseRecord,
+    PlacedRecording,
     SegmentRecord,
     SessionRecord,
     StageRecord,
     TimePointRecord,
     TurnRecord,
+    UsageRecord,
 )
 from ...records import RecordingRecord as RecordingSnapshot
 from ...trace import Part
 from ..pipelines.models import version_of
 from ..places.models import site_of
-from .models import UNFINISHED, Attempt, Progress, Recorded, Recording, Session, Task, Turn
+from .models import (
+    UNFINISHED,
+    Attempt,
+    Build,
+    Item,
+    Progress,
+    Recorded,
+    Recording,
+    Session,
+    Task,
+    Tombstone,
+    Turn,
+)
 from .signals import turn_written
 
 if TYPE_CHECKING:
@@ -34,29 +52,68 @@ Row = TypeVar("Row", bound=Recorded)
 
 TIMES = ("queue_s", "lost_s", "transfer_s", "load_s", "model_s", "ttfb_s", "started_s", "ended_s")
 """The figures of a stage, seconds or None, named alike in its row and its record."""
-_STAGE = ("kind", "component", "revision", "agent", "status", "reason", *TIMES, "output")
-_ATTEMPT = ("agent", "status", "reason", "started_s", "ended_s")
+_IDENTITY = ("build", "seed")
+_STAGE = ("kind", "component", "revision", "agent", "status", "reason", *TIMES, "output", *_IDENTITY)
+_ATTEMPT = ("agent", "status", "reason", "started_s", "ended_s", *_IDENTITY)
 _SAME = ("pipeline", "pipeline_hash", "status", "reason")
 _TURN = (
     *_SAME,
     *("index", "transcript", "reply_text", "reply_audio", "recording"),
     *("voice_to_voice_s", "heard_at", "residue_s", "interrupted"),
+    *("utterance_hash", "reruns", "origin", "live", "warm", "cell", "participant", "language", "outcome"),
+    *("overlap_s", "yield_s", "items"),
 )
-_SESSION = (*_SAME, "spec", "site", "device", "source", "recordings")
+_SESSION = (
+    *_SAME,
+    *("spec", "site", "device", "source", "recordings"),
+    *("origin", "participant", "consent", "context", "turn_taking"),
+)
+_SEGMENT = ("speaker", "start", "end", "track", "participant", "confidence", "source")
+_ITEM = (
+    *("version", "position", "role", "content", "turn_id", "recording", "start", "end", "tool_calls", "call_id"),
+    "gone",
+)
 
 
 class Refused(ValueError):
     """A record that must not be written; the message says why."""
 
 
-def write(record: AnyRecord) -> None:
-    """Upserts one record; one that is not newer than what is there changes nothing. Raises Refused."""
-    if isinstance(record, SessionRecord):
-        _write_session(record)
-    elif isinstance(record, TurnRecord):
-        _write_turn(record)
-    elif isinstance(record, RecordingSnapshot):
-        _write_recording(record)
+def write_all(records: Sequence[AnyRecord]) -> None:
+    """Upserts records, in their order; one that is not newer than what is there changes nothing, nor does one of what
+    was erased. Raises Refused."""
+    erased = _erased(records)
+    for record in records:
+        if not erased.isdisjoint(_names(record)):
+            continue
+        match record:
+            case SessionRecord():
+                _write_session(record)
+            case TurnRecord():
+                _write_turn(record)
+            case RecordingSnapshot():
+                _write_recording(record)
+            case ItemRecord():
+                _write_item(record)
+            case BuildRecord():
+                _write_build(record)
+
+
+_Named = tuple[str, str, str]
+_NAMED = {"session": "session_id", "turn": "turn_id", "recording": "recording_id"}
+
+
+def _names(record: AnyRecord) -> set[_Named]:
+    """What a record is about: project, kind and id."""
+    found = ((kind, getattr(record, field, "")) for kind, field in _NAMED.items())
+    return {(record.project, kind, key) for kind, key in found if key}
+
+
+def _erased(records: Sequence[AnyRecord]) -> set[_Named]:
+    """Those of what the records are about that were erased."""
+    named = set().union(*map(_names, records)) if records else set()
+    rows = Tombstone.objects.filter(project_id__in={each[0] for each in named}, key__in={each[2] for each in named})
+    return named & set(rows.values_list("project_id", "kind", "key"))
 
 
 def placeholder(project_id: str, session_id: str, caller: Caller | None = None) -> Session:
@@ -78,6 +135,7 @@ def _write_session(record: SessionRecord) -> None:
     # A host that took it over knows no earlier start than its own.
     row.started_at = min(filter(None, (row.started_at, moment(record.started_at))), default=None)
     row.ended_at = moment(record.ended_at)
+    row.tracks = msgspec.to_builtins(record.tracks)
     row.version = record.version
     row.save()
     if record.status != "open" and not row.queued:
@@ -97,6 +155,7 @@ def _write_turn(record: TurnRecord) -> None:
     row.started_at = moment(record.started_at) or row.started_at
     row.parts = msgspec.to_builtins(record.parts)
     row.pauses = msgspec.to_builtins(record.pauses)
+    row.frames = msgspec.to_builtins(record.frames)
     row.version = record.version
     row.save()
     _write_stages(row, record.stages)
@@ -158,12 +217,12 @@ def _write_stages(turn: Turn, stages: Iterable[StageRecord]) -> None:
     own = {"project_id": turn.project_id}
     Task.objects.bulk_create(
         [
-            Task(**own, turn=turn, task_id=stage.task_id, place=place, **_fields(stage, _STAGE))
+            Task(**own, turn=turn, task_id=stage.task_id, place=place, usage=_usage(stage), **_fields(stage, _STAGE))
             for place, stage in given.values()
         ],
         update_conflicts=True,
         unique_fields=["turn", "task_id"],
-        update_fields=["place", *_STAGE],
+        update_fields=["place", "usage", *_STAGE],
     )
     keys = dict(turn.tasks.values_list("task_id", "pk"))
     attempts = {
@@ -171,12 +230,12 @@ def _write_stages(turn: Turn, stages: Iterable[StageRecord]) -> None:
     }
     Attempt.objects.bulk_create(
         [
-            Attempt(**own, task_id=key, number=number, **_fields(attempt, _ATTEMPT))
+            Attempt(**own, task_id=key, number=number, usage=_usage(attempt), **_fields(attempt, _ATTEMPT))
             for (key, number), attempt in attempts.items()
         ],
         update_conflicts=True,
         unique_fields=["task", "number"],
-        update_fields=list(_ATTEMPT),
+        update_fields=["usage", *_ATTEMPT],
     )
     if turn.status not in UNFINISHED:
         # What a run that died had begun, and the run that finished the turn did not.
@@ -198,6 +257,30 @@ def _write_recording(record: RecordingSnapshot) -> None:
     row.started_at = moment(record.started_at) or row.started_at
     row.version = record.version
     row.save()
+
+
+def _write_item(record: ItemRecord) -> None:
+    session = placeholder(record.project, record.session_id)
+    known = {"project_id": record.project, "pictures": msgspec.to_builtins(record.pictures), **_fields(record, _ITEM)}
+    row, new = Item.objects.select_for_update().get_or_create(session=session, item_id=record.item_id, defaults=known)
+    if not new and row.version < record.version:
+        for name, value in known.items():
+            setattr(row, name, value)
+        row.save()
+
+
+def _write_build(record: BuildRecord) -> None:
+    names = ("kind", "component", "package", "package_version")
+    content = msgspec.to_builtins(record)
+    if not bounds.storable_json(content):
+        raise Refused(f"the build {record.build} holds what is no JSON")
+    Build.objects.get_or_create(
+        project_id=record.project, hash=record.build, defaults={"content": content, **_fields(record, names)}
+    )
+
+
+def _usage(record: StageRecord | AttemptRecord) -> Any:
+    return None if record.usage is None else msgspec.to_builtins(record.usage)
 
 
 def _locked(model: type[Row], project_id: str, key: str, **fields: object) -> Row:
@@ -240,7 +323,8 @@ def turn_record(turn: Turn) -> TurnRecord:
         turn_id=turn.pk,
         session_id=turn.session_id,
         **{name: getattr(turn, name) for name in _TURN},
-        segments=[SegmentRecord(each.speaker, each.start, each.end) for each in turn.segments.all()],
+        segments=[SegmentRecord(**{name: getattr(each, name) for name in _SEGMENT}) for each in turn.segments.all()],
+        frames=msgspec.convert(turn.frames, list[FrameRecord]),
         pauses=msgspec.convert(turn.pauses, list[PauseRecord]),
         stages=[stage_record(task) for task in turn.tasks.all()],
         time_points=[
@@ -253,10 +337,25 @@ def turn_record(turn: Turn) -> TurnRecord:
 
 def stage_record(task: Task) -> StageRecord:
     attempts = [
-        AttemptRecord(number=each.number, **{name: getattr(each, name) for name in _ATTEMPT})
+        AttemptRecord(number=each.number, usage=_usage_record(each), **{name: getattr(each, name) for name in _ATTEMPT})
         for each in task.attempts.all()
     ]
-    return StageRecord(task_id=task.task_id, **{name: getattr(task, name) for name in _STAGE}, attempts=attempts)
+    given = {name: getattr(task, name) for name in _STAGE}
+    return StageRecord(task_id=task.task_id, usage=_usage_record(task), attempts=attempts, **given)
+
+
+def _usage_record(row: Task | Attempt) -> UsageRecord | None:
+    return None if row.usage is None else msgspec.convert(row.usage, UsageRecord)
+
+
+def item_record(item: Item) -> ItemRecord:
+    return ItemRecord(
+        project=item.project_id,
+        session_id=item.session_id,
+        item_id=item.item_id,
+        pictures=msgspec.convert(item.pictures, list[FrameRecord]),
+        **{name: getattr(item, name) for name in _ITEM},
+    )
 
 
 def session_record(session: Session) -> SessionRecord:
@@ -265,6 +364,7 @@ def session_record(session: Session) -> SessionRecord:
         version=session.version,
         session_id=session.pk,
         **{name: getattr(session, name) for name in _SESSION},
+        tracks=msgspec.convert(session.tracks, list[PlacedRecording]),
         started_at=unix(session.started_at),
         ended_at=unix(session.ended_at) or None,
     )
