@@ -122,7 +122,7 @@ def store_text(text: str, by: str = "owner") -> int:
     from openomni.pipeline import spec
 
     user = User.objects.filter(username=by).first()
-    return storing.store(PROJECT, spec.parse(text), text, user).version.number
+    return storing.store(PROJECT, spec.parse(text), text, user and user.pk).version.number
 
 
 def pipelines() -> None:
