@@ -33,7 +33,7 @@ _IS_SYLLABLE = re.compile(f"[{_SYLLABLES}]")
 _PICTURES = "\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\u231a-\u23ff\ufe0e\ufe0f\u20e3\U000e0020-\U000e007f"
 # A joiner between letters belongs to their script.
 _EMOJI = re.compile(rf"[{_PICTURES}]|(?<=[{_PICTURES}])\u200d|\u200d(?=[{_PICTURES}])")
-_SMILEY = re.compile(r"[:;=][-'^]?[()\[\]DPpOo/\\|3*]+|<3")
+_SMILEY = re.compile(r"(?:[:;][-'^]?[()\[\]DPpOo/\\|3*]+|=[()DP]+|<3)([.,!?…]*)")
 _FOR_THE_EYE = re.compile(rf"[*_~`|<>\[\]\\&→†{_PICTURES}]|^[:;=]|://|www\.|mailto:")
 """Only a word with one of these can be said otherwise than it is written."""
 
@@ -41,7 +41,7 @@ _BULLETS = frozenset("-*+•◦▪–·")
 _NUMBERED = re.compile(r"\\?(\d{1,3})\\?[.)]")
 _FENCE = re.compile(r"(`{3,}|~{3,})[^`~]*$")
 _HEADING = re.compile(r"#{1,6}")
-_RULE = re.compile(r"[-*_=|:+]{2,}|[*_`|~{}^]+")
+_RULE = re.compile(r"(?!(?:==|\+\+|::)$)[-*_=|:+]{2,}|[*_`|~{}^]+")
 _TARGET = re.compile(r"\]\((?:[^()]|\([^()]*\))*\)")
 _REFERENCE = re.compile(r"(?<=\])\[[^\]]*\]|\[\^?\d{1,3}\]|\[\^[^\]]*\]|\d+(?::\d+)?†\S*")
 _TAG = re.compile(r"</?[a-zA-Z][\w-]*(?:\s[^<>]*)?/?>|<!--.*?-->")
@@ -183,9 +183,10 @@ class SpokenText:
         return None
 
     def _plain(self, word: str) -> str:
-        if word in ("*", "→") or _SMILEY.fullmatch(word):
-            times = word == "*" and self._said[-1:].isalnum()
-            return "×" if times else "," if word == "→" else ""
+        if smiley := _SMILEY.fullmatch(word):
+            return smiley[1]
+        if word in ("*", "→"):
+            return "," if word == "→" else "×" if self._said[-1:].isalnum() else ""
         word = _AUTOLINK.sub(r"\1", html.unescape(word))
         word = _TARGET.sub("]", word)
         if (start := word.find("](")) >= 0:
@@ -200,7 +201,8 @@ class SpokenText:
             return "," if word == "|" and self._said[-1:] not in ".,;:!?…" else ""
         word = re.sub(r"(?<=\d)\\?\*(?=\d)", "×", word)
         word = re.sub(r"\\?[*`]|~~", "", word)
-        word = re.sub(r"(?<![^\W_])_+|_+(?![^\W_])", "", word).replace("_", " ")
+        word = re.sub(r"(?<![^\W_])_+|_+(?![^\W_])", "", word)
+        word = word if "@" in word else word.replace("_", " ")
         word = re.sub(r"\|+$", ",", word.lstrip("|")).replace("|", ", ").replace("→", ", ")
         return _without_brackets(_ESCAPED.sub(r"\1", word))
 
