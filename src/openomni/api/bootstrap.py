@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from .. import folders
-from . import secrets
+from . import layout, secrets
 
 PROJECT = "default"
 OWNER = "owner"
@@ -27,10 +27,13 @@ class FirstStart(msgspec.Struct, frozen=True):
 
 
 def setup(data_dir: Path | None = None) -> None:
-    """Makes the secrets where there are none, and sets Django up for this data directory."""
+    """Makes the secrets where there are none, and sets Django up for this data directory. Raises OpenOmniError where
+    that holds the tables of another alpha."""
     if data_dir is not None:
         os.environ["OPENOMNI_DATA_DIR"] = str(data_dir)
-    secrets.ensure(folders.server_data())
+    folder = folders.server_data()
+    layout.check(folder)
+    secrets.ensure(folder)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "openomni.api.settings")
     import django
 

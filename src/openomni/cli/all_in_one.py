@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..api import secrets
+from ..api import layout, secrets
 from ..bus.credentials import Authority
 from ..bus.server import EmbeddedServer
 from ..children import Child, children, failed
@@ -93,6 +93,7 @@ async def serving(
     its own. Raises `OpenOmniError`.
     """
     _check_port(host, port)
+    layout.check(folder)
     port = port or free_port(host)
     seeds = secrets.ensure(folder).bus
     kept = folder / "up.json"
