@@ -24,5 +24,5 @@ def test_the_line_says_who_is_to_be_upgraded_and_how() -> None:
     assert line == (
         f"the agent lab-1 is openomni 0.1.0 and too old for this server ({__version__}), "
         f"which needs {OLDEST} or later; "
-        f"upgrade the agent lab-1 with: pip install --upgrade 'openomni>={OLDEST}'"
+        "upgrade the agent lab-1: git pull and ./setup in its checkout bring the newest"
     )

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from statistics import median
 
 from django.db.models import Count, Max, Q, QuerySet
 from django.urls import reverse
@@ -14,6 +13,7 @@ from django.utils import timezone
 
 from ...bus.connection import Bus
 from ...errors import OpenOmniError
+from ...latency import median
 from ...version import __version__
 from ..ground import bus_line
 from ..ground.handshake import MIN_CLIENT, too_old
@@ -211,5 +211,4 @@ def times(tasks: Iterable[Task]) -> list[Times]:
 
 
 def _median(tasks: list[Task], what: str) -> float | None:
-    values = [value for task in tasks if (value := getattr(task, what)) is not None]
-    return median(values) if values else None
+    return median(getattr(task, what) for task in tasks)
