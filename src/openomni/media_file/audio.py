@@ -147,7 +147,8 @@ class Planes:
 
     def __call__(self, frame: Any) -> Iterator[NDArray[np.float32]]:
         for out in self._resampler.resample(frame):
-            yield out.to_ndarray().reshape(-1, out.layout.nb_channels).T
+            values: NDArray[np.float32] = np.asarray(out.to_ndarray(), np.float32)
+            yield values.reshape(-1, out.layout.nb_channels).T
 
 
 class Mix:
@@ -161,8 +162,9 @@ class Mix:
         # Sound in floating point may hold what no loudspeaker plays.
         if not np.isfinite(np.vdot(planes, planes)):
             planes = np.nan_to_num(planes, posinf=0.0, neginf=0.0).clip(-1, 1)
+        channel: Samples = planes[0]
         if len(planes) == 1:
-            return planes[0]
+            return channel
         mean: Samples = planes.mean(axis=0)
         fresh = np.array([np.dot(each, each) for each in (mean, *planes)], float) / max(len(mean), 1)
         if len(self._powers) != len(fresh):
@@ -173,4 +175,5 @@ class Mix:
         if channels.max() > LOUDER * channels[self._loudest]:
             self._loudest = int(channels.argmax())  # not at each chance: where it changes there is a click
         quiet = bool(mixed < FAR_QUIETER * channels[self._loudest])
-        return planes[self._loudest] if quiet else mean
+        channel = planes[self._loudest]
+        return channel if quiet else mean

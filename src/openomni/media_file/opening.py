@@ -53,7 +53,7 @@ class MediaFile:
         self._said: set[str] = set()
         self._file = _open(self.path, self.name)
         try:
-            self.container: InputContainer = av.open(self._file, options=_OPTIONS, metadata_errors="replace")
+            self.container: InputContainer = av.open(self._file, "r", options=_OPTIONS, metadata_errors="replace")
         except (av.FFmpegError, OSError, ValueError) as error:
             self._file.close()
             reason = getattr(error, "strerror", None) or "Invalid data found when processing input"
@@ -85,7 +85,7 @@ class MediaFile:
             for frame in frames:
                 yield packet.stream, frame
 
-    def _packets(self, streams: Any) -> Iterator[Packet]:
+    def _packets(self, streams: Any) -> Iterator[Packet[Any]]:
         import av
 
         failures = 0
