@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 
+from ground.damaged import found, with_clicks, write
 from openomni.agent import recordings
 from openomni.agent.recordings import Recordings
 from openomni.media import Audio
@@ -139,3 +140,11 @@ async def test_a_recording_that_is_damaged_gives_the_sound_around_it(tmp_path: P
     path.write_bytes(path.read_bytes()[:-3])  # cut in the middle of a sample
     cache = Recordings(Server(a=path), tmp_path / "cache")  # type: ignore[arg-type]
     assert (await cache.sound("a", 1, -1)).duration == pytest.approx(2.0, abs=0.01)
+
+
+async def test_queued_turns_hear_a_file_where_a_player_has_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "late.mkv", [(2.0, with_clicks(2.0, 1.0)), (7.0, with_clicks(2.0, 1.0))], pictures=9.0)
+    cache = Recordings(Server(a=path), tmp_path / "cache")  # type: ignore[arg-type]
+    assert found(await cache.sound("a", 0, -1)) == pytest.approx([3.0, 8.0], abs=0.05)
+    assert found(await cache.sound("a", 7.5, 9.0)) == pytest.approx([0.5], abs=0.05)
+    assert [frame.at for frame in await cache.pictures("a", 3, 5, 1.0)] == pytest.approx([3.0, 4.0])
