@@ -189,9 +189,9 @@ class QueuedTurns:
         await claim.done()
 
     async def _utterances(self, turn: TurnWork, pipeline: Pipeline) -> list[SpeechEnded]:
-        path = await self._recordings.path(turn.recording)
         detector = await self._built.turn_taking.detector(pipeline.turn_taking.vad)
-        return await asyncio.to_thread(lambda: list(find_utterances(blocks(path), detector, pipeline.turn_taking)))
+        async with self._recordings.held(turn.recording) as path:
+            return await asyncio.to_thread(lambda: list(find_utterances(blocks(path), detector, pipeline.turn_taking)))
 
 
 def _found_record(work: Work, turn: TurnWork, number: int, speech: SpeechEnded, pipeline: Pipeline) -> TurnRecord:

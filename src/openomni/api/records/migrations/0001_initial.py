@@ -59,6 +59,8 @@ class Migration(migrations.Migration):
                 ('rate', models.PositiveIntegerField(blank=True, null=True)),
                 ('samples', models.PositiveBigIntegerField(blank=True, null=True)),
                 ('position', models.PositiveBigIntegerField(default=0)),
+                ('audio_track', models.PositiveSmallIntegerField(blank=True, null=True)),
+                ('video_track', models.PositiveSmallIntegerField(blank=True, null=True)),
                 ('received', models.PositiveBigIntegerField(default=0)),
                 ('status', models.CharField(choices=[('awaited', 'Awaited'), ('receiving', 'Receiving'), ('complete', 'Complete')], default='awaited', max_length=10)),
                 ('sha256', models.CharField(blank=True, max_length=64)),
