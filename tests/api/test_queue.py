@@ -99,8 +99,8 @@ class TestQueueing:
     ) -> None:
         turns = device("POST", "/turns/queue", request(spans=[[0, 2.5], [2.5, 6], [6, 7]]), 202)["turns"]
         assert [each.work_id for each in line(claimed)] == [turns[0]["turn_id"]]
-        for before, after in pairwise(each["turn_id"] for each in turns):
-            done = turn(turn_id=before, status="completed", version=2, transcript="x" * 100_000)
+        for place, (before, after) in enumerate(pairwise(each["turn_id"] for each in turns)):
+            done = turn(turn_id=before, index=place, status="completed", version=2, transcript="x" * 100_000)
             write_batch([done])
             write_batch([done])
             outbox.hand_over("s1")
