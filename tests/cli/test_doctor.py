@@ -47,7 +47,7 @@ def test_records_that_were_too_large_for_the_bus_are_said(tmp_path: Path, monkey
     journal = tmp_path / "agent" / "journal"
     journal.mkdir(parents=True)
     (journal / "1.refused").write_bytes(b"x" * (3 << 20))
-    code, found = findings(tmp_path)
+    _, found = findings(tmp_path)
     assert found["records"]["state"] == "note"
     assert found["records"]["line"] == f"1 in {journal} could not be sent whole (3.0 MiB)"
 
