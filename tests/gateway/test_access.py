@@ -11,7 +11,7 @@ from openomni.gateway.access import Api, Away
 @pytest.mark.parametrize(
     ("answer", "line"),
     [
-        (httpx.Response(200, headers={"OpenOmni-Version": "0.1.0"}), "upgrade the API at http://api with: pip install"),
+        (httpx.Response(200, headers={"OpenOmni-Version": "0.1.0"}), "upgrade the API at http://api: "),
         (httpx.Response(426, json={"detail": "upgrade this gateway"}), "refuses this gateway: upgrade this gateway"),
     ],
 )
