@@ -196,7 +196,7 @@ class Hearing:
         # A client that says when an utterance ends, and when it is answered, also says what is cancelled.
         if settings.interruptible and (settings.detects_turns or settings.creates) and self._replies.active:
             draft.challenges = True
-            await self._replies.challenge()
+            await self._replies.challenge(self.captured(draft.start))
         else:
             await self.announce(draft)
 
