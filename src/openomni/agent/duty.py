@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 
 from nats.aio.msg import Msg
 
+from ..background import Background, troubles
 from ..bus import subjects
 from ..bus.calls import StageServer, serve_stages
 from ..bus.clocksync import ClockSync
@@ -68,7 +69,7 @@ class Duty:
         self._patient = api.patient(log.warning)
         self._clocks = Clocks()
         self._exits = AsyncExitStack()
-        self._claiming: asyncio.Task[None] | None = None
+        self._claiming: Background | None = None
 
     async def prepare(self, warm: Callable[[], Awaitable[None]]) -> None:
         """Looks whether the name is free, and warms what is offered. Raises `NameTaken`, `OpenOmniError`."""
@@ -147,7 +148,7 @@ class Duty:
             lambda: self._runner(QUEUED_PATIENCE),
         )
         self._exits.push_async_callback(turns.stop)
-        self._claiming = asyncio.create_task(turns.claim(), name="claims")
+        self._claiming = Background(turns.claim, "claiming queued turns")
         self._exits.push_async_callback(self._stop_claiming)
 
     def _runner(self, patience: float) -> FleetRunner:
@@ -157,8 +158,7 @@ class Duty:
 
     async def _stop_claiming(self) -> None:
         if self._claiming is not None:
-            self._claiming.cancel()
-            await asyncio.gather(self._claiming, return_exceptions=True)
+            await self._claiming.stop()
 
     async def _send_the_rest(self) -> None:
         await self._replies.settle()
@@ -177,6 +177,7 @@ class Duty:
     def _presence(self) -> Presence:
         waiting = self._writer.pending
         self._note("records", f"{waiting} records wait for the bus" if waiting > MANY_RECORDS else "")
+        self._note("background", "; ".join(f"{name}: {reason}" for name, reason in troubles().items()))
         refused = self._uploader.refused
         self._note("replies", f"{len(refused)} replies were not uploaded: {refused[-1]}" if refused else "")
         return Presence(

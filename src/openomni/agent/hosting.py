@@ -14,6 +14,7 @@ from ..bus.sessions import OpenSession, SessionOpened, SessionRefused, host_end
 from ..clock import Offset
 from ..errors import OpenOmniError
 from ..events import SessionEnded, SessionOutput
+from ..pipeline.beside import Beside
 from ..pipeline.earlier import NOTHING_EARLIER, Earlier
 from ..pipeline.session import LiveSession
 from ..pipeline.spec import Pipeline, parse
@@ -46,19 +47,17 @@ class Hosting:
         self._bus, self._agent_id, self._health, self._built = bus, agent_id, health, built
         self._replies, self._writer, self._clock_sync, self._runner = replies, writer, clock_sync, runner
         self._earlier = earlier
-        self._running: set[asyncio.Task[None]] = set()
+        self._running = Beside()
 
     async def open(self, opened: OpenSession) -> SessionOpened | SessionRefused:
         """Answers once the session listens on its link, or with the reason why it will not."""
         answer: Answer = asyncio.get_running_loop().create_future()
-        self._start(self._host(opened, answer), f"session {opened.session_id}")
+        self._running.start(self._host(opened, answer), f"session {opened.session_id}")
         return await answer
 
     async def stop(self) -> None:
         """Ends what runs; the sessions are recorded as lost, and their gateways are told."""
-        for task in list(self._running):
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._running.stop()
 
     async def _host(self, opened: OpenSession, answer: Answer) -> None:
         try:
@@ -118,7 +117,7 @@ class Hosting:
         """Begins to load what is not warm yet, while the person still speaks."""
         for stage in pipeline.stages:
             if (stage.kind, stage.component) in self._built:
-                self._start(self._warm(self._built.warm(stage)), f"load {stage.name}")
+                self._running.start(self._warm(self._built.warm(stage)), f"load {stage.name}")
 
     @staticmethod
     async def _warm(warming: Coroutine[Any, Any, float]) -> None:
@@ -126,11 +125,6 @@ class Hosting:
             await warming
         except OpenOmniError as error:
             log.warning("%s", error)  # the turn that needs it says so to its person
-
-    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
 
     def _refuse(self, answer: Answer, reason: str) -> None:
         if not answer.done():

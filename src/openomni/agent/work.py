@@ -16,6 +16,7 @@ from ..bus.records import RecordWriter
 from ..bus.work import Claim, TurnWork, Work, WorkQueue
 from ..errors import OpenOmniError
 from ..events import AXIS_RATE
+from ..pipeline.beside import Beside
 from ..pipeline.judging import TAIL_SECONDS
 from ..pipeline.queued import run_queued
 from ..pipeline.spec import Pipeline
@@ -58,33 +59,21 @@ class QueuedTurns:
         self._references = references
         self._recordings, self._replies, self._writer, self._runner = recordings, replies, writer, runner
         self._finished: OrderedDict[str, None] = OrderedDict()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running = Beside()
 
     async def claim(self) -> None:
         """Claims until it is cancelled; the turns that are under way go on then, until they end or `stop`."""
-        while True:
-            try:
-                await self._claim()
-            except BusError as error:
-                log.warning("claiming queued turns: %s; trying again", error)
-                await asyncio.sleep(1.0)
-
-    async def _claim(self) -> None:
         async with WorkQueue(self._bus, self._project) as queue:
             while True:
                 await self._health.until_room("turn")
                 claim = await queue.claim()
-                task = asyncio.create_task(self._do(claim), name=claim.name)
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
+                self._running.start(self._do(claim), claim.name)
                 # Its task takes the slot before the next look at the room.
                 await asyncio.sleep(0)
 
     async def stop(self) -> None:
         """Gives up what runs; its claims go back to the queue."""
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._running.stop()
 
     async def _do(self, claim: Claim) -> None:
         async with claim:

@@ -122,7 +122,9 @@ class Worker:
         began = clock.now()
         for wait in delays():
             try:
-                return await enrolment.register(self._api, self._description())
+                # In a thread: what a driver is asked may take seconds, and nothing else waits for it.
+                description = await asyncio.to_thread(self._description)
+                return await enrolment.register(self._api, description)
             except Unreachable as error:
                 if first and clock.now() - began > self._settings.wait_for_server:
                     raise

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import msgspec
+
 from ..events import Message
 
+log = logging.getLogger(__name__)
+
+MOST_PICTURE_BYTES = 64 << 20
+"""What a conversation holds of pictures; a model that reads hundreds of them has nothing left for the words."""
 ITS_OWN = ("user:", "reply:", "earlier:")
 """How the names of items begin that the client did not put there."""
 
@@ -66,6 +73,17 @@ class Conversation:
             self._count += 1
         elif item.message != message:
             item.message, item.changed = message, True
+        if message.images:
+            self._let_pictures_go()
+
+    def _let_pictures_go(self) -> None:
+        """The oldest leave where there are too many; what was said with them stays."""
+        held = 0
+        for item in reversed(self._items.values()):
+            held += sum(len(image.jpeg()) for image in item.message.images)
+            if held > MOST_PICTURE_BYTES and item.message.images:
+                log.warning("the pictures of the item %s are not told any more: there are too many", item.name)
+                item.message = msgspec.structs.replace(item.message, images=())
 
     def remove(self, name: str) -> bool:
         """Whether there was such an item."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -46,6 +46,7 @@ from ..records import AnyRecord, Status
 from .account import Account, ReplySink, typed
 from .admission import Admission, fault
 from .ahead import Ahead
+from .beside import Beside
 from .conversation import Conversation
 from .earlier import NOTHING_EARLIER, Earlier
 from .hearing import Hearing, noticed
@@ -96,7 +97,8 @@ class LiveSession:
         self._replies = Replies(emit, self._publish, self._conversation, offset)
         self._first_index = earlier.turns
         self._waiting: asyncio.Queue[Answer | None] = asyncio.Queue()
-        self._runs: set[asyncio.Task[Any]] = set()
+        self._runs: set[asyncio.Task[None]] = set()
+        self._beside = Beside()
         self._seen = Seen()
         self._settling: set[str] = set()
         self._admission = Admission(opened.session_id, lambda: self._to_gateway(clock.now()))
@@ -109,7 +111,7 @@ class LiveSession:
         self._end_of_turn = EndOfTurn(self._settings, judge)
         self._hearing = Hearing(
             self._pipeline, self._settings, detector, self._end_of_turn, self._ahead, self._replies,
-            self._conversation, emit, offset, self._begin_revision, self._decide, self._keep,
+            self._conversation, emit, offset, self._begin_revision, self._decide, self._beside.start,
         )  # fmt: skip
 
     async def run(self, inputs: AsyncIterator[SessionInput]) -> None:
@@ -131,7 +133,7 @@ class LiveSession:
         finally:
             for task in self._runs:
                 task.cancel()
-            await asyncio.gather(*self._runs, return_exceptions=True)
+            await asyncio.gather(*self._runs, self._beside.stop(), return_exceptions=True)
             for answer in self._replies:
                 if answer.account.status == "started":
                     self._close_account(answer.account, "cancelled", "the session ended")
@@ -176,7 +178,7 @@ class LiveSession:
                     self._settings.change(event)
                     self._hearing.settings_changed(event.turn_detection is not None)
                     if event.voice:
-                        self._keep(self._ahead.load_voice(event.voice), "loading a voice")
+                        self._beside.start(self._ahead.load_voice(event.voice), "loading a voice")
                 case AudioEnd():
                     await self._hearing.commit(anything=False)
                     return "ended"
@@ -390,7 +392,7 @@ class LiveSession:
         await self._emit(TurnDone(record.turn_id, records.encode(record)))
         if record.turn_id not in self._settling:
             self._settling.add(record.turn_id)
-            self._keep(self._settle(record.turn_id), "settling")
+            self._beside.start(self._settle(record.turn_id), "settling")
 
     async def _settle(self, turn_id: str) -> None:
         try:
@@ -399,12 +401,6 @@ class LiveSession:
             self._kept.settle(turn_id)
         finally:
             self._settling.discard(turn_id)
-
-    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        self._runs.add(task)
-        task.add_done_callback(self._runs.discard)
-        return task
 
 
 def _known(settings: dict[str, Any]) -> dict[str, Any]:
