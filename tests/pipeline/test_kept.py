@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
+import virtual_time
 from openomni.events import (
     AXIS_RATE,
     AudioEnd,
@@ -18,6 +21,7 @@ from openomni.events import (
     Message,
     PictureIn,
     Respond,
+    SessionInput,
     TextIn,
     TurnDone,
 )
@@ -144,6 +148,49 @@ async def interrupt_while_heard(dialogue: Dialogue) -> None:
 )  # fmt: skip
 def test_what_became_of_a_turn(runner: ScriptedRunner, outcome: str) -> None:
     assert hold(Dialogue(runner), one_question).turns()[0].outcome == outcome
+
+
+async def broken_off(dialogue: Dialogue, script: Any) -> None:
+    """The script's input comes, and then the line is lost."""
+
+    async def inputs() -> AsyncIterator[SessionInput]:
+        await script(dialogue)
+        while not dialogue.inputs.empty():
+            yield dialogue.inputs.get_nowait()
+        raise ConnectionError
+
+    with contextlib.suppress(ExceptionGroup):
+        await dialogue.session().run(inputs())
+
+
+def test_what_was_being_said_when_the_line_was_lost_is_a_failed_turn_with_its_place() -> None:
+    async def cut_off(dialogue: Dialogue) -> None:
+        await dialogue.be_silent(0.5)
+        await dialogue.speak(1.0)
+
+    dialogue = Dialogue()
+    virtual_time.run(broken_off(dialogue, cut_off))
+    (turn,) = dialogue.turns()
+    assert (turn.status, turn.outcome, turn.transcript) == ("failed", "failed", "")
+    assert "before it was answered" in turn.reason
+    (segment,) = turn.segments
+    assert (segment.start, segment.end) == (
+        pytest.approx(0.5 * AXIS_RATE, abs=512), pytest.approx(1.5 * AXIS_RATE, abs=512),
+    )  # fmt: skip
+    assert turn.recording == "r1"
+    session = [record for record in dialogue.records if isinstance(record, SessionRecord)]
+    assert session[-1].status == "lost"
+
+
+def test_a_turn_that_was_decided_and_not_answered_when_the_line_was_lost_is_no_completed_one() -> None:
+    async def cut_off(dialogue: Dialogue) -> None:
+        await dialogue.speak(1.0)
+        await dialogue.be_silent(0.5)
+
+    dialogue = Dialogue(ScriptedRunner(stt_delay=3.0))
+    virtual_time.run(broken_off(dialogue, cut_off))
+    (turn,) = dialogue.turns()
+    assert (turn.status, turn.outcome) == ("failed", "failed")
 
 
 # ---- items -----------------------------------------------------------------------------------------------------------

@@ -75,6 +75,15 @@ class Hearing:
         """When a sample was captured, on this machine's clock."""
         return self._offset().to_local(self._tape.captured(position))
 
+    @property
+    def unfinished(self) -> Draft | None:
+        """What is being said, and takes the word or may take it; its `ended` says up to where it was heard."""
+        draft = self._draft
+        if draft is None or draft.dismissed or self._finder is None:
+            return None
+        draft.ended = SpeechEnded(draft.start, max(self._finder.last_speech, draft.start), self._tape.end)
+        return draft
+
     def show(self, event: PictureIn) -> None:
         self._tape.show(event)
 

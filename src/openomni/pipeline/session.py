@@ -64,6 +64,8 @@ from .turn_taking import Detector, SpeechEnded
 if TYPE_CHECKING:
     from ..bus.sessions import OpenSession
 
+LOST = "its agent stopped, or lost the line to the client, before it was answered"
+
 
 class LiveSession:
     """One conversation; `run` once.
@@ -134,14 +136,27 @@ class LiveSession:
             for task in self._runs:
                 task.cancel()
             await asyncio.gather(*self._runs, self._beside.stop(), return_exceptions=True)
-            for answer in self._replies:
-                if answer.account.status == "started":
-                    self._close_account(answer.account, "cancelled", "the session ended")
-                    self._kept.hold(answer.account.record())
+            self._close_what_is_left(lost=status == "lost")
             self._kept.items(self._conversation)
             self._kept.settle_all()
             self._kept.session(status)
         await self._emit(SessionEnded())
+
+    def _close_what_is_left(self, lost: bool) -> None:
+        """`lost`: it broke off, or its agent stops: what was said and not answered is told as such, with its place in
+        the recording, from which it can be answered yet."""
+        over: tuple[Status, str] = ("failed", LOST) if lost else ("cancelled", "the session ended")
+        for answer in self._replies:
+            if answer.account.status == "started":
+                self._close_account(answer.account, *over)
+                self._kept.hold(answer.account.record())
+        draft = self._hearing.unfinished
+        if lost and draft is not None and draft.ended is not None:
+            draft.decided = clock.now()
+            turn = Turn(draft.turn_id, self._pipeline, self._runner, Utterance(), self._emit)
+            account = self._account(draft, turn, spoken=True)
+            self._close_account(account, *over)
+            self._kept.hold(account.record())
 
     # ---- what comes in ----
 
@@ -273,10 +288,29 @@ class LiveSession:
         revision, ended = draft.revision, draft.ended
         assert revision is not None
         assert ended is not None
-        turn, decided = revision.turn, draft.decided
+        turn = revision.turn
+        account = self._account(draft, turn, spoken)
+        answer = Answer(account, revision)
+        if self._settings.creates or not spoken:
+            answer.asked.set()
+        self._release_unasked()
+        self._replies.add(answer)
+        # The turn goes on first: what is told and kept of it must not hold it up.
+        self._waiting.put_nowait(answer)
+        await asyncio.sleep(0)
+        if spoken:
+            await self._hearing.announce(draft)
+        if not turn.utterance.speaks_first:
+            await self._emit(SpeechStopped(turn.turn_id, ended.end, ended.start))
+        await revision.decide()
+        self._kept.turn(account.record())
+
+    def _account(self, draft: Draft, turn: Turn, spoken: bool) -> Account:
+        ended, decided = draft.ended, draft.decided
+        assert ended is not None
         speech_end = self._hearing.captured(ended.end) if spoken else decided
         speech_start = self._hearing.captured(ended.start) if spoken else decided
-        account = Account(
+        return Account(
             project=self._opened.project,
             session_id=self._opened.session_id,
             index=self._first_index + len(self._replies),
@@ -293,20 +327,6 @@ class LiveSession:
             provenance=self._provenance if spoken else typed(self._provenance),
             source="vad" if self._settings.detects_turns else "client",
         )
-        answer = Answer(account, revision)
-        if self._settings.creates or not spoken:
-            answer.asked.set()
-        self._release_unasked()
-        self._replies.add(answer)
-        # The turn goes on first: what is told and kept of it must not hold it up.
-        self._waiting.put_nowait(answer)
-        await asyncio.sleep(0)
-        if spoken:
-            await self._hearing.announce(draft)
-        if not turn.utterance.speaks_first:
-            await self._emit(SpeechStopped(turn.turn_id, ended.end, ended.start))
-        await revision.decide()
-        self._kept.turn(account.record())
 
     def _release_unasked(self) -> None:
         """Nobody asked for an answer to what was said before: it stays without one, but is recognised to its end."""
