@@ -7,6 +7,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import asdict
 
 import msgspec
 
@@ -18,7 +19,7 @@ from ..errors import OpenOmniError
 from ..events import AXIS_RATE
 from ..pipeline.beside import Beside
 from ..pipeline.judging import TAIL_SECONDS
-from ..pipeline.queued import run_queued
+from ..pipeline.queued import provenance_of, run_queued
 from ..pipeline.spec import Pipeline
 from ..pipeline.turn_taking import SpeechEnded, find_utterances
 from ..records import SegmentRecord, Status, TurnRecord
@@ -207,4 +208,7 @@ def _bare_record(work: Work, turn: TurnWork, status: Status, reason: str = "", v
         reason=reason,
         recording=turn.recording,
         started_at=time.time() if status != "pending" else 0.0,
+        outcome="failed" if status == "failed" else "",
+        live=False,
+        **asdict(provenance_of(turn.options)),
     )

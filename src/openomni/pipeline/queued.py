@@ -65,7 +65,7 @@ async def run_queued(
         began_at=time.time(),
         recording=wanted.recording,
         live=False,
-        provenance=_provenance(wanted.options),
+        provenance=provenance_of(wanted.options),
         source="reprocess",
     )
     try:
@@ -88,7 +88,7 @@ async def run_queued(
     return record
 
 
-def _provenance(options: Mapping[str, Any]) -> Provenance:
+def provenance_of(options: Mapping[str, Any]) -> Provenance:
     """As whoever queued it says; a value of another sort is as good as none."""
     told = {name: str(options.get(name) or "")[:MAX_NAME] for name in ("participant", "cell", "reruns")}
     origin = options.get("origin")

@@ -1,0 +1,209 @@
+"""Whatever a host asks, or the queue holds, an agent answers it and lives on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import virtual_time
+from openomni.agent.built import Built
+from openomni.agent.health import Health
+from openomni.agent.offers import resolve
+from openomni.agent.stages import StageService
+from openomni.agent.work import QueuedTurns
+from openomni.bus.work import TurnWork
+from openomni.errors import OpenOmniError
+from openomni.events import Message as Said
+from openomni.events import (
+    Picture,
+    Prompt,
+    Sound,
+    StageAccepted,
+    StageCall,
+    StageDone,
+    StageRefused,
+    Text,
+    Transcript,
+    Usage,
+    Value,
+)
+from openomni.media import Audio, Frame
+from openomni.records import TurnRecord, decode, encode
+from pipeline.scripted import ScriptedRunner
+from pipeline.test_session import KeptReply
+
+PROFILE = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+
+words = st.text(max_size=12)
+numbers = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.0, 0.5, 1e20, -1e20])
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | numbers | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=6,
+)
+
+# ---- live calls ------------------------------------------------------------------------------------------------------
+
+KINDS = ["stt", "llm", "tts", "vad", "turn", "emotion", "what", ""]
+values: Any = st.sampled_from(
+    [
+        Sound(Audio.silence(0.1, 16_000)), Sound(Audio([], 8_000)), Text("Hi."), Text(""), Transcript("hi"),
+        Prompt(()), Prompt((Said("user", "hi"),)), Usage(input_tokens=1), Picture(Frame.from_jpeg(
+            Frame(__import__("numpy").zeros((8, 8, 3), "uint8")).jpeg())),
+    ]
+)  # fmt: skip
+calls = st.builds(
+    StageCall,
+    call_id=words,
+    task_id=words,
+    attempt=st.integers(-1, 3),
+    kind=st.sampled_from(KINDS),
+    component=st.sampled_from(["simulated", "energy", "", "os:system", "unittest.__main__:x"]),
+    parameters=st.dictionaries(st.sampled_from(["delay_s", "text", "fail", "x"]), json, max_size=2),
+    inputs=words,
+    timeout=st.none() | st.sampled_from([0.05, -1.0, math.nan, math.inf]),
+    asked=st.dictionaries(words, words, max_size=2),
+)
+
+
+@PROFILE
+@given(calls, st.lists(values, max_size=3))
+def test_any_call_is_done_refused_or_failed_in_a_line(call: StageCall, given_values: list[Value]) -> None:
+    if call.parameters.get("delay_s"):
+        call = msgspec.structs.replace(call, parameters={})
+
+    async def inputs() -> AsyncIterator[Value]:
+        for value in given_values:
+            yield value
+
+    async def main() -> None:
+        health, built = Health(2), Built(resolve("stt:simulated,llm:simulated,tts:simulated,vad:energy").components)
+        answers: list[Any] = []
+        failed = ""
+        try:
+            async for answer in StageService("a", built, health).run(call, inputs()):
+                answers.append(answer)  # noqa: PERF401
+        except OpenOmniError as error:
+            failed = str(error)
+            assert "\n" not in failed
+        assert failed or isinstance(answers[-1], StageDone | StageRefused)
+        assert isinstance(answers[0], StageAccepted | StageRefused)
+        assert health.idle
+        await built.close()
+
+    import asyncio
+
+    asyncio.run(main())
+
+
+# ---- queued turns ----------------------------------------------------------------------------------------------------
+
+
+class Claimed:
+    """A claim that remembers how it was settled."""
+
+    attempt, last = 1, True
+
+    def __init__(self, work: TurnWork) -> None:
+        self.work = work
+        self.settled: list[str] = []
+
+    async def done(self) -> None:
+        self.settled.append("done")
+
+    async def fail(self, reason: str, delay: float) -> None:
+        self.settled.append("fail")
+
+    async def bury(self, reason: str) -> None:
+        self.settled.append("bury")
+
+
+class Writer:
+    """Takes records as the bus would: each must be one that can be read."""
+
+    def __init__(self) -> None:
+        self.records: list[TurnRecord] = []
+
+    def write(self, record: TurnRecord) -> None:
+        read = decode(encode(record))
+        assert isinstance(read, TurnRecord)
+        self.records.append(read)
+
+    async def flush(self, timeout: float) -> None: ...
+
+
+async def nothing(*_: Any) -> Any: ...
+
+
+async def sound(*_: Any) -> Audio:
+    return Audio.silence(0.5, 16_000)
+
+
+STAGES = [{"stt": "simulated"}, {"llm": "simulated"}]
+specs: Any = st.sampled_from([{"name": "x", "stages": STAGES}]) | st.dictionaries(
+    st.sampled_from(["name", "stages", "turn_taking"]), json, max_size=3
+)
+works = st.builds(
+    TurnWork,
+    turn_id=st.sampled_from(["0" * 32, "t", ""]),
+    session_id=words,
+    index=st.integers(-2, 5),
+    project=st.just("p"),
+    pipeline=words,
+    pipeline_hash=words,
+    spec=specs,
+    recording=words,
+    start=numbers,
+    end=numbers,
+    history=st.lists(
+        st.fixed_dictionaries({"role": st.sampled_from(["user", "x"]), "content": words | st.none()})
+        | st.dictionaries(words, json, max_size=2),
+        max_size=2,
+    ),
+    then=st.lists(st.dictionaries(st.sampled_from(["turn_id", "index", "start", "x"]), json, max_size=2), max_size=1),
+    ready_at=numbers,
+    options=st.dictionaries(st.sampled_from(["origin", "cell", "reruns", "participant"]), json, max_size=3),
+)
+
+
+@PROFILE
+@given(works)
+def test_whatever_the_queue_holds_is_settled_and_recorded(work: TurnWork) -> None:
+    claim, writer = Claimed(work), Writer()
+    turns = QueuedTurns(
+        SimpleNamespace(), "p", Health(2), SimpleNamespace(),  # type: ignore[arg-type]
+        SimpleNamespace(sound=sound, pictures=nothing),  # type: ignore[arg-type]
+        SimpleNamespace(settle=nothing, of=lambda _: KeptReply()), writer,  # type: ignore[arg-type]
+        lambda: SimpleRunner(),  # type: ignore[arg-type,return-value]
+    )  # fmt: skip
+    turns._enqueue = nothing  # type: ignore[method-assign]
+    virtual_time.run(turns._settle(claim))  # type: ignore[arg-type]
+    assert len(claim.settled) == 1
+    assert writer.records
+    assert all(record.origin for record in writer.records)
+
+
+class SimpleRunner(ScriptedRunner):
+    unserved = False
+
+
+@pytest.mark.parametrize("origin", ["experiment", "bench", None, 7, "whatever"])
+async def test_a_queued_turn_says_where_it_comes_from(origin: Any, tmp_path: Path) -> None:
+    from openomni.pipeline.queued import run_queued
+
+    options = {"origin": origin, "cell": "c1", "reruns": "t0", "participant": "P07"}
+    work = TurnWork(turn_id="t", session_id="s", project="p", pipeline="x", pipeline_hash="h",
+                    spec={"name": "x", "stages": STAGES}, recording="r", options=options)  # fmt: skip
+    record = await run_queued(work, Audio.silence(0.5, 16_000), ScriptedRunner(0, 0, 0), KeptReply)
+    assert record.origin == (origin if origin in ("experiment", "bench") else "reprocess")
+    assert (record.cell, record.reruns, record.participant, record.live) == ("c1", "t0", "P07", False)
+    assert record.utterance_hash
+    assert record.items == ["user:t"]
