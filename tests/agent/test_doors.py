@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import virtual_time
-from openomni.agent.built import Built
 from openomni.agent.health import Health
 from openomni.agent.offers import resolve
+from openomni.agent.pool import ComponentPool
 from openomni.agent.stages import StageService
 from openomni.agent.work import QueuedTurns
 from openomni.bus.work import TurnWork
@@ -85,11 +85,12 @@ def test_any_call_is_done_refused_or_failed_in_a_line(call: StageCall, given_val
             yield value
 
     async def main() -> None:
-        health, built = Health(2), Built(resolve("stt:simulated,llm:simulated,tts:simulated,vad:energy").components)
+        offer = resolve("stt:simulated,llm:simulated,tts:simulated,vad:energy")
+        health, pool = Health(2), ComponentPool(offer.components)
         answers: list[Any] = []
         failed = ""
         try:
-            async for answer in StageService("a", built, health).run(call, inputs()):
+            async for answer in StageService("a", pool, health).run(call, inputs()):
                 answers.append(answer)  # noqa: PERF401
         except OpenOmniError as error:
             failed = str(error)
@@ -97,7 +98,7 @@ def test_any_call_is_done_refused_or_failed_in_a_line(call: StageCall, given_val
         assert failed or isinstance(answers[-1], StageDone | StageRefused)
         assert isinstance(answers[0], StageAccepted | StageRefused)
         assert health.idle
-        await built.close()
+        await pool.close()
 
     import asyncio
 

@@ -24,11 +24,11 @@ from ..pipeline.spec import Pipeline
 from ..pipeline.turn_taking import SpeechEnded, find_utterances
 from ..records import SegmentRecord, Status, TurnRecord
 from ..storage.api import Unreachable
-from .built import Built
 from .health import Busy, Health
+from .pool import ComponentPool
 from .recordings import Recordings, blocks
 from .references import References
-from .replies import Replies
+from .reply_sound import ReplySounds
 from .runner import FleetRunner
 
 log = logging.getLogger(__name__)
@@ -49,14 +49,14 @@ class QueuedTurns:
         bus: Bus,
         project: str,
         health: Health,
-        built: Built,
+        pool: ComponentPool,
         recordings: Recordings,
-        replies: Replies,
+        replies: ReplySounds,
         writer: RecordWriter,
         references: References,
         runner: Callable[[], FleetRunner],
     ) -> None:
-        self._bus, self._project, self._health, self._built = bus, project, health, built
+        self._bus, self._project, self._health, self._pool = bus, project, health, pool
         self._references = references
         self._recordings, self._replies, self._writer, self._runner = recordings, replies, writer, runner
         self._finished: OrderedDict[str, None] = OrderedDict()
@@ -180,7 +180,7 @@ class QueuedTurns:
 
     async def _utterances(self, turn: TurnWork, pipeline: Pipeline) -> list[SpeechEnded]:
         path = await self._recordings.path(turn.recording)
-        detector = await self._built.turn_taking.detector(pipeline.turn_taking.vad)
+        detector = await self._pool.turn_taking.detector(pipeline.turn_taking.vad)
         return await asyncio.to_thread(lambda: list(find_utterances(blocks(path), detector, pipeline.turn_taking)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from ..bounds import MAX_NAME
 from ..records import Origin, Outcome, PauseRecord, SegmentRecord, Status, TimePointRecord, TurnRecord
@@ -22,7 +22,7 @@ class ReplySink(Protocol):
 
 
 @dataclass(slots=True)
-class Heard:
+class Playback:
     """Stamps of a reply's sound where it was heard, on the host's clock, give or take `uncertainty` seconds."""
 
     started: float
@@ -78,7 +78,7 @@ class Account:
     status: Status = "started"
     reason: str = ""
     interrupted: bool = False
-    heard: Heard | None = None
+    heard: Playback | None = None
     live: bool = True
     """Whether a person could hear the reply; a queued turn has no voice-to-voice."""
     version: int = 0
@@ -219,7 +219,8 @@ class Account:
         )
 
     def _segments(self) -> list[SegmentRecord]:
-        whose = {"track": self.recording, "participant": self.provenance.participant, "source": self.source}
+        participant = self.provenance.participant
+        whose: dict[str, Any] = {"track": self.recording, "participant": participant, "source": self.source}
         spoken = [(self.start, self.end), *self.backchannels]
         return [SegmentRecord("user", start, end, **whose) for start, end in spoken if end > start]
 

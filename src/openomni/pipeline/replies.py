@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from .. import clock
 from ..clock import Offset
 from ..events import Message, Played, ReplyEnd, ReplyPaused, ReplyResumed, SessionOutput
-from .account import Account, Heard, Overlap
+from .account import Account, Overlap, Playback
 from .conversation import Conversation, of_reply, of_user
 from .heard import words_heard
 from .revision import Revision
@@ -244,7 +244,7 @@ class Replies:
             return
         account = answer.account
         if account.heard is None:
-            account.heard = Heard(emitted, None, 0.0, False, 0.0)
+            account.heard = Playback(emitted, None, 0.0, False, 0.0)
         account.heard.seconds, account.heard.ended = seconds, True
         if not account.interrupted:
             account.interrupted, account.interrupted_at = True, clock.now()
@@ -268,7 +268,7 @@ class Replies:
         started = offset.to_local(event.started)
         audible = None if event.audible is None else offset.to_local(event.audible)
         if known is None:
-            known = account.heard = Heard(started, audible, 0.0, False, event.uncertainty + offset.uncertainty)
+            known = account.heard = Playback(started, audible, 0.0, False, event.uncertainty + offset.uncertainty)
         newly_audible = known.audible is None and audible is not None
         newly_ended = event.ended and not known.ended
         if not newly_audible and not newly_ended and event.seconds < known.seconds:

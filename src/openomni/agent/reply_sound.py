@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Replies:
+class ReplySounds:
     """Where the replies of all sessions and turns go. One thread writes to disk, in order; uploads follow by
     themselves, also of what an earlier process left behind."""
 
@@ -80,7 +80,7 @@ class Replies:
 class SpooledReply:
     """One reply, written as it is spoken: `begin`, `write`…, `end`. None of them waits for the disk."""
 
-    def __init__(self, replies: Replies, session_id: str) -> None:
+    def __init__(self, replies: ReplySounds, session_id: str) -> None:
         self._replies = replies
         self._session_id = session_id
         self._opening: Future[Recording | None] | None = None
