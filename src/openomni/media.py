@@ -135,6 +135,7 @@ class Frame:
             raise ValueError(f"a Frame takes uint8 RGB of shape (height, width, 3), not {pixels.dtype} {pixels.shape}")
         self._jpeg: bytes | None = None
         self._pixels: NDArray[np.uint8] | None = pixels
+        self._decoded: weakref.ref[NDArray[np.uint8]] | None = None
         self.height, self.width = pixels.shape[:2]
         self.at = at
 

@@ -9,7 +9,6 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import pytest
 
 import virtual_time
 from openomni import clock
+from openomni.bus.sessions import OpenSession
 from openomni.events import (
     AXIS_RATE,
     Answering,
@@ -160,8 +160,8 @@ class Talk:
     def hold(self, script: Callable[[Talk], Awaitable[None]]) -> Talk:
         taking = {"end_of_turn": "scripted" if self.finished else "silence", **self.taking}
         stages = [{"stt": "simulated"}, {"llm": "simulated"}, {"tts": "simulated"}]
-        opened: Any = SimpleNamespace(
-            session_id="s1", project="p", site="-", device="d", pipeline="scripted", pipeline_hash="",
+        opened = OpenSession(
+            session_id="s1", project="p", site="home", device="d", pipeline="scripted", pipeline_hash="",
             spec={"name": "scripted", "stages": stages, "turn_taking": taking}, source="test", recording="r1",
             settings=self.settings,
         )  # fmt: skip

@@ -75,6 +75,15 @@ class Hearing:
         """When a sample was captured, on this machine's clock."""
         return self._offset().to_local(self._tape.captured(position))
 
+    @property
+    def unfinished(self) -> Draft | None:
+        """What is being said, and takes the word or may take it; its `ended` says up to where it was heard."""
+        draft = self._draft
+        if draft is None or draft.dismissed or self._finder is None:
+            return None
+        draft.ended = SpeechEnded(draft.start, max(self._finder.last_speech, draft.start), self._tape.end)
+        return draft
+
     def show(self, event: PictureIn) -> None:
         self._tape.show(event)
 
@@ -196,7 +205,7 @@ class Hearing:
         # A client that says when an utterance ends, and when it is answered, also says what is cancelled.
         if settings.interruptible and (settings.detects_turns or settings.creates) and self._replies.active:
             draft.challenges = True
-            await self._replies.challenge()
+            await self._replies.challenge(self.captured(draft.start))
         else:
             await self.announce(draft)
 

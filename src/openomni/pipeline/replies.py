@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 from .. import clock
 from ..clock import Offset
 from ..events import Message, Played, ReplyEnd, ReplyPaused, ReplyResumed, SessionOutput
-from .account import Account, Heard
+from .account import Account, Overlap, Playback
 from .conversation import Conversation, of_reply, of_user
 from .heard import words_heard
 from .revision import Revision
 
 FIRST_REPORT_SECONDS = 1.5
 """How long a session that is over waits for a responder's first word about a reply."""
+LAST_REPORT_SECONDS = 1.0
+"""How long after a reply was stopped its responder's last word about it is waited for."""
 PLAYBACK_SLACK_SECONDS = 3.0
 """How much longer than its sound a reply may take to be played before nobody is thought to play it."""
 TOLD_AGAIN = 3
@@ -190,8 +193,8 @@ class Replies:
         left = max(answer.generated_s - answer.heard_s for answer in active)
         return left <= ALMOST_OVER_SECONDS and active[-1].account.turn.reply.text.rstrip().endswith(("?", "？"))
 
-    async def challenge(self) -> None:
-        """The person speaks: nobody is talked over until it is known what they want."""
+    async def challenge(self, began: float | None = None) -> None:
+        """The person speaks, since `began`: nobody is talked over until it is known what they want."""
         self.challenged = True
         now = clock.now()
         for answer in self.active:
@@ -200,6 +203,8 @@ class Replies:
                 answer.account.held_from = now
             elif answer.paused_at is None:
                 answer.paused_at = now
+                if began is not None:
+                    answer.account.overlaps.append(Overlap(began, max(now, began)))
                 await self._emit(ReplyPaused(answer.account.turn.turn_id))
 
     async def dismiss(self, said: tuple[int, int] | None = None) -> None:
@@ -210,16 +215,20 @@ class Replies:
                 answer.account.backchannels.append(said)
             if answer.paused_at is not None:
                 answer.paused_s += clock.now() - answer.paused_at
+                answer.account.paused_s = answer.paused_s
                 answer.paused_at = None
                 await self._emit(ReplyResumed(answer.account.turn.turn_id))
             await answer.revision.gate.open()
 
     async def cut(self, reason: str) -> None:
         """What is made or heard is over."""
-        self.challenged = False
+        spoken_over, self.challenged = self.challenged, False
         for answer in self.active:
             account = answer.account
+            if spoken_over and account.overlaps and answer.paused_at is not None:
+                account.stopped_by = account.overlaps[-1]
             account.interrupted, account.interrupted_at, account.reason = True, clock.now(), reason
+            self._tell_news()
             if not answer.over:
                 answer.revision.gate.drop()
                 answer.revision.running.cancel()
@@ -235,7 +244,7 @@ class Replies:
             return
         account = answer.account
         if account.heard is None:
-            account.heard = Heard(emitted, None, 0.0, False, 0.0)
+            account.heard = Playback(emitted, None, 0.0, False, 0.0)
         account.heard.seconds, account.heard.ended = seconds, True
         if not account.interrupted:
             account.interrupted, account.interrupted_at = True, clock.now()
@@ -259,7 +268,7 @@ class Replies:
         started = offset.to_local(event.started)
         audible = None if event.audible is None else offset.to_local(event.audible)
         if known is None:
-            known = account.heard = Heard(started, audible, 0.0, False, event.uncertainty + offset.uncertainty)
+            known = account.heard = Playback(started, audible, 0.0, False, event.uncertainty + offset.uncertainty)
         newly_audible = known.audible is None and audible is not None
         newly_ended = event.ended and not known.ended
         if not newly_audible and not newly_ended and event.seconds < known.seconds:
@@ -267,7 +276,7 @@ class Replies:
         known.audible = known.audible if known.audible is not None else audible
         known.seconds, known.ended = max(known.seconds, event.seconds), known.ended or event.ended
         answer.reported_at = clock.now()
-        self._news.set()
+        self._tell_news()
         if answer.over and account.interrupted and newly_ended:
             self._remember(answer)
         if account.status != "started" and (newly_audible or newly_ended):
@@ -275,19 +284,34 @@ class Replies:
 
     def nobody_listens(self) -> None:
         """The client left: no report comes any more."""
-        self._news.set()
+        self._tell_news()
 
     async def playback_over(self) -> None:
         """Waits until the replies were heard, as far as anybody says that they are."""
-        while True:
-            wait = max((self._open_until(answer) for answer in self), default=0.0) - clock.now()
-            if wait <= 0:
-                return
-            self._news.clear()
-            try:
-                await asyncio.wait_for(self._news.wait(), wait)
-            except TimeoutError:
-                return
+        await self._until(lambda: max((self._open_until(answer) for answer in self), default=0.0))
+
+    async def heard(self, answer: Answer) -> None:
+        """Returns once it is known how much of this reply was heard, or nobody will say."""
+        await self._until(lambda: self._known_at(answer))
+
+    async def _until(self, moment: Callable[[], float]) -> None:
+        """Returns at that moment, which news may bring nearer, or put off."""
+        while (wait := moment() - clock.now()) > 0:
+            news = self._news
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await news.wait()
+
+    def _tell_news(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _known_at(self, answer: Answer) -> float:
+        """When no more is to be learnt of how it was heard; a responder says where it fell silent."""
+        account = answer.account
+        if account.interrupted and account.heard is not None and not account.heard.ended:
+            return (account.interrupted_at or 0.0) + LAST_REPORT_SECONDS
+        return self._open_until(answer)
 
     def _open_until(self, answer: Answer) -> float:
         """Until when a report on this reply may still come; 0 when none is wanted any more."""

@@ -185,7 +185,8 @@ TONES = {"completed": "good", "failed": "bad", "started": "info", "pending": "in
 
 
 def line(task: Task) -> Line:
-    """Its turn is to be loaded with it."""
+    """Its turn is to be loaded with it, and it has one."""
+    assert task.turn is not None
     address = reverse("conversation", args=[task.turn.session_id])
     times = milliseconds(task.queue_s), milliseconds(task.model_s)
     return Line(task, task.turn.created_at, address, TONES.get(task.status, "warn"), *times)
