@@ -80,6 +80,19 @@ async def test_a_client_that_never_reads_is_sent_away_and_others_are_answered(
         await asyncio.gather(talking, return_exceptions=True)
 
 
+async def test_a_frame_far_ahead_is_refused_and_the_session_goes_on(world: Any) -> None:
+    host = await world.host()
+    client, hosted = await session(world, host)
+    await client.send(frame(0, 320))
+    await client.send(frame(1200 * AXIS_RATE, 320))
+    error = (await client.until("error"))["error"]
+    assert (error["code"], error["param"]) == ("invalid_value", "position")
+    await client.send({"type": "openomni.frame", "position": 1200 * AXIS_RATE, "jpeg": ""})
+    assert (await client.until("error"))["error"]["param"] == "position"
+    await client.send(frame(640, 320))
+    assert [(await hosted.until(AudioIn)).position for _ in range(2)] == [0, 640]
+
+
 async def test_a_client_that_says_nothing_costs_nobody_anything_and_may_still_begin(world: Any) -> None:
     host = await world.host()
     silent, waiting = await session(world, host)

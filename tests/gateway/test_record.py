@@ -8,11 +8,13 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pytest
 
 from openomni.bus.records import consume
 from openomni.events import AudioIn
 from openomni.gateway.protocol import SDK_RATE
-from openomni.gateway.record import MAX_GAP, Recorder
+from openomni.gateway.record import Recorder
+from openomni.gateway.sound import MAX_LEAP
 from openomni.media import Frame, frames
 from openomni.records import AnyRecord, RecordingRecord
 
@@ -62,17 +64,19 @@ async def test_a_hole_is_silence_and_nothing_is_kept_twice(tmp_path: Path, api: 
     assert places == [(0, None), (100, None), (100, 30)], "where it lies on the axis is known as soon as sound came"
 
 
-async def test_a_position_far_beyond_the_time_that_passed_does_not_fill_the_disk(
-    tmp_path: Path, api: ScriptedApi
+@pytest.mark.parametrize("leaps", [1, 20])
+async def test_positions_far_beyond_the_time_that_passed_do_not_fill_the_disk(
+    tmp_path: Path, api: ScriptedApi, leaps: int
 ) -> None:
     recorder = Recorder(tmp_path, api.url, SECRET, lambda record: None)
     tape = recorder.begin(**SESSION)
     tape.add(0, b"\1\0")
-    tape.add(1 << 50, b"\2\0")
+    for number in range(leaps):
+        tape.add((1 << 40) + number * (1 << 33), b"\2\0")
     await tape.end()
     await uploaded(api, tape.id)
     await recorder.close()
-    assert MAX_GAP < (len(api.recordings[tape.id]) - 44) // 2 < 2 * MAX_GAP
+    assert MAX_LEAP < (len(api.recordings[tape.id]) - 44) // 2 < 3 * MAX_LEAP
 
 
 async def test_what_an_earlier_run_left_goes_up_at_the_next_start(tmp_path: Path, api: ScriptedApi) -> None:

@@ -356,7 +356,6 @@ async def test_bad_messages_are_errors_and_never_a_close(world: Any) -> None:
         ('{"type": "response.creat"}', "unknown_event"),
         ('{"type": "openomni.ping", "sent": 1}', "unknown_event"),
         ('{"type": "input_audio_buffer.append", "audio": "###"}', "invalid_value"),
-        ('{"type": "input_audio_buffer.append", "audio": "QQ=="}', "invalid_value"),
         ('{"type": "input_audio_buffer.append"}', "invalid_value"),
         ('{"type": "conversation.item.truncate"}', "invalid_value"),
         ('{"type": "conversation.item.truncate", "item_id": "x", "audio_end_ms": 1}', "item_not_found"),

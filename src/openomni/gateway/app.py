@@ -29,6 +29,7 @@ from .realtime import Conversation, realtime
 from .record import Recorder, Tape
 from .respond import Spoken, respond
 from .settings import SessionSettings
+from .sound import Axis
 from .tunnel import Tunnel
 
 PARKED_SECONDS = 15.0
@@ -46,8 +47,7 @@ class Left:
     settings: SessionSettings | None
     live: LiveSession | None
     tape: Tape | None
-    position: int
-    """Where on the axis its next sound goes."""
+    axis: Axis | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ class Gateway:
         if not left.live.hosted:
             await left.live.close()
         live = left.live if left.live.hosted else None
-        return Left(left.conversation.settings, live, left.tape, left.conversation.position)
+        return Left(left.conversation.settings, live, left.tape, left.conversation.axis)
 
     # ---- health ----
 

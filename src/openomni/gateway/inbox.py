@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from .. import clock
+from .. import bounds, clock
 from ..clock import Offset
 from ..errors import nearest
 from ..events import (
@@ -25,7 +25,7 @@ from .items import read_item
 from .narrator import Narrator
 from .protocol import Json, ProtocolError
 from .settings import SessionSettings, read_choice, read_metadata, read_response_voice, read_tools, text_alone
-from .sound import BYTES_A_SECOND, Microphone, Pace
+from .sound import BYTES_A_SECOND, Axis, Microphone, Pace
 
 MAX_ITEMS = 2000
 """Items that a client may put into one session's conversation."""
@@ -46,13 +46,13 @@ class Inbox:
 
     def __init__(
         self, settings: SessionSettings, narrator: Narrator, to_host: ToHost, say: Say, opted_in: bool,
-        position: int = 0,
+        axis: Axis | None = None,
     ) -> None:  # fmt: skip
         self._settings, self._narrator = settings, narrator
         self._to_host, self._say = to_host, say
         self._opted_in = settings.opted_in = opted_in
         self._offset: Offset | None = None
-        self._microphone = Microphone(position)
+        self._microphone = Microphone(axis)
         self._pace = Pace()
         self._items = 0
         self._received = 0.0
@@ -60,9 +60,9 @@ class Inbox:
         """Binary frames are with the host at once: a commit ends the utterance there, and asks for the answer."""
 
     @property
-    def position(self) -> int:
-        """Where on the axis the next sound goes, in samples."""
-        return self._microphone.position
+    def axis(self) -> Axis:
+        """Of the session, for the connection on which it goes on."""
+        return self._microphone.axis
 
     async def text(self, text: str) -> None:
         """A JSON message. Raises `ProtocolError` for what is wrong with it; the next message is as welcome."""
@@ -114,8 +114,6 @@ class Inbox:
 
     async def _append(self, message: Json) -> None:
         pcm = protocol.decode_base64(message.get("audio"), "audio")
-        if len(pcm) % 2:
-            raise ProtocolError("invalid_value", "`audio` holds half a sample; send whole PCM16 samples", "audio")
         if self._holds:
             self._microphone.hold(pcm)
         else:
@@ -174,9 +172,7 @@ class Inbox:
         turn_id = self._narrator.turn_of_reply(item_id)
         if turn_id is None:
             raise ProtocolError("invalid_value", "`item_id` is no spoken reply", "item_id")
-        end_ms = protocol.number(message, "audio_end_ms")
-        if end_ms < 0:
-            raise ProtocolError("invalid_value", "`audio_end_ms` takes 0 or more", "audio_end_ms")
+        end_ms = protocol.number(message, "audio_end_ms", 0, 1000 * bounds.MAX_SECONDS)
         await self._to_host(Truncate(turn_id, end_ms / 1000))
         await self._say(self._narrator.event("conversation.item.truncated", item_id=item_id, content_index=0,
                                              audio_end_ms=int(end_ms)))  # fmt: skip
@@ -242,7 +238,7 @@ class Inbox:
         await self._say(protocol.encode(pong))
 
     async def _clock(self, message: Json) -> None:
-        self._offset = Offset(protocol.number(message, "offset"), protocol.number(message, "uncertainty"))
+        self._offset = read_offset(message)
 
     async def _audio_end(self, message: Json) -> None:
         await self._hear(self._microphone.finish())
@@ -250,13 +246,21 @@ class Inbox:
 
     async def _frame(self, message: Json) -> None:
         jpeg = protocol.decode_base64(message.get("jpeg"), "jpeg")
-        await self._to_host(PictureIn(int(protocol.number(message, "position")), jpeg))
+        position = int(protocol.number(message, "position", 0, bounds.MAX_POSITION))
+        self.axis.check(position)
+        await self._to_host(PictureIn(position, jpeg))
 
     async def _playback(self, message: Json) -> None:
         await self._to_host(played(message, self._offset))
 
     async def _late_hello(self, message: Json) -> None:
         raise ProtocolError("invalid_event", "openomni.hello is the first message, or none", "type")
+
+
+def read_offset(message: Json) -> Offset:
+    """What a client found of its clock. Raises `ProtocolError`."""
+    seconds = protocol.number(message, "offset", -2 * protocol.MAX_STAMP, 2 * protocol.MAX_STAMP)
+    return Offset(seconds, protocol.number(message, "uncertainty", 0))
 
 
 def played(message: Json, offset: Offset | None) -> Played:
@@ -268,7 +272,7 @@ def played(message: Json, offset: Offset | None) -> Played:
         turn_id=protocol.text(message, "turn_id"),
         started=offset.to_remote(protocol.number(message, "started")),
         audible=audible,
-        seconds=protocol.number(message, "seconds"),
+        seconds=protocol.number(message, "seconds", 0, bounds.MAX_SECONDS),
         ended=message.get("ended") is True,
         uncertainty=offset.uncertainty,
     )

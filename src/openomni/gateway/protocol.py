@@ -16,6 +16,8 @@ from typing import Any
 
 import msgspec
 
+from .. import bounds
+
 Json = dict[str, Any]
 
 SDK_RATE = 24_000
@@ -25,6 +27,9 @@ MAX_TEXT = 1 << 20
 """Bytes of one JSON message."""
 MAX_BINARY = 256 << 10
 """Bytes of one binary frame."""
+
+MAX_STAMP = bounds.MAX_MOMENT
+"""Seconds, either way, on a client's clock: whatever it counts from."""
 
 MIN_CLIENT = "0.1.0"
 """The oldest listener or responder that this gateway understands."""
@@ -145,6 +150,10 @@ def unpack_audio(frame: bytes) -> tuple[int, float, bytes]:
     if len(frame) < _AUDIO_HEADER.size or len(pcm) % 2:
         raise ProtocolError("invalid_frame", "an audio frame is position (u64), captured (f64) and whole PCM16 samples")
     position, captured = _AUDIO_HEADER.unpack_from(frame)
+    if position > bounds.MAX_POSITION:
+        raise ProtocolError("invalid_frame", f"position takes 0 to {bounds.MAX_POSITION} samples, not {position}")
+    if not bounds.finite(captured, -MAX_STAMP, MAX_STAMP):
+        raise ProtocolError("invalid_frame", f"captured takes seconds on the client's clock, not {captured:g}")
     return position, captured, pcm
 
 
@@ -153,11 +162,13 @@ def pack_reply(turn_id: str, rate: int, offset: int, pcm: bytes) -> bytes:
     return _REPLY_HEADER.pack(bytes.fromhex(turn_id), rate, offset) + pcm
 
 
-def number(message: Json, field: str) -> float:
-    """A number that the message must carry. Raises `ProtocolError`."""
+def number(message: Json, field: str, low: float = -MAX_STAMP, high: float = MAX_STAMP) -> float:
+    """A number that the message must carry, by default seconds on a client's clock. Raises `ProtocolError`."""
     value = message.get(field)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ProtocolError("invalid_value", f"`{field}` takes a number", field)
+    if not low <= value <= high:  # NaN neither
+        raise ProtocolError("invalid_value", f"`{field}` takes a number from {low:.12g} to {high:.12g}", field)
     return float(value)
 
 

@@ -25,6 +25,7 @@ from .settings import SessionSettings
 if TYPE_CHECKING:
     from .app import Gateway
     from .record import Tape
+    from .sound import Axis
 
 HELLO_PATIENCE = 1.0
 """Seconds that a client without a hello is waited for before it is told that no agent is there."""
@@ -79,9 +80,9 @@ class Conversation:
         return same and access.project == mine.project
 
     @property
-    def position(self) -> int:
-        """Where on the session's axis the next sound goes of a client that doesn't place it itself."""
-        return self._inbox.position if self._inbox else 0
+    def axis(self) -> Axis | None:
+        """The session's, once it has begun."""
+        return self._inbox.axis if self._inbox else None
 
     def replace(self) -> None:
         """The same session came back on another connection, which goes on with it."""
@@ -121,9 +122,7 @@ class Conversation:
         if self._live is None:
             self._live = self._session(resolved, needs, hello, settings)
             group.create_task(self._live.place(wait=self._waits(hello), again=bool(hello and hello.session_id)))
-        self._inbox = Inbox(
-            settings, narrator, self._to_host, self._say, self._opted_in, found.position if found else 0
-        )
+        self._inbox = Inbox(settings, narrator, self._to_host, self._say, self._opted_in, found.axis if found else None)
         group.create_task(self._tell(self._live, narrator))
         if resumed:
             await self._to_host(CameBack())

@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from .. import clock
 from ..errors import OpenOmniError
 from ..events import AXIS_RATE
 from ..records import AnyRecord, RecordingRecord
@@ -21,14 +20,12 @@ from ..storage.spool import Recording, Spool, new_recording, wav_header
 from ..storage.upload import Uploader
 from .beside import Beside
 from .film import Film
+from .sound import Axis
 
 log = logging.getLogger(__name__)
 
 FLUSH_EVERY = 0.25
 """Seconds of sound that wait in memory for the disk."""
-MAX_GAP = 60 * AXIS_RATE
-"""Samples of silence that fill a hole in what a client sent, beyond the time that really passed; a longer hole, which
-no microphone makes, is cut short."""
 MAX_WAITING = 64 << 20
 """Bytes that may wait for a slow disk; what comes then is not recorded, and the log says so."""
 _SILENCE = memoryview(bytes(1 << 20))
@@ -111,11 +108,11 @@ class Tape:
         self._recording, self._about, self._publish = recording, about, publish
         self._begin_film = film
         self._film: Film | None = None
-        self._began = clock.now()
+        self._axis = Axis()
+        """Of the file: its silence is bounded like that of the session's."""
         self._waiting: list[bytes | memoryview] = []
         self._bytes = 0
         self._next: int | None = None
-        self._samples = 0
         self._failed = False
         self._blind = False
         self._writer = Beside(self._flush, FLUSH_EVERY, f"recording {recording.id}")
@@ -126,12 +123,14 @@ class Tape:
         if self._failed:
             return
         if self._next is None:
+            self._axis.take(0, 0)
             self._next = self._about.position = position
             self._tell()
         start = self._next
-        if position > start:
-            self._hush(position - start)
+        hole = min(max(position - start, 0), self._axis.limit - self._axis.end)
         pcm = pcm[2 * max(start - position, 0) :]
+        self._axis.take(self._axis.end + hole, len(pcm) // 2)
+        self._hush(hole)
         self._keep(pcm)
         self._next = max(position, start) + len(pcm) // 2
 
@@ -147,9 +146,7 @@ class Tape:
             self._film.add(position, jpeg)
 
     def _hush(self, samples: int) -> None:
-        passed = int((clock.now() - self._began) * AXIS_RATE)
-        left = 2 * min(samples, max(passed - self._samples, 0) + MAX_GAP)
-        self._samples += left // 2
+        left = 2 * samples
         while left > 0:
             # Views of one silence: an hour of it takes no memory.
             self._waiting.append(_SILENCE[:left])
@@ -161,7 +158,6 @@ class Tape:
             return
         self._waiting.append(pcm)
         self._bytes += len(pcm)
-        self._samples += len(pcm) // 2
 
     async def end(self) -> None:
         """Writes the rest. The upload goes on by itself."""
@@ -170,7 +166,7 @@ class Tape:
             await asyncio.to_thread(self._recording.end)
         except OSError as error:
             self._fail(str(error))
-        self._about.samples = self._samples
+        self._about.samples = self._axis.end
         self._tell()
         if self._film is not None:
             await self._film.end()

@@ -16,7 +16,7 @@ from ..events import ReplyEnd, ReplyPaused, ReplyResumed, ReplySound
 from . import door, protocol
 from .access import Access
 from .hello import read_hello, welcome
-from .inbox import played
+from .inbox import played, read_offset
 from .live import session_of
 from .protocol import Ended, Json, ProtocolError, encode, failure, pack_reply
 
@@ -129,7 +129,7 @@ class Hearing:
                 pong = {"type": "openomni.pong", "sent": sent, "received": received, "sent_back": clock.now()}
                 await self._say(encode(pong))
             case "openomni.clock":
-                self._offset = Offset(protocol.number(message, "offset"), protocol.number(message, "uncertainty"))
+                self._offset = read_offset(message)
             case "openomni.playback":
                 report = played(message, self._offset)
                 token = self._gateway.spoken.get(self._key(report.turn_id))
