@@ -18,6 +18,10 @@ class WrongUsage(OpenOmniError):
     exit_code = 2
 
 
+class MediaError(OpenOmniError, ValueError):
+    """Media that we can't use; the message says what is wrong and the mend."""
+
+
 class Declined(OpenOmniError):
     """A component does not have what a session asks of this call: a `voice` or a `language`.
 

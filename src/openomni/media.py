@@ -7,13 +7,14 @@ which keeps the listener small.
 from __future__ import annotations
 
 import wave
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from .errors import OpenOmniError
+from . import jpeg
+from .errors import MediaError as MediaError
 from .lazy import Lazy
 
 if TYPE_CHECKING:
@@ -27,10 +28,6 @@ else:
 Samples: TypeAlias = "NDArray[np.float32]"
 AUDIBLE = 10 ** (-40 / 20)
 """Amplitude of −40 dBFS: what is louder counts as heard."""
-
-
-class MediaError(OpenOmniError, ValueError):
-    """A file that holds no media that we can use; the message says what is wrong and the mend."""
 
 
 class Audio:
@@ -123,46 +120,50 @@ class Audio:
 
 
 class Frame:
-    """A picture: `pixels` of shape (height, width, 3), uint8 RGB, seen `at` seconds on the session's axis."""
+    """A picture, seen `at` seconds on the session's axis, made of `pixels` or, by `from_jpeg`, of a JPEG's bytes.
 
-    __slots__ = ("at", "pixels")
+    Those bytes are kept as they are, so that a model is sent what the camera gave; their header says how large the
+    picture is, and it is decoded only for whoever wants pixels.
+    """
+
+    __slots__ = ("_decoded", "_jpeg", "_pixels", "at", "height", "width")
 
     def __init__(self, pixels: NDArray[np.uint8], at: float = 0.0) -> None:
+        """`pixels`: uint8 RGB of shape (height, width, 3)."""
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
             raise ValueError(f"a Frame takes uint8 RGB of shape (height, width, 3), not {pixels.dtype} {pixels.shape}")
-        self.pixels = pixels
+        self._jpeg: bytes | None = None
+        self._pixels: NDArray[np.uint8] | None = pixels
+        self.height, self.width = pixels.shape[:2]
         self.at = at
 
+    @classmethod
+    def from_jpeg(cls, data: bytes, at: float = 0.0) -> Self:
+        """Reads the header alone. Raises `MediaError` for what is no JPEG, or one beyond `bounds.MAX_PICTURE_…`."""
+        frame = cls.__new__(cls)
+        frame._jpeg, frame._pixels, frame._decoded, frame.at = data, None, None, at
+        frame.width, frame.height = jpeg.size(data)
+        return frame
+
     def __repr__(self) -> str:
-        return f"Frame({self.pixels.shape[1]}×{self.pixels.shape[0]} at {self.at:.3f} s)"
+        return f"Frame({self.width}×{self.height} at {self.at:.3f} s)"
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """Decoded anew once nobody holds what was given before. Raises `MediaError` for a broken picture."""
+        if self._pixels is not None:
+            return self._pixels
+        # Held weakly: a conversation keeps its pictures for hours, and one of them takes up to 48 MiB as pixels.
+        pixels = self._decoded() if self._decoded is not None else None
+        if pixels is None:
+            assert self._jpeg is not None
+            pixels = jpeg.decode(self._jpeg)
+            self._decoded = weakref.ref(pixels)
+        return pixels
 
     def jpeg(self, quality: int = 85) -> bytes:
-        from av.codec import CodecContext
-        from av.video.frame import VideoFrame
-
-        encoder: Any = CodecContext.create("mjpeg", "w")
-        height, width = self.pixels.shape[:2]
-        encoder.width, encoder.height = width, height
-        encoder.pix_fmt, encoder.time_base = "yuvj420p", Fraction(1, 25)
-        # mjpeg's scale runs from 2 (best) to 31 (worst).
-        encoder.qmin = encoder.qmax = max(2, min(31, round(31 - quality * 29 / 100)))
-        picture = VideoFrame.from_ndarray(self.pixels, format="rgb24").reformat(format="yuvj420p")
-        return b"".join(bytes(packet) for packet in [*encoder.encode(picture), *encoder.encode(None)])
-
-    @classmethod
-    def from_jpeg(cls, data: bytes, at: float = 0.0) -> Frame:
-        from av import FFmpegError
-        from av.codec import CodecContext
-        from av.packet import Packet
-
-        decoder: Any = CodecContext.create("mjpeg", "r")
-        try:
-            pictures = [*decoder.decode(Packet(data)), *decoder.decode(None)]
-        except FFmpegError:
-            pictures = []
-        if not pictures:
-            raise MediaError("a frame is no JPEG picture; send baseline JPEG")
-        return cls(pictures[0].to_ndarray(format="rgb24"), at)
+        """The very bytes that it was made of, else its pixels encoded; `quality` is 1…100."""
+        return self._jpeg if self._jpeg is not None else jpeg.encode(self.pixels, quality)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
