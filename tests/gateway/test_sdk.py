@@ -426,9 +426,10 @@ async def test_a_picture_goes_along(world: Any) -> None:
             await connection.conversation.item.create(item={"type": "message", "role": "user", "content": parts})
         assert (await receive(connection, "error")).error.code == "unsupported_value"
         refused = (await receive(connection, "error")).error
-        assert (refused.code, refused.message) == ("invalid_value", "`image_url` holds no picture in baseline JPEG")
+        line = "`item.content`: a frame is no JPEG picture; send baseline JPEG"
+        assert (refused.code, refused.message) == ("invalid_value", line)
         (picture,) = (await (await host.session()).until(ItemIn)).message.images
-        assert picture.pixels.shape == (8, 8, 3)
+        assert picture.jpeg() == base64.b64decode(jpeg), "the model sees what the client sent"
 
 
 async def test_written_replies_and_tools_and_what_was_heard(world: Any) -> None:

@@ -79,10 +79,11 @@ class Film:
 
         for position, jpeg in pictures:
             if self._container is None:
-                height, width = Frame.from_jpeg(jpeg).pixels.shape[:2]
+                first = Frame.from_jpeg(jpeg)
                 self._container = av.open(self._recording, "w", format="matroska", options=_OPTIONS)
                 self._stream = self._container.add_stream("mjpeg", rate=1)
-                self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuvj420p"
+                self._stream.width, self._stream.height = first.width, first.height
+                self._stream.pix_fmt = "yuvj420p"
             packet = av.Packet(jpeg)
             packet.pts = packet.dts = position
             packet.time_base = Fraction(1, AXIS_RATE)

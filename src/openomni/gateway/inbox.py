@@ -21,7 +21,7 @@ from ..events import (
     Truncate,
 )
 from . import protocol
-from .items import read_item
+from .items import read_item, read_picture
 from .narrator import Narrator
 from .protocol import Json, ProtocolError
 from .settings import SessionSettings, read_choice, read_metadata, read_response_voice, read_tools, text_alone
@@ -29,6 +29,8 @@ from .sound import BYTES_A_SECOND, Axis, Microphone, Pace
 
 MAX_ITEMS = 2000
 """Items that a client may put into one session's conversation."""
+MAX_ITEM_BYTES = 64 << 20
+"""Of all items together that a client made and has not deleted, as JSON: what it shows is kept while the session is."""
 
 RESPONSE_FIELDS = {
     "instructions", "output_modalities", "tools", "tool_choice", "audio", "metadata", "conversation",
@@ -152,11 +154,15 @@ class Inbox:
             raise ProtocolError("unsupported_value", "items go to the end; leave it out", "previous_item_id")
         if self._items >= MAX_ITEMS:
             raise ProtocolError("buffer_full", f"a session takes {MAX_ITEMS} items; begin another")
+        if self._narrator.made_bytes + (size := len(protocol.encode(given))) > MAX_ITEM_BYTES:
+            raise ProtocolError(
+                "buffer_full", f"a session holds {MAX_ITEM_BYTES >> 20} MiB of items; delete some, or begin another"
+            )
         self._items += 1
         item_id = given["id"] if isinstance(given.get("id"), str) else protocol.new_id("item")
         await self._to_host(ItemIn(item_id, said, once=self._opted_in))
         for event in self._narrator.user_item({**given, "id": item_id, "object": "realtime.item",
-                                               "status": "completed"}, typed=said.role == "user"):  # fmt: skip
+                                               "status": "completed"}, said.role == "user", size):  # fmt: skip
             await self._say(event)
 
     async def _delete_item(self, message: Json) -> None:
@@ -245,10 +251,10 @@ class Inbox:
         await self._to_host(AudioEnd())
 
     async def _frame(self, message: Json) -> None:
-        jpeg = protocol.decode_base64(message.get("jpeg"), "jpeg")
+        picture = read_picture(message.get("jpeg"), "jpeg")
         position = int(protocol.number(message, "position", 0, bounds.MAX_POSITION))
         self.axis.check(position)
-        await self._to_host(PictureIn(position, jpeg))
+        await self._to_host(PictureIn(position, picture.jpeg()))
 
     async def _playback(self, message: Json) -> None:
         await self._to_host(played(message, self._offset))

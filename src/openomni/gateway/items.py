@@ -63,8 +63,13 @@ def _image(part: Json) -> Frame:
     start = next((each for each in _JPEG if url.startswith(each)), None)
     if start is None:
         raise ProtocolError("unsupported_value", f"`image_url` takes a picture as {_JPEG[0]}…", "item.content")
-    data = protocol.decode_base64(url[len(start) :], "item.content")
+    return read_picture(url[len(start) :], "item.content")
+
+
+def read_picture(base64: object, param: str) -> Frame:
+    """A picture in base64, known by its header alone: its pixels are for whoever looks at them. Raises
+    `ProtocolError`."""
     try:
-        return Frame.from_jpeg(data)
-    except MediaError:
-        raise ProtocolError("invalid_value", "`image_url` holds no picture in baseline JPEG", "item.content") from None
+        return Frame.from_jpeg(protocol.decode_base64(base64, param))
+    except MediaError as fault:
+        raise ProtocolError("invalid_value", f"`{param}`: {fault}", param) from None

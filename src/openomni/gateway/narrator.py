@@ -122,6 +122,8 @@ class Narrator:
         self._requests: dict[str, Asked] = {}
         """Of which the host says which turn answers them."""
         self._items: dict[str, Json] = {}
+        self._made: dict[str, int] = {}
+        """Bytes of the items that the client made."""
         self.last_item: str | None = None
         self._numbers = count(1)
         self._declined = Declined()
@@ -161,10 +163,16 @@ class Narrator:
         self._expected = None
         self._requests.clear()
 
-    def user_item(self, item: Json, typed: bool) -> Iterator[str]:
-        """An item that the client made itself. `typed`: the next answer is to it."""
+    @property
+    def made_bytes(self) -> int:
+        """Of the items that the client made and that are kept."""
+        return sum(self._made.values())
+
+    def user_item(self, item: Json, typed: bool, size: int = 0) -> Iterator[str]:
+        """An item that the client made itself, of `size` bytes. `typed`: the next answer is to it."""
         if typed:
             self._typed = item["id"]
+        self._made[item["id"]] = size
         yield from self._item(item, done=True)
 
     def committed(self, item_id: str) -> Iterator[str]:
@@ -182,7 +190,7 @@ class Narrator:
         return self.event("conversation.item.retrieved", item=self._items[item_id])
 
     def forget(self, item_id: str) -> str:
-        del self._items[item_id]
+        self._drop(item_id)
         if self.last_item == item_id:
             self.last_item = next(reversed(self._items), None)
         return self.event("conversation.item.deleted", item_id=item_id)
@@ -284,7 +292,11 @@ class Narrator:
     def _keep(self, item: Json) -> None:
         self._items[item["id"]] = item
         while len(self._items) > KEPT_ITEMS:
-            del self._items[next(iter(self._items))]
+            self._drop(next(iter(self._items)))
+
+    def _drop(self, item_id: str) -> None:
+        del self._items[item_id]
+        self._made.pop(item_id, None)
 
     def _speech_started(self, output: SpeechStarted) -> Iterator[str]:
         turn = self._turn(output.turn_id)
