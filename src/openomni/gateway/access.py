@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -184,7 +185,7 @@ class Api:
     async def _resolve(self, project: str, name: str) -> Resolved:
         if not name or "/" in name or name in (".", ".."):
             raise Denied(404, f"{name!r} is no pipeline's name; put ?model=<pipeline> at the end of the address")
-        path = f"/pipelines/{name}/resolve"
+        path = f"/pipelines/{quote(name, safe='')}/resolve"
         answer = await self._send("GET", path, params={"project": project}, headers={"OpenOmni-Project": project})
         if answer.status_code in (400, 404, 422):
             raise Denied(404, _words(answer) or f"there is no pipeline {name!r} in the project {project!r}")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from ..background import Background, troubles
 from ..bus.clocksync import serve_clock
 from ..bus.connection import Bus, BusError
 from ..bus.fleet import Fleet
@@ -34,8 +37,12 @@ from .tunnel import Tunnel
 
 PARKED_SECONDS = 15.0
 """How long a session waits for a client whose connection broke."""
+SERVING = ("gateway", "bus", "api")
+"""The parts without which nobody is served."""
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -84,10 +91,11 @@ class Gateway:
         self._records: RecordWriter | None = None
         self._recorder: Recorder | None = None
         self._parked: dict[str, _Parked] = {}
-        self._running: asyncio.Task[None] | None = None
+        self._taking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._running: Background | None = None
 
     async def __aenter__(self) -> Gateway:
-        self._running = asyncio.create_task(self._run(), name="gateway")
+        self._running = Background(self._run, "holding the gateway's connection to the bus")
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -96,8 +104,7 @@ class Gateway:
             parked.timer.cancel()
             await parked.end()
         if self._running:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+            await self._running.stop()
         await self.proxy.close()
         await self.api.close()
 
@@ -109,12 +116,16 @@ class Gateway:
             clock = await serve_clock(bus)
             stack.push_async_callback(clock.aclose)
             fleet = await stack.enter_async_context(Fleet(bus))
-            self._records = await stack.enter_async_context(RecordWriter(bus, self._spool / "records"))
-            self._recorder = Recorder(self._spool / "recordings", self._api_url, self._secret, self._records.write)
-            stack.push_async_callback(self._recorder.close)
-            self._placing = Placing(bus, fleet)
-            self._bus = bus
+            records = await stack.enter_async_context(RecordWriter(bus, self._spool / "records"))
+            recorder = await stack.enter_async_context(
+                Recorder(self._spool / "recordings", self._api_url, self._secret, records.write)
+            )
+            stack.callback(self._forget_bus)
+            self._bus, self._placing, self._records, self._recorder = bus, Placing(bus, fleet), records, recorder
             await asyncio.Event().wait()
+
+    def _forget_bus(self) -> None:
+        self._bus = self._placing = self._records = self._recorder = None
 
     @property
     def bus(self) -> Bus:
@@ -152,13 +163,25 @@ class Gateway:
 
     async def _give_up(self, session_id: str) -> None:
         await asyncio.sleep(PARKED_SECONDS)
-        await self._parked.pop(session_id).end()
+        try:
+            await self._parked.pop(session_id).end()
+        except Exception:
+            log.exception("session %s, whose client stayed away, did not end in order", session_id)
 
     async def take_over(self, conversation: Conversation) -> Left | None:
-        """The session that this client left a moment ago, or holds on a connection that it has given up.
+        """The session that this client left a moment ago, or holds on a connection that it has given up; from here on
+        this connection holds it.
 
         Raises `Ended` when it is another client's.
         """
+        # One after the other: of two that come back at once, the later one takes it from the earlier.
+        lock = self._taking.setdefault(conversation.session_id, asyncio.Lock())
+        async with lock:
+            left = await self._take_over(conversation)
+            self.conversations[conversation.session_id] = conversation
+        return left
+
+    async def _take_over(self, conversation: Conversation) -> Left | None:
         session_id = conversation.session_id
         earlier = self.conversations.get(session_id)
         parked = self._parked.get(session_id)
@@ -182,7 +205,8 @@ class Gateway:
     async def health(self) -> dict[str, str]:
         bus = self._bus is not None and self._bus.connected.is_set()
         api = await self.api.alive()
-        return {"gateway": "ok", "bus": "ok" if bus else "away", "api": "ok" if api else "away"}
+        parts = {"gateway": "ok", "bus": "ok" if bus else "away", "api": "ok" if api else "away"}
+        return troubles() | parts
 
 
 def _there(part: T | None) -> T:
@@ -192,9 +216,9 @@ def _there(part: T | None) -> T:
 
 
 async def healthz(request: Request) -> Response:
-    """200 when all parts answer, else 503; says which."""
-    parts = await request.app.state.gateway.health()
-    return JSONResponse(parts, 200 if set(parts.values()) == {"ok"} else 503)
+    """200 when all parts answer, else 503; says which, and what else does not run at this moment, and why."""
+    health = await request.app.state.gateway.health()
+    return JSONResponse(health, 200 if all(health[part] == "ok" for part in SERVING) else 503)
 
 
 async def bus(websocket: WebSocket) -> None:

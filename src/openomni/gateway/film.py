@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from fractions import Fraction
 from typing import Any
 
@@ -28,8 +28,11 @@ class Film:
     """One session's pictures, on the same axis as its sound: a picture at sample n is shown n / 16000 s after the
     video's zero. Written beside the event loop."""
 
-    def __init__(self, recording: Recording, about: RecordingRecord, publish: Callable[[AnyRecord], None]) -> None:
-        self._recording, self._about, self._publish = recording, about, publish
+    def __init__(
+        self, begin: Callable[[], Awaitable[Recording]], about: RecordingRecord, publish: Callable[[AnyRecord], None]
+    ) -> None:
+        self._begin, self._about, self._publish = begin, about, publish
+        self._recording: Recording | None = None
         self._waiting: list[tuple[int, bytes]] = []
         self._bytes = 0
         self._last = -1
@@ -37,8 +40,7 @@ class Film:
         self._failed = False
         self._container: Any = None
         self._stream: Any = None
-        self._writer = Beside(self._flush, WRITE_EVERY, f"film {recording.id}")
-        publish(about)
+        self._writer = Beside(self._flush, WRITE_EVERY, f"writing the pictures of {about.recording_id}")
 
     def add(self, position: int, jpeg: bytes) -> None:
         """A picture; one that is not later than the last, or that the disk is too slow for, is dropped."""
@@ -60,14 +62,18 @@ class Film:
             self._fail(str(error))
         if self._dropped:
             log.warning("session %s: %d pictures were not recorded", self._about.session_id, self._dropped)
-        self._about.version += 1
-        self._publish(self._about)
+        if self._recording is not None:
+            self._about.version += 1
+            self._publish(self._about)
 
     async def _flush(self) -> None:
         waiting, self._waiting, self._bytes = self._waiting, [], 0
         if not waiting or self._failed:
             return
         try:
+            if self._recording is None:
+                self._recording = await self._begin()
+                self._publish(self._about)
             await asyncio.to_thread(self._mux, waiting)
         except (OpenOmniError, OSError) as error:  # FFmpeg's own errors are OSErrors or ValueErrors
             self._fail(str(error))
@@ -94,7 +100,8 @@ class Film:
     def _close(self) -> None:
         if self._container is not None:
             self._container.close()
-        self._recording.end()
+        if self._recording is not None:
+            self._recording.end()
 
     def _fail(self, reason: str) -> None:
         self._failed = True

@@ -118,9 +118,9 @@ class Conversation:
         if hello is not None:
             await self._say(encode(welcome(self.session_id, resumed=resumed)))
             await self._say(narrator.event("session.created", session=settings.session()))
-        self._gateway.conversations[self.session_id] = self
+        self._gateway.conversations[self.session_id] = self  # one that took nothing over begins it
         if self._live is None:
-            self._live = self._session(resolved, needs, hello, settings)
+            self._live = await self._session(resolved, needs, hello, settings)
             group.create_task(self._live.place(wait=self._waits(hello), again=bool(hello and hello.session_id)))
         self._inbox = Inbox(settings, narrator, self._to_host, self._say, self._opted_in, found.axis if found else None)
         group.create_task(self._tell(self._live, narrator))
@@ -167,11 +167,13 @@ class Conversation:
         header = self._websocket.headers.get("openomni-wait-for-agent", "")
         return header.lower() in ("1", "true") or bool(hello and hello.wait_for_agent)
 
-    def _session(self, resolved: Resolved, needs: Needs, hello: Hello | None, settings: SessionSettings) -> LiveSession:
+    async def _session(
+        self, resolved: Resolved, needs: Needs, hello: Hello | None, settings: SessionSettings
+    ) -> LiveSession:
         access = self.access
         source = hello.source if hello else "realtime"
         site = door.site(self._websocket, access)
-        recording = hello.recording_id if hello and hello.recording_id else self._record(source, site)
+        recording = hello.recording_id if hello and hello.recording_id else await self._record(source, site)
         plan = Plan(
             session_id=self.session_id, project=access.project, site=site,
             device=access.device or "", pipeline=resolved, needs=needs, source=source, recording=recording,
@@ -179,11 +181,11 @@ class Conversation:
         gateway = self._gateway
         return LiveSession(gateway.bus, gateway.placing, plan, _host_settings(settings), gateway.records.write)
 
-    def _record(self, source: str, site: str) -> str:
+    async def _record(self, source: str, site: str) -> str:
         """Begins the recording of a client that has no spool, or goes on with it, and gives its id; empty when the disk
         takes none."""
         try:
-            self._tape = self._tape or self._gateway.recorder.begin(
+            self._tape = self._tape or await self._gateway.recorder.begin(
                 project=self.access.project, session_id=self.session_id, site=site,
                 device=self.access.device or "", source=source,
             )  # fmt: skip

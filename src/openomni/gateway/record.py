@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import OpenOmniError
 from ..events import AXIS_RATE
 from ..records import AnyRecord, RecordingRecord
-from ..storage.api import Api
+from ..storage.api import Api, RecordingMeta
 from ..storage.spool import Recording, Spool, new_recording, wav_header
 from ..storage.upload import Uploader
 from .beside import Beside
@@ -32,42 +32,51 @@ _SILENCE = memoryview(bytes(1 << 20))
 
 
 class Recorder:
-    """Keeps a spool in `folder` and uploads from it to the API at `url`, also what an earlier run left there. Use
-    `close` at the end: what is not acknowledged by then stays for the next start."""
+    """Keeps a spool in `folder` and uploads from it to the API at `url`, also what an earlier run left there. Use it as
+    a context: what is not acknowledged at its end stays for the next start. The disk is waited for beside the event
+    loop."""
 
     def __init__(self, folder: Path, url: str, secret: str, publish: Callable[[AnyRecord], None]) -> None:
         self._url, self._secret, self._publish = url, secret, publish
         self._spool = Spool(folder)
         self._uploads: dict[str, tuple[Api, Uploader]] = {}
+
+    async def __aenter__(self) -> Recorder:
         # The API's address may be another one than before: the folder is this server's, whatever its port.
-        for recording in self._spool.waiting(any_token=True, any_server=True):
+        for recording in await asyncio.to_thread(self._spool.waiting, any_token=True, any_server=True):
             if recording.ticket.project:
                 self._upload(recording)
             else:
                 log.warning("%s is of an earlier version and not uploaded; whose it is isn't known", recording.path)
                 recording.release()
+        return self
 
-    def begin(self, *, project: str, session_id: str, site: str, device: str, source: str) -> Tape:
+    async def __aexit__(self, *exc: object) -> None:
+        for api, uploader in self._uploads.values():
+            await uploader.__aexit__(None, None, None)
+            await api.close()
+        self._uploads.clear()
+
+    async def begin(self, *, project: str, session_id: str, site: str, device: str, source: str) -> Tape:
         """A recording of one session, that grows. Raises OpenOmniError when the disk does not take it."""
         meta = new_recording("audio", "audio/wav", rate=AXIS_RATE, session_id=session_id, source=source)
         meta.site, meta.device = site, device
-        recording = self._spool.record(meta, ".wav", project)
-        try:
-            recording.append(wav_header(AXIS_RATE))
-        except OpenOmniError:
-            recording.release()
-            raise
-        self._upload(recording)
-        return Tape(recording, _about(recording), self._publish, lambda: self._film(recording))
+        recording = await self._open(meta, ".wav", project, wav_header(AXIS_RATE))
+        return Tape(recording, _about(meta, project), self._publish, lambda: self._film(recording))
 
     def _film(self, sound: Recording) -> Film:
         """The pictures that go with that sound."""
         heard = sound.ticket.meta
         meta = new_recording("video", "video/x-matroska", session_id=heard.session_id, source=heard.source)
         meta.site, meta.device = heard.site, heard.device
-        recording = self._spool.record(meta, ".mkv", sound.ticket.project)
+        return Film(
+            lambda: self._open(meta, ".mkv", sound.ticket.project), _about(meta, sound.ticket.project), self._publish
+        )
+
+    async def _open(self, meta: RecordingMeta, suffix: str, project: str, head: bytes = b"") -> Recording:
+        recording = await asyncio.to_thread(_begun, self._spool, meta, suffix, project, head)
         self._upload(recording)
-        return Film(recording, _about(recording), self._publish)
+        return recording
 
     def _upload(self, recording: Recording) -> None:
         project = recording.ticket.project
@@ -76,17 +85,20 @@ class Recorder:
             self._uploads[project] = api, Uploader(api)
         self._uploads[project][1].add(recording).add_done_callback(_log_refusal)
 
-    async def close(self) -> None:
-        for api, uploader in self._uploads.values():
-            await uploader.__aexit__(None, None, None)
-            await api.close()
-        self._uploads.clear()
+
+def _begun(spool: Spool, meta: RecordingMeta, suffix: str, project: str, head: bytes) -> Recording:
+    recording = spool.record(meta, suffix, project)
+    try:
+        recording.append(head)
+    except OpenOmniError:
+        recording.release()
+        raise
+    return recording
 
 
-def _about(recording: Recording) -> RecordingRecord:
-    meta = recording.ticket.meta
+def _about(meta: RecordingMeta, project: str) -> RecordingRecord:
     return RecordingRecord(
-        project=recording.ticket.project, recording_id=meta.recording_id, kind=meta.kind, session_id=meta.session_id,
+        project=project, recording_id=meta.recording_id, kind=meta.kind, session_id=meta.session_id,
         device=meta.device, rate=meta.rate, started_at=meta.started_at,
     )  # fmt: skip
 
@@ -114,8 +126,7 @@ class Tape:
         self._bytes = 0
         self._next: int | None = None
         self._failed = False
-        self._blind = False
-        self._writer = Beside(self._flush, FLUSH_EVERY, f"recording {recording.id}")
+        self._writer = Beside(self._flush, FLUSH_EVERY, f"writing recording {recording.id}")
         publish(about)
 
     def add(self, position: int, pcm: bytes) -> None:
@@ -136,14 +147,9 @@ class Tape:
 
     def see(self, position: int, jpeg: bytes) -> None:
         """A picture that was seen at `position`."""
-        if self._film is None and not self._blind:
-            try:
-                self._film = self._begin_film()
-            except OpenOmniError as error:
-                self._blind = True
-                log.error("the pictures of session %s are not recorded: %s", self._about.session_id, error)
-        if self._film is not None:
-            self._film.add(position, jpeg)
+        if self._film is None:
+            self._film = self._begin_film()
+        self._film.add(position, jpeg)
 
     def _hush(self, samples: int) -> None:
         left = 2 * samples

@@ -1,0 +1,24 @@
+"""What the gateway asks the API, and what it makes of the answers."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from openomni.gateway.access import Api
+
+
+@pytest.mark.parametrize("name", ["a?b", "..?x", "a%2Fversions%2F1?x", "a#b", "ü b", "a;b=c"])
+async def test_a_pipelines_name_is_one_part_of_the_path(name: str) -> None:
+    asked: list[httpx.URL] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url)
+        return httpx.Response(200, json={"name": name, "hash": "h", "spec": {}})
+
+    api = Api("http://api", "secret")
+    api._http = httpx.AsyncClient(base_url="http://api/api/v1", transport=httpx.MockTransport(answer))
+    assert (await api.pipeline("default", name)).name == name
+    assert asked[0].path == f"/api/v1/pipelines/{name}/resolve"
+    assert dict(asked[0].params) == {"project": "default"}
+    await api.close()
