@@ -55,6 +55,7 @@ class ScriptedApi:
     tokens: dict[str, dict[str, Any]] = field(default_factory=dict)
     recordings: dict[str, bytes] = field(default_factory=dict)
     completed: dict[str, asyncio.Event] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
     introspections: int = 0
     url: str = ""
     server: uvicorn.Server | None = None
@@ -98,7 +99,8 @@ class ScriptedApi:
         name = request.path_params["name"]
         if name not in ("local", "x"):
             return JSONResponse({"error": f"there is no pipeline {name!r}; did you mean 'local'?"}, 404)
-        return JSONResponse({"name": name, "hash": LOCAL.hash, "spec": {**LOCAL.normalised(), "name": name}})
+        return JSONResponse({"name": name, "hash": LOCAL.hash, "spec": {**LOCAL.normalised(), "name": name},
+                             "faults": self.faults})  # fmt: skip
 
     async def recording(self, request: Request) -> Response:
         key = request.path_params["id"]

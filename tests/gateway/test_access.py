@@ -7,6 +7,8 @@ import pytest
 
 from openomni.gateway.access import Api
 
+from .conftest import World
+
 
 @pytest.mark.parametrize("name", ["a?b", "..?x", "a%2Fversions%2F1?x", "a#b", "ü b", "a;b=c"])
 async def test_a_pipelines_name_is_one_part_of_the_path(name: str) -> None:
@@ -22,3 +24,13 @@ async def test_a_pipelines_name_is_one_part_of_the_path(name: str) -> None:
     assert asked[0].path == f"/api/v1/pipelines/{name}/resolve"
     assert dict(asked[0].params) == {"project": "default"}
     await api.close()
+
+
+async def test_a_pipeline_that_can_not_run_is_refused_with_the_reason(world: World) -> None:
+    world.api.faults = ["local:6: unknown vad 'unittest.__main__:x'; did you mean 'silero'?"]
+    host = await world.host()
+    client = await world.connect(OpenOmni_Version="0.1.0")
+    await client.send({"type": "openomni.hello", "version": "0.1.0"})
+    error = (await client.until("error"))["error"]
+    assert (error["code"], error["message"]) == ("pipeline_faulty", f"'local' can't run: {world.api.faults[0]}")
+    assert host.opened.empty()

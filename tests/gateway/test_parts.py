@@ -15,7 +15,7 @@ from openomni import clock
 from openomni.bus.fleet import Presence
 from openomni.events import AXIS_RATE, AudioEnd, AudioIn, Commit, SessionInput
 from openomni.gateway import protocol, sound
-from openomni.gateway.live import Backlog, session_of
+from openomni.gateway.live import KEPT_INPUTS, Backlog, session_of
 from openomni.gateway.placing import candidates
 from openomni.gateway.protocol import ProtocolError
 from openomni.gateway.sound import Axis, Microphone, Pace
@@ -58,6 +58,9 @@ def test_what_was_answered_is_not_told_again_and_the_rest_is_bounded() -> None:
     for position in range(3200, 3200 + 40 * 16_000, 16_000):
         backlog.add(AudioIn(position, 0.0, bytes(32_000)))
     assert sum(isinstance(event, AudioIn) for event in backlog) <= 30
+    for _ in range(2 * KEPT_INPUTS):
+        backlog.add(Commit())
+    assert len(list(backlog)) <= KEPT_INPUTS
 
 
 async def test_a_client_that_is_far_ahead_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,12 +76,12 @@ class Access(msgspec.Struct, frozen=True):
 
 
 class Resolved(msgspec.Struct, frozen=True):
-    """A pipeline by name: its hash and normalised content."""
+    """A pipeline by name: its hash and normalised content; `faults`: why it can't run, whatever agents there are."""
 
     name: str
     hash: str
     spec: dict[str, Any]
-    problems: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
 
 class Memory(Generic[T]):

@@ -29,6 +29,8 @@ from .sound import BYTES_A_SECOND, Axis, Microphone, Pace
 
 MAX_ITEMS = 2000
 """Items that a client may put into one session's conversation."""
+MAX_UNANSWERED = 64
+"""Utterances that a client committed, or requests, of which no turn has begun."""
 MAX_ITEM_BYTES = 64 << 20
 """Of all items together that a client made and has not deleted, as JSON: what it shows is kept while the session is."""
 
@@ -58,6 +60,8 @@ class Inbox:
         self._pace = Pace()
         self._items = 0
         self._received = 0.0
+        self._fresh = False
+        """Something was appended since the last commit."""
         self._streams = False
         """Binary frames are with the host at once: a commit ends the utterance there, and asks for the answer."""
 
@@ -115,24 +119,33 @@ class Inbox:
         await self._say(self._narrator.event("session.updated", session=self._settings.session()))
 
     async def _append(self, message: Json) -> None:
+        self._settings.check_input_format()
         pcm = protocol.decode_base64(message.get("audio"), "audio")
+        self._fresh = self._fresh or bool(pcm)
         if self._holds:
             self._microphone.hold(pcm)
         else:
             await self._hear(self._microphone.append(pcm))
 
     async def _commit(self, message: Json) -> None:
+        empty = not self._fresh if not self._holds else self._microphone.held_seconds == 0
+        if empty and not self._streams:
+            raise ProtocolError("input_audio_buffer_commit_empty", "the buffer is empty; append audio first")
+        self._fresh = False
         if not self._holds:
             await self._hear(self._microphone.finish())
             await self._to_host(Commit())
             return
-        if self._microphone.held_seconds == 0:
-            raise ProtocolError("input_audio_buffer_commit_empty", "the buffer is empty; append audio first")
+        self._check_room()
         for event in self._narrator.committed(protocol.new_id("item")):
             await self._say(event)
         for sound in self._microphone.release():
             await self._hear(sound)
         await self._to_host(Commit())
+
+    def _check_room(self) -> None:
+        if self._narrator.unanswered >= MAX_UNANSWERED:
+            raise ProtocolError("buffer_full", f"{MAX_UNANSWERED} utterances and requests wait already; let some begin")
 
     async def _clear(self, message: Json) -> None:
         if not self._holds:
@@ -179,7 +192,9 @@ class Inbox:
         if turn_id is None:
             raise ProtocolError("invalid_value", "`item_id` is no spoken reply", "item_id")
         end_ms = protocol.number(message, "audio_end_ms", 0, 1000 * bounds.MAX_SECONDS)
-        await self._to_host(Truncate(turn_id, end_ms / 1000))
+        heard = self._narrator.left_to_truncate(turn_id, end_ms / 1000)
+        if heard is not None:
+            await self._to_host(Truncate(turn_id, heard))
         await self._say(self._narrator.event("conversation.item.truncated", item_id=item_id, content_index=0,
                                              audio_end_ms=int(end_ms)))  # fmt: skip
 
@@ -222,6 +237,7 @@ class Inbox:
             raise ProtocolError(
                 "conversation_already_has_active_response", "a reply is under way; wait for it, or response.cancel"
             )
+        self._check_room()
         self._narrator.ask(bool(respond.text_only), metadata, request)
         await self._to_host(respond)
 

@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 KEPT_SECONDS = 30.0
 """How much of the unanswered input is kept, to tell it to another host."""
+KEPT_INPUTS = 8192
+"""And how many pieces of it."""
 WAIT_PATIENCE = 600.0
 """Seconds that a client that asked for it waits for its first host."""
 TAKEOVER_PATIENCE = 30.0
@@ -111,7 +113,7 @@ class Backlog:
         if isinstance(event, AudioIn | Commit | TextIn | AudioEnd):
             self._inputs.append(event)
             self._samples += _samples(event)
-            while self._samples > KEPT_SECONDS * AXIS_RATE:
+            while self._samples > KEPT_SECONDS * AXIS_RATE or len(self._inputs) > KEPT_INPUTS:
                 self._samples -= _samples(self._inputs.popleft())
 
     def answered(self, position: int) -> None:

@@ -19,6 +19,7 @@ from ..events import (
     AXIS_RATE,
     Answering,
     Heard,
+    NothingCommitted,
     ReplyEnd,
     ReplyPaused,
     ReplyResumed,
@@ -61,6 +62,10 @@ class Turn:
     response: Literal["", "created", "speaking", "done"] = ""
     cancelled: bool = False
     resampler: soxr.ResampleStream | None = None
+    sent: float = 0.0
+    """Seconds of the reply's sound that were passed on."""
+    whole: bool = False
+    """The reply ended by itself."""
     over: bool = False
     """The turn was recorded: nothing is awaited of it."""
     asked: bool = False
@@ -141,6 +146,11 @@ class Narrator:
         """An answer is under way, or asked for."""
         return bool(self._expected or self._requests or self.active)
 
+    @property
+    def unanswered(self) -> int:
+        """Utterances that the client committed, or requests, of which no turn has begun."""
+        return len(self._committed) + len(self._requests)
+
     def follow(self, settings: SessionSettings) -> None:
         """What the client set holds for what is told."""
         self.answers_itself, self.text_only = settings.answers_itself, settings.text_only
@@ -200,6 +210,14 @@ class Narrator:
         turn = self._turns.get(item_id.removeprefix("msg_"))
         return turn.turn_id if turn is not None and item_id == turn.reply_item_id else None
 
+    def left_to_truncate(self, turn_id: str, seconds: float) -> float | None:
+        """How far that reply was heard when a client says `seconds` of it were; None when it was heard whole: then
+        nothing was stopped."""
+        turn = self._turns[turn_id]
+        if seconds < turn.sent:
+            return seconds
+        return None if turn.whole else turn.sent
+
     def name_at_host(self, item_id: str) -> str:
         """The host knows what was said in a turn by that turn."""
         for turn in self._turns.values():
@@ -223,6 +241,8 @@ class Narrator:
                 yield from self._speech_started(output)
             case SpeechStopped():
                 yield from self._speech_stopped(output)
+            case NothingCommitted() if not self.opted_in:
+                yield encode(error("input_audio_buffer_commit_empty", "nothing was said that could be committed"))
             case Heard():
                 yield from self._heard(output)
             case ReplyPaused() if self.opted_in:
@@ -387,6 +407,7 @@ class Narrator:
         if turn.response == "done" or turn.cancelled:
             return
         yield from self._speaking(turn)
+        turn.sent = max(turn.sent, (output.offset + len(output.pcm) // 2) / output.rate)
         if self.audio == "binary":
             yield pack_reply(output.turn_id, output.rate, output.offset, output.pcm)
         elif self.audio == "base64":
@@ -420,6 +441,7 @@ class Narrator:
         items += turn.calls
         turn.response = "done"
         turn.resampler = None
+        turn.whole = output.status == "completed"
         details = _details(output, turn.cancelled)
         yield self.event("response.done", response=self._response(turn, output.status, items, details))
         if output.status == "failed" and not self.opted_in:

@@ -102,7 +102,7 @@ class Conversation:
         if not ours:
             await self._say(encode({"type": "session.created", "event_id": protocol.new_id("event"),
                                     "session": settings.session()}))  # fmt: skip
-        first, hello = await self._first(resolved.name, needs, ours)
+        first, hello = await self._first(resolved, needs, ours)
         if hello is not None:
             self._opted_in = True
             self.session_id = settings.session_id = hello.session_id or self.session_id
@@ -135,9 +135,12 @@ class Conversation:
         except Denied as no:
             raise failure(protocol.NOT_FOUND, "unknown_pipeline", str(no)) from None
 
-    async def _first(self, pipeline: str, needs: Needs, ours: bool) -> tuple[str | bytes | None, Hello | None]:
+    async def _first(self, resolved: Resolved, needs: Needs, ours: bool) -> tuple[str | bytes | None, Hello | None]:
         """The first message when it is no hello, and the hello when it is. Says at once when no agent is there."""
         missing = await self._gateway.placing.missing(self.access.project, needs)
+        if resolved.faults and not missing:
+            # While agents are missing, what they offer may be unknown only so far.
+            raise failure(protocol.BAD_REQUEST, "pipeline_faulty", f"{resolved.name!r} can't run: {resolved.faults[0]}")
         hurry = bool(missing) and not ours and not self._waits(None)
         message: str | bytes | None
         try:
@@ -147,7 +150,7 @@ class Conversation:
             message = None
         hello = await self._hello(message)
         if missing and not self._waits(hello):
-            raise failure(protocol.UNAVAILABLE, "no_agent", no_agent_line(pipeline, missing))
+            raise failure(protocol.UNAVAILABLE, "no_agent", no_agent_line(resolved.name, missing))
         return (message if hello is None else None), hello
 
     async def _hello(self, message: str | bytes | None) -> Hello | None:

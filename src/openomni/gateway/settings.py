@@ -67,6 +67,8 @@ class SessionSettings:
         self.text_only = False
         self.tools: list[Json] = []
         self.tool_choice: Any = "auto"
+        self._wrong_format = False
+        """The client asked last for an input format that it did not get."""
         self.voice: Json | str | None = None
         """As the client gave it; None: it said nothing of it. Empty: the pipeline's own again; so the language."""
         self.language: str | None = None
@@ -84,6 +86,12 @@ class SessionSettings:
 
     def update(self, session: object) -> SessionChange:
         """Takes a `session.update`, all of it or, raising `ProtocolError`, nothing; gives what the host must know."""
+        asked = _asked_format(session)
+        if asked is not None:
+            self._wrong_format = not _is_ours(asked)
+        return self._update(session)
+
+    def _update(self, session: object) -> SessionChange:
         if not isinstance(session, dict):
             raise ProtocolError("invalid_value", "`session` takes an object", "session")
         _check_names(session, "session")
@@ -125,6 +133,16 @@ class SessionSettings:
         self.tools, self.tool_choice = tools, choice
         self.voice, self.language = voice, language
         return self.change
+
+    def check_input_format(self) -> None:
+        """Raises `ProtocolError` while a client may be sending sound in a form that it was refused: taken for PCM16 it
+        would be noise."""
+        if self._wrong_format:
+            where = "session.audio.input.format"
+            raise ProtocolError(
+                "unsupported_value", "the format that was asked for is refused, and sound in it is not heard; send "
+                f"{_PCM}, and name it in a session.update as `{where}`", where,
+            )  # fmt: skip
 
     @property
     def change(self) -> SessionChange:
@@ -272,11 +290,24 @@ def _detection(value: object) -> Json | None:
 def _check_format(side: Json, where: str) -> None:
     """Only PCM at 24 kHz goes over the wire; the older protocol wrote it as text."""
     shape = side.get("format")
-    if shape in (None, "pcm16"):
-        return
-    given = _object(shape, where)
-    if given.get("type", "audio/pcm") != "audio/pcm" or given.get("rate") not in (None, SDK_RATE):
-        raise ProtocolError("unsupported_value", f"`{where}` takes {_PCM}, not {given}", where)
+    if shape is not None and not _is_ours(shape):
+        raise ProtocolError("unsupported_value", f"`{where}` takes {_PCM}, not {str(shape)[:80]}", where)
+
+
+def _is_ours(shape: object) -> bool:
+    if isinstance(shape, dict):
+        return shape.get("type", "audio/pcm") == "audio/pcm" and shape.get("rate") in (None, SDK_RATE)
+    return shape == "pcm16"
+
+
+def _asked_format(session: object) -> object:
+    """What a `session.update`, right or wrong, names as the form of the client's sound; also where the beta had it."""
+    if not isinstance(session, dict):
+        return None
+    heard: Any = session.get("audio")
+    for step in ("input", "format"):
+        heard = heard.get(step) if isinstance(heard, dict) else None
+    return heard if heard is not None else session.get("input_audio_format")
 
 
 def _check_names(given: Json, where: str) -> None:

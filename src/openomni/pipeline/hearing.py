@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import clock
 from ..clock import Offset
-from ..events import AXIS_RATE, AudioIn, Endings, Heard, PictureIn, SessionOutput, SpeechStarted
+from ..events import AXIS_RATE, AudioIn, Endings, Heard, NothingCommitted, PictureIn, SessionOutput, SpeechStarted
 from ..records import PauseRecord
 from .ahead import Ahead
 from .backchannels import UNSURE, is_backchannel
@@ -121,6 +121,8 @@ class Hearing:
             ended = self._finder.finish()
             if ended is not None:
                 await self._speech_ended(ended, by_silence=False)
+            elif anything:
+                await self._emit(NothingCommitted())
             return
         start, end = self._committed, self._tape.end
         self._committed = end
