@@ -71,6 +71,7 @@ class ScriptedApi:
         return Starlette(
             routes=[
                 Route("/api/v1/auth/introspect", self.introspect, methods=["POST"]),
+                Route("/api/v1/me", self.me),
                 Route("/api/v1/pipelines", self.pipelines),
                 Route("/api/v1/pipelines/{name}/resolve", self.resolve),
                 Route("/api/v1/hello", lambda _: JSONResponse({"version": "0.1.0"})),
@@ -87,6 +88,11 @@ class ScriptedApi:
         self.introspections += 1
         known = self.tokens.get((await request.json())["token"])
         return JSONResponse(known) if known else JSONResponse({"error": "this token is unknown to this server"}, 404)
+
+    async def me(self, request: Request) -> Response:
+        known = request.headers["authorization"].removeprefix("Bearer ") in self.tokens
+        known = known or request.cookies.get("openomni_session") == "signed-in"
+        return JSONResponse({"project": "default"}) if known else JSONResponse({"error": "who is this?"}, 401)
 
     async def pipelines(self, request: Request) -> Response:
         assert request.headers["authorization"] == f"Bearer {SECRET}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import struct
 import time
 import uuid
 from typing import Any
 
+import numpy as np
 from websockets.exceptions import ConnectionClosed
 
 from openomni.bus.records import consume
@@ -25,6 +27,9 @@ from openomni.events import (
     SpeechStopped,
 )
 from openomni.gateway import live
+from openomni.media import Frame
+
+PICTURE = Frame(np.full((8, 8, 3), 90, np.uint8)).jpeg()
 
 
 def frame(position: int, captured: float = 0.0, samples: int = 320) -> bytes:
@@ -52,7 +57,7 @@ async def test_sound_reaches_the_host_with_its_place_and_time_on_the_gateways_cl
     assert welcome["clock"] <= pong["received"] <= pong["sent_back"]
     await client.send({"type": "openomni.clock", "offset": 1000.0, "uncertainty": 0.002})
     await client.send(frame(16_000, captured=5.0))
-    await client.send({"type": "openomni.frame", "position": 16_100, "jpeg": "AAAA"})
+    await client.send({"type": "openomni.frame", "position": 16_100, "jpeg": base64.b64encode(PICTURE).decode()})
     await client.send({"type": "openomni.audio_end"})
     hosted = await host.session()
     opening = hosted.opening
@@ -60,7 +65,7 @@ async def test_sound_reaches_the_host_with_its_place_and_time_on_the_gateways_cl
     assert opening.pipeline_hash
     sound = await hosted.until(AudioIn)
     assert (sound.position, sound.captured, len(sound.pcm)) == (16_000, 1005.0, 640)
-    assert (await hosted.until(PictureIn)).jpeg == b"\0\0\0"
+    assert (await hosted.until(PictureIn)).jpeg == PICTURE
     await hosted.until(AudioEnd)
 
 

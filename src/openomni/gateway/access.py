@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -146,11 +147,15 @@ class Api:
     def __init__(self, url: str, secret: str) -> None:
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {secret}", "OpenOmni-Version": __version__}
+        # It remembers no cookie: whoever is asked about next is somebody else.
+        jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         self._http = httpx.AsyncClient(
-            base_url=f"{self.url}/api/v1", headers=headers, timeout=httpx.Timeout(10.0, connect=3.0), trust_env=False
-        )
+            base_url=f"{self.url}/api/v1", headers=headers, timeout=httpx.Timeout(10.0, connect=3.0), trust_env=False,
+            cookies=jar,
+        )  # fmt: skip
         self._tokens: Memory[Access] = Memory(FRESH_TOKEN)
         self._pipelines: Memory[Resolved] = Memory(FRESH_PIPELINE)
+        self._callers: Memory[bool] = Memory(FRESH_TOKEN)
 
     async def access(self, token: str) -> Access:
         """What `token` may do. Raises `Denied` (401) when it is unknown or expired, `Away`."""
@@ -159,6 +164,14 @@ class Api:
         if access.seconds_left <= 0:
             raise Denied(401, "this token has expired; make a new one")
         return access
+
+    async def check_caller(self, shown: dict[str, str]) -> None:
+        """Whether who shows these headers (a token, a cookie) is somebody. Raises `Denied` (401) for a stranger,
+        `Away`."""
+        if not shown:
+            raise Denied(401, "this needs a token: send 'Authorization: Bearer oo_…'")
+        key = hashlib.sha256(msgspec.json.encode(shown)).hexdigest()
+        await self._callers.get(key, lambda: self._ask_caller(shown))
 
     async def pipeline(self, project: str, name: str) -> Resolved:
         """Raises `Denied` (404) with the nearest name, `Away`."""
@@ -174,6 +187,12 @@ class Api:
             await self._http.get("/hello", timeout=2.0)
         except httpx.HTTPError:
             return False
+        return True
+
+    async def _ask_caller(self, shown: dict[str, str]) -> bool:
+        answer = await self._send("GET", "/me", headers={"authorization": "", **shown})
+        if answer.status_code == 401:
+            raise Denied(401, _words(answer) or "whoever this is isn't known here; sign in, or send a token")
         return True
 
     async def _introspect(self, token: str) -> Access:

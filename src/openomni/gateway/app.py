@@ -22,7 +22,7 @@ from ..bus.clocksync import serve_clock
 from ..bus.connection import Bus, BusError
 from ..bus.fleet import Fleet
 from ..bus.records import RecordWriter
-from .access import Api
+from .access import Api, Denied
 from .listing import models
 from .live import LiveSession
 from .placing import Placing
@@ -35,6 +35,8 @@ from .settings import SessionSettings
 from .sound import Axis
 from .tunnel import Tunnel
 
+MAX_CONNECTIONS = 256
+"""Of one token, at a time; as many of its sessions may wait for clients that come back."""
 PARKED_SECONDS = 15.0
 """How long a session waits for a client whose connection broke."""
 SERVING = ("gateway", "bus", "api")
@@ -78,13 +80,14 @@ class Gateway:
         self, api_url: str, secret: str, bus_urls: Sequence[str], connect: Callable[[], Awaitable[Bus]], spool: Path
     ) -> None:
         self.api = Api(api_url, secret)
-        self.proxy = Proxy(api_url)
+        self.proxy = Proxy(api_url, self.api.check_caller)
         self.tunnel = Tunnel(bus_urls)
         self.closing = asyncio.Event()
         """Set when the gateway stops; every session then ends, with a reason."""
         self.conversations: dict[str, Conversation] = {}
         self.spoken = Spoken()
-        self.connections: set[asyncio.Task[Any]] = set()
+        self.connections: dict[asyncio.Task[Any], str] = {}
+        """Open WebSockets, and whose token each has."""
         self._api_url, self._secret, self._connect, self._spool = api_url, secret, connect, spool
         self._bus: Bus | None = None
         self._placing: Placing | None = None
@@ -144,22 +147,32 @@ class Gateway:
         return _there(self._recorder)
 
     @contextlib.contextmanager
-    def connection(self) -> Iterator[None]:
-        """Holds the stop of the gateway back until this connection has been told of it."""
+    def connection(self, token_id: str) -> Iterator[None]:
+        """Holds the stop of the gateway back until this connection has been told of it. Raises `Denied` (429) for one
+        too many of a token."""
         task = asyncio.current_task()
         assert task is not None
-        self.connections.add(task)
+        if sum(each == token_id for each in self.connections.values()) >= MAX_CONNECTIONS:
+            raise Denied(
+                429, f"this token has {MAX_CONNECTIONS} connections already; close some, or use another token for more"
+            )
+        self.connections[task] = token_id
         try:
             yield
         finally:
-            self.connections.discard(task)
+            del self.connections[task]
 
     # ---- sessions whose client is away for a moment ----
 
-    def park(self, conversation: Conversation, live: LiveSession, tape: Tape | None) -> None:
-        """Keeps a session alive, and its recording open, for `PARKED_SECONDS`, for its client to come back to."""
+    def park(self, conversation: Conversation, live: LiveSession, tape: Tape | None) -> bool:
+        """Keeps a session alive, and its recording open, for `PARKED_SECONDS`, for its client to come back to. False
+        where too many of that client wait already."""
+        token_id = conversation.access.token_id
+        if sum(each.conversation.access.token_id == token_id for each in self._parked.values()) >= MAX_CONNECTIONS:
+            return False
         timer = asyncio.create_task(self._give_up(conversation.session_id))
         self._parked[conversation.session_id] = _Parked(conversation, live, tape, timer)
+        return True
 
     async def _give_up(self, session_id: str) -> None:
         await asyncio.sleep(PARKED_SECONDS)

@@ -36,8 +36,8 @@ MAX_FAULTS = 200
 async def realtime(websocket: WebSocket) -> None:
     """The endpoint."""
     gateway: Gateway = websocket.app.state.gateway
-    if (admitted := await door.admit(gateway, websocket)) is not None:
-        with gateway.connection():
+    async with door.admit(gateway, websocket) as admitted:
+        if admitted is not None:
             await Conversation(gateway, websocket, *admitted).run()
 
 
@@ -260,8 +260,7 @@ class Conversation:
             # Who gets a token of their own on a page gets the next one there, and goes on with it.
             expired = not left and bool(self.access.person) and self.access.seconds_left <= 0
             comes_back = self._replaced.is_set() or expired or (left and end.code not in door.LEFT_FOR_GOOD)
-            if self._opted_in and comes_back:
-                self._gateway.park(self, self._live, tape)
+            if self._opted_in and comes_back and self._gateway.park(self, self._live, tape):
                 tape = None
             else:
                 await self._live.close()

@@ -52,8 +52,8 @@ class Spoken:
 async def respond(websocket: WebSocket) -> None:
     """The endpoint."""
     gateway: Gateway = websocket.app.state.gateway
-    if (admitted := await door.admit(gateway, websocket)) is not None:
-        with gateway.connection():
+    async with door.admit(gateway, websocket) as admitted:
+        if admitted is not None:
             await Hearing(gateway, websocket, *admitted).run()
 
 
