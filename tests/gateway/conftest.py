@@ -37,8 +37,9 @@ from openomni.events import (
     SpeechStopped,
     TurnDone,
 )
-from openomni.gateway.app import Gateway, application
+from openomni.gateway.app import application
 from openomni.gateway.server import Server, address, bus_connection, listen
+from openomni.gateway.services import Gateway
 from openomni.pipeline import spec
 
 SECRET = "the server's secret"

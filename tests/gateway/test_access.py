@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from openomni.gateway.access import Api
+from openomni.gateway.access import AccessApi
 
 from .conftest import World
 
@@ -18,7 +18,7 @@ async def test_a_pipelines_name_is_one_part_of_the_path(name: str) -> None:
         asked.append(request.url)
         return httpx.Response(200, json={"name": name, "hash": "h", "spec": {}})
 
-    api = Api("http://api", "secret")
+    api = AccessApi("http://api", "secret")
     api._http = httpx.AsyncClient(base_url="http://api/api/v1", transport=httpx.MockTransport(answer))
     assert (await api.pipeline("default", name)).name == name
     assert asked[0].path == f"/api/v1/pipelines/{name}/resolve"

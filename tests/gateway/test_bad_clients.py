@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openomni.events import AXIS_RATE, AudioIn, ReplySound, SessionClose
-from openomni.gateway import door
+from openomni.gateway import connection
 
 
 def frame(position: int, samples: int) -> bytes:
@@ -58,7 +58,7 @@ async def test_a_flood_of_sound_is_paced_and_others_are_heard_meanwhile(world: A
 async def test_a_client_that_never_reads_is_sent_away_and_others_are_answered(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "SLOW_CLIENT", 0.5)
+    monkeypatch.setattr(connection, "SLOW_CLIENT", 0.5)
     host = await world.host()
     deaf, spoken_to = await session(world, host)
     other, heard = await session(world, host)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from openomni.events import AudioIn, Commit, NothingCommitted, ReplyEnd, ReplySound, Truncate
-from openomni.gateway import inbox
+from openomni.gateway import client_events
 
 from .client import Client
 
@@ -90,16 +90,26 @@ async def test_behind_the_end_of_a_reply_nothing_was_stopped(ms: int, ended: boo
 async def test_requests_that_wait_are_bounded() -> None:
     client = Client()
     told = [await client.sends({"type": "response.create", "event_id": f"e{number}", "again": True})
-            for number in range(inbox.MAX_UNANSWERED + 1)]  # fmt: skip
-    assert told[:-1] == [[]] * inbox.MAX_UNANSWERED
+            for number in range(client_events.MAX_UNANSWERED + 1)]  # fmt: skip
+    assert told[:-1] == [[]] * client_events.MAX_UNANSWERED
     assert code(told[-1]) == "buffer_full"
 
 
 async def test_utterances_that_wait_are_bounded() -> None:
     client = Client(opted_in=False)
     await client.sends(update(audio={"input": {"turn_detection": None}}))
-    for _ in range(inbox.MAX_UNANSWERED):
+    for _ in range(client_events.MAX_UNANSWERED):
         await client.sends(APPEND)
         assert "error" not in [each["type"] for each in await client.sends(COMMIT)]
     await client.sends(APPEND)
     assert code(await client.sends(COMMIT)) == "buffer_full"
+
+
+async def test_text_that_no_database_stores_is_refused_by_its_place() -> None:
+    client = Client(opted_in=False)
+    content = [{"type": "input_text", "text": "a\0b"}]
+    item = {"type": "message", "role": "user", "content": content}
+    (told,) = await client.sends({"type": "conversation.item.create", "event_id": "mine", "item": item})
+    assert (told["error"]["param"], told["error"]["event_id"]) == ("item.content.text", "mine")
+    content[0]["text"] = r"a\u0000b"  # six letters
+    assert (await client.sends({"type": "conversation.item.create", "item": item}))[0]["type"] != "error"

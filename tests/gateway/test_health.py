@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from openomni.bus.connection import Bus
-from openomni.gateway.app import Gateway
+from openomni.gateway.services import Gateway
 
 TROUBLE = "holding the gateway's connection to the bus"
 

@@ -26,7 +26,7 @@ from openomni.events import (
     SpeechStarted,
     SpeechStopped,
 )
-from openomni.gateway import live
+from openomni.gateway import hosted_session
 from openomni.media import Frame
 
 PICTURE = Frame(np.full((8, 8, 3), 90, np.uint8)).jpeg()
@@ -227,7 +227,7 @@ async def test_when_the_host_dies_another_goes_on_with_what_was_not_answered(wor
 
 
 async def test_when_nobody_takes_over_the_session_is_recorded_as_lost(world: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(live, "TAKEOVER_PATIENCE", 0.2)
+    monkeypatch.setattr(hosted_session, "TAKEOVER_PATIENCE", 0.2)
     recorded: asyncio.Queue[Any] = asyncio.Queue()
 
     async def take(batch: list[Any]) -> None:

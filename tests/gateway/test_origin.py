@@ -15,7 +15,7 @@ from openomni.bus.credentials import Credentials, Keys
 from openomni.events import AudioIn
 from openomni.gateway import access
 from openomni.gateway.access import Away, Denied, Memory
-from openomni.gateway.door import RECHECK_EVERY
+from openomni.gateway.connection import RECHECK_EVERY
 
 from .conftest import TOKEN, World
 

@@ -14,11 +14,11 @@ import pytest
 from openomni import clock
 from openomni.bus.fleet import Presence
 from openomni.events import AXIS_RATE, AudioEnd, AudioIn, Commit, SessionInput
-from openomni.gateway import protocol, sound
-from openomni.gateway.live import KEPT_INPUTS, Backlog, session_of
+from openomni.gateway import input_audio, protocol
+from openomni.gateway.hosted_session import KEPT_INPUTS, Backlog, session_of
+from openomni.gateway.input_audio import Axis, Microphone, Pace
 from openomni.gateway.placing import candidates
 from openomni.gateway.protocol import ProtocolError
-from openomni.gateway.sound import Axis, Microphone, Pace
 
 NEEDS = [("stt", "a"), ("tts", "b")]
 
@@ -69,7 +69,7 @@ async def test_a_client_that_is_far_ahead_is_held_back(monkeypatch: pytest.Monke
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr(sound.asyncio, "sleep", sleep)
+    monkeypatch.setattr(input_audio.asyncio, "sleep", sleep)
     with clock.using(lambda: 0.0):
         pace = Pace()
         for _ in range(30):
@@ -112,7 +112,7 @@ def test_all_holes_together_are_bounded_too() -> None:
             with contextlib.suppress(ProtocolError):
                 axis.take(axis.end + 10 * AXIS_RATE, 1)
                 taken += 1
-    assert axis.end - taken - 1 <= 2 * sound.MAX_LEAP
+    assert axis.end - taken - 1 <= 2 * input_audio.MAX_LEAP
 
 
 def test_who_sends_faster_than_time_passes_may_lose_a_frame() -> None:

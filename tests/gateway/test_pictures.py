@@ -11,8 +11,8 @@ import pytest
 
 from openomni import jpeg
 from openomni.events import PictureIn
-from openomni.gateway import inbox
-from openomni.gateway.items import read_item
+from openomni.gateway import client_events
+from openomni.gateway.conversation_items import read_item
 from openomni.gateway.protocol import ProtocolError
 from openomni.media import Frame
 
@@ -67,7 +67,7 @@ async def test_what_no_model_could_look_at_is_refused_by_its_header(picture: byt
 
 
 async def test_items_of_a_session_are_bounded_in_bytes_until_some_are_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox, "MAX_ITEM_BYTES", 4 * len(SMALL))
+    monkeypatch.setattr(client_events, "MAX_ITEM_BYTES", 4 * len(SMALL))
     client = Client(opted_in=False)
     create = {"type": "conversation.item.create", "item": item(SMALL)}
     for _ in range(2):

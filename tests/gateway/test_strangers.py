@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from openomni.gateway import app, tunnel
+from openomni.gateway import bus_tunnel, services
 from openomni.gateway.proxy import STRANGERS_BODY
 
 from .conftest import TOKEN, World
@@ -69,12 +69,12 @@ async def test_who_is_known_sends_what_they_like_and_a_form_needs_nobody(world: 
 async def test_connections_to_the_bus_that_show_nothing_are_few_and_end(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tunnel, "MAX_STRANGERS", 8)
+    monkeypatch.setattr(bus_tunnel, "MAX_STRANGERS", 8)
     held = [await connect(f"{world.ws}/bus") for _ in range(2)]
     with pytest.raises(InvalidStatus) as refused:
         await connect(f"{world.ws}/bus")
     assert refused.value.response.status_code == 429
-    monkeypatch.setattr(tunnel, "STRANGERS_PATIENCE", 0.0)
+    monkeypatch.setattr(bus_tunnel, "STRANGERS_PATIENCE", 0.0)
     for each in held:
         await each.close()
     late = await connect(f"{world.ws}/bus")
@@ -84,7 +84,7 @@ async def test_connections_to_the_bus_that_show_nothing_are_few_and_end(
 
 
 async def test_a_token_has_so_many_connections_and_no_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(services, "MAX_CONNECTIONS", 2)
     await world.host()
     first, _ = [await world.connect() for _ in range(2)]
     for path in ("/v1/realtime?model=local", "/v1/respond"):

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from openomni.events import AudioIn
-from openomni.gateway.app import Gateway, Left
+from openomni.gateway.access import Access
+from openomni.gateway.live_sessions import LeftSession
+from openomni.gateway.services import Gateway
 
 from .conftest import World
 from .test_coming_back import OURS, frame
@@ -18,7 +20,8 @@ class Connection:
 
     def __init__(self, gateway: Gateway, live: Any = None) -> None:
         self.gateway, self.live = gateway, live
-        self.session_id, self.access, self.settings, self.axis = "S", None, None, None
+        self.session_id, self.settings, self.axis = "S", None, None
+        self.access = Access("t", "default", ("device",))
         self.ended, self.replaced = asyncio.Event(), asyncio.Event()
         self.ending = asyncio.create_task(self.end())
 
@@ -31,12 +34,12 @@ class Connection:
     async def end(self) -> None:
         await self.replaced.wait()
         await asyncio.sleep(0)
-        del self.gateway.conversations["S"]
-        self.gateway.park(self, self.live, None)  # type: ignore[arg-type]
+        self.gateway.sessions.let_go(self)  # type: ignore[arg-type]
+        self.gateway.sessions.park(self, self.live, None)  # type: ignore[arg-type]
         self.ended.set()
 
-    async def come(self) -> Left | None:
-        left = await self.gateway.take_over(self)  # type: ignore[arg-type]
+    async def come(self) -> LeftSession | None:
+        left = await self.gateway.sessions.take_over(self)  # type: ignore[arg-type]
         self.live = left and left.live
         return left
 
@@ -51,11 +54,12 @@ class Live:
 async def test_of_two_that_come_at_once_the_later_one_takes_it_from_the_earlier(tmp_path: Path) -> None:
     gateway = Gateway("http://127.0.0.1:9", "s", [], None, tmp_path)  # type: ignore[arg-type]
     held = Connection(gateway, Live())
-    gateway.conversations["S"] = held  # type: ignore[assignment]
+    gateway.sessions._held["S"] = held  # type: ignore[assignment]
     first, second = Connection(gateway), Connection(gateway)
-    found = await asyncio.gather(first.come(), second.come())
+    async with asyncio.timeout(5):
+        found = await asyncio.gather(first.come(), second.come())
     assert [left is not None and left.live is held.live for left in found] == [True, True]
-    assert (first.replaced.is_set(), gateway.conversations["S"]) == (True, second)
+    assert (first.replaced.is_set(), gateway.sessions._held["S"]) == (True, second)
     second.ending.cancel()
 
 

@@ -76,7 +76,7 @@ class Access(msgspec.Struct, frozen=True):
         return expires - time.time()
 
 
-class Resolved(msgspec.Struct, frozen=True):
+class ResolvedPipeline(msgspec.Struct, frozen=True):
     """A pipeline by name: its hash and normalised content; `faults`: why it can't run, whatever agents there are."""
 
     name: str
@@ -141,7 +141,7 @@ class _Pipelines(msgspec.Struct):
     items: list[_Named]
 
 
-class Api:
+class AccessApi:
     """The API as the gateway asks it, with the server secret."""
 
     def __init__(self, url: str, secret: str) -> None:
@@ -154,7 +154,7 @@ class Api:
             cookies=jar,
         )  # fmt: skip
         self._tokens: Memory[Access] = Memory(FRESH_TOKEN)
-        self._pipelines: Memory[Resolved] = Memory(FRESH_PIPELINE)
+        self._pipelines: Memory[ResolvedPipeline] = Memory(FRESH_PIPELINE)
         self._callers: Memory[bool] = Memory(FRESH_TOKEN)
 
     async def access(self, token: str) -> Access:
@@ -173,7 +173,7 @@ class Api:
         key = hashlib.sha256(msgspec.json.encode(shown)).hexdigest()
         await self._callers.get(key, lambda: self._ask_caller(shown))
 
-    async def pipeline(self, project: str, name: str) -> Resolved:
+    async def pipeline(self, project: str, name: str) -> ResolvedPipeline:
         """Raises `Denied` (404) with the nearest name, `Away`."""
         return await self._pipelines.get(f"{project}/{name}", lambda: self._resolve(project, name))
 
@@ -201,14 +201,14 @@ class Api:
             raise Denied(401, _words(answer) or "this token is unknown or expired; make a new one")
         return self._read(answer, Access)
 
-    async def _resolve(self, project: str, name: str) -> Resolved:
+    async def _resolve(self, project: str, name: str) -> ResolvedPipeline:
         if not name or "/" in name or name in (".", ".."):
             raise Denied(404, f"{name!r} is no pipeline's name; put ?model=<pipeline> at the end of the address")
         path = f"/pipelines/{quote(name, safe='')}/resolve"
         answer = await self._send("GET", path, params={"project": project}, headers={"OpenOmni-Project": project})
         if answer.status_code in (400, 404, 422):
             raise Denied(404, _words(answer) or f"there is no pipeline {name!r} in the project {project!r}")
-        return self._read(answer, Resolved)
+        return self._read(answer, ResolvedPipeline)
 
     async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:

@@ -24,7 +24,11 @@ SDK_RATE = 24_000
 """Samples a second of the PCM that plain Realtime clients send and get."""
 
 MAX_TEXT = 1 << 20
-"""Bytes of one JSON message."""
+"""Characters of one JSON message."""
+MAX_TYPED = 64 << 10
+"""Characters of one text in it: what is typed, a tool's result, what a model is told to be."""
+MAX_SHOWN = 80
+"""Characters of what a client named wrongly that it is told again."""
 MAX_BINARY = 256 << 10
 """Bytes of one binary frame."""
 
@@ -101,14 +105,33 @@ def encode(event: Mapping[str, Any]) -> str:
 def parse(text: str) -> Json:
     """A client's message as a dictionary with a `type`. Raises `ProtocolError`."""
     if len(text) > MAX_TEXT:
-        raise ProtocolError("message_too_large", f"a message holds at most {MAX_TEXT} bytes; send smaller parts")
+        raise ProtocolError("message_too_large", f"a message holds at most {MAX_TEXT} characters; send smaller parts")
     try:
         message = _decoder.decode(text)
     except (msgspec.DecodeError, RecursionError) as fault:
         raise ProtocolError("invalid_json", f"the message is no JSON: {fault}") from None
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         raise ProtocolError("invalid_event", "a message is a JSON object with a `type`", "type")
+    if "\\u0000" in text and (where := _unstorable(message, "")):
+        fault = ProtocolError("invalid_value", f"`{where}` holds a NUL character, which no text has", where)
+        fault.cause = message.get("event_id")
+        raise fault
     return message
+
+
+def _unstorable(value: object, where: str) -> str:
+    """The place of the first text that no database stores; empty when there is none."""
+    match value:
+        case str() if not bounds.storable(value):
+            return where
+        case list():
+            return next(filter(None, (_unstorable(each, where) for each in value)), "")
+        case dict():
+            for name, each in value.items():
+                inside = f"{where}.{name[:MAX_SHOWN]}".lstrip(".")
+                if found := inside if not bounds.storable(name) else _unstorable(each, inside):
+                    return bounds.stored(found)
+    return ""
 
 
 def error(
@@ -172,11 +195,13 @@ def number(message: Json, field: str, low: float = -MAX_STAMP, high: float = MAX
     return float(value)
 
 
-def text(message: Json, field: str) -> str:
-    """Text that the message must carry. Raises `ProtocolError`."""
+def text(message: Json, field: str, most: int = MAX_TYPED) -> str:
+    """Text of at most so many characters that the message must carry. Raises `ProtocolError`."""
     value = message.get(field)
     if not isinstance(value, str):
         raise ProtocolError("invalid_value", f"`{field}` takes text", field)
+    if len(value) > most:
+        raise ProtocolError("invalid_value", f"`{field}` takes up to {most} characters", field)
     return value
 
 
@@ -187,5 +212,5 @@ def too_old(version: str) -> bool:
 
 def _numbers(version: str) -> tuple[int, ...]:
     parts = version.split("+")[0].split(".")[:3]
-    digits = ("".join(letter for letter in part if letter.isdigit()) for part in parts)
+    digits = ("".join(letter for letter in part if letter in "0123456789")[:9] for part in parts)
     return tuple(int(part or 0) for part in digits)

@@ -13,7 +13,7 @@ from ..events import AXIS_RATE
 from ..media import Frame
 from ..records import AnyRecord, RecordingRecord
 from ..storage.spool import Recording
-from .beside import Beside
+from .disk_writer import DiskWriter
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ MAX_WAITING = 32 << 20
 _OPTIONS = {"cluster_time_limit": "1000", "flush_packets": "1"}  # a gateway that is killed loses a second of pictures
 
 
-class Film:
+class VideoRecording:
     """One session's pictures, on the same axis as its sound: a picture at sample n is shown n / 16000 s after the
     video's zero. Written beside the event loop."""
 
@@ -40,7 +40,7 @@ class Film:
         self._failed = False
         self._container: Any = None
         self._stream: Any = None
-        self._writer = Beside(self._flush, WRITE_EVERY, f"writing the pictures of {about.recording_id}")
+        self._writer = DiskWriter(self._flush, WRITE_EVERY, f"writing the pictures of {about.recording_id}")
 
     def add(self, position: int, jpeg: bytes) -> None:
         """A picture; one that is not later than the last, or that the disk is too slow for, is dropped."""

@@ -12,9 +12,9 @@ import pytest
 
 from openomni.bus.records import consume
 from openomni.events import AudioIn
+from openomni.gateway.input_audio import MAX_LEAP
 from openomni.gateway.protocol import SDK_RATE
-from openomni.gateway.record import Recorder
-from openomni.gateway.sound import MAX_LEAP
+from openomni.gateway.recorder import InputRecorder
 from openomni.media import Frame, frames
 from openomni.records import AnyRecord, RecordingRecord
 
@@ -51,7 +51,7 @@ async def test_what_an_sdk_client_said_is_uploaded_and_recorded(world: World) ->
 
 async def test_a_hole_is_silence_and_nothing_is_kept_twice(tmp_path: Path, api: ScriptedApi) -> None:
     told: list[AnyRecord] = []
-    async with Recorder(
+    async with InputRecorder(
         tmp_path, api.url, SECRET, lambda record: told.append(msgspec.structs.replace(record))
     ) as recorder:
         tape = await recorder.begin(**SESSION)
@@ -69,7 +69,7 @@ async def test_a_hole_is_silence_and_nothing_is_kept_twice(tmp_path: Path, api: 
 async def test_positions_far_beyond_the_time_that_passed_do_not_fill_the_disk(
     tmp_path: Path, api: ScriptedApi, leaps: int
 ) -> None:
-    async with Recorder(tmp_path, api.url, SECRET, lambda record: None) as recorder:
+    async with InputRecorder(tmp_path, api.url, SECRET, lambda record: None) as recorder:
         tape = await recorder.begin(**SESSION)
         tape.add(0, b"\1\0")
         for number in range(leaps):
@@ -80,12 +80,12 @@ async def test_positions_far_beyond_the_time_that_passed_do_not_fill_the_disk(
 
 
 async def test_what_an_earlier_run_left_goes_up_at_the_next_start(tmp_path: Path, api: ScriptedApi) -> None:
-    async with Recorder(tmp_path, "http://127.0.0.1:9", SECRET, lambda record: None) as away:
+    async with InputRecorder(tmp_path, "http://127.0.0.1:9", SECRET, lambda record: None) as away:
         tape = await away.begin(**SESSION)
         tape.add(0, bytes(64))
         await tape.end()
     assert len(list(tmp_path.glob("*.json"))) == 1
-    async with Recorder(tmp_path, api.url, SECRET, lambda record: None):
+    async with InputRecorder(tmp_path, api.url, SECRET, lambda record: None):
         await uploaded(api, tape.id)
         async with asyncio.timeout(5):
             while list(tmp_path.glob("*.json")):  # forgotten once the acknowledgement is here
@@ -94,7 +94,7 @@ async def test_what_an_earlier_run_left_goes_up_at_the_next_start(tmp_path: Path
 
 async def test_pictures_are_kept_as_a_video_on_the_axis_of_the_sound(tmp_path: Path, api: ScriptedApi) -> None:
     told: list[AnyRecord] = []
-    async with Recorder(tmp_path, api.url, SECRET, told.append) as recorder:
+    async with InputRecorder(tmp_path, api.url, SECRET, told.append) as recorder:
         tape = await recorder.begin(**SESSION)
         for second, grey in ((0, 40), (1, 120), (1, 200), (3, 250)):
             tape.see(16_000 * second + 800, Frame(np.full((48, 64, 3), grey, np.uint8)).jpeg())
@@ -109,7 +109,7 @@ async def test_pictures_are_kept_as_a_video_on_the_axis_of_the_sound(tmp_path: P
 
 
 async def test_what_is_no_picture_ends_the_film_and_not_the_sound(tmp_path: Path, api: ScriptedApi) -> None:
-    async with Recorder(tmp_path, api.url, SECRET, lambda record: None) as recorder:
+    async with InputRecorder(tmp_path, api.url, SECRET, lambda record: None) as recorder:
         tape = await recorder.begin(**SESSION)
         tape.see(0, b"no picture")
         tape.add(0, b"\1\0" * 4)

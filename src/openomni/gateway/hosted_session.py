@@ -32,7 +32,7 @@ from ..events import (
     TurnDone,
 )
 from ..records import AnyRecord, SessionRecord, later_version
-from .access import Resolved
+from .access import ResolvedPipeline
 from .placing import Link, Needs, NoAgent, Placing
 
 log = logging.getLogger(__name__)
@@ -48,14 +48,14 @@ TAKEOVER_PATIENCE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SessionPlan:
     """What a session is, whoever hosts it."""
 
     session_id: str
     project: str
     site: str
     device: str
-    pipeline: Resolved
+    pipeline: ResolvedPipeline
     needs: Needs
     source: str
     recording: str
@@ -129,14 +129,14 @@ class Backlog:
         return iter(tuple(self._inputs))
 
 
-class LiveSession:
+class HostedSession:
     """Place it, then `send` inputs and iterate over `outputs`; `close` tells the host that the client left.
 
     `record` keeps the end of a session whose host died; a host that lives does so itself.
     """
 
     def __init__(
-        self, bus: Bus, placing: Placing, plan: Plan, settings: Callable[[], dict[str, Any]],
+        self, bus: Bus, placing: Placing, plan: SessionPlan, settings: Callable[[], dict[str, Any]],
         record: Callable[[AnyRecord], None],
     ) -> None:  # fmt: skip
         self._bus, self._placing, self.plan, self._settings = bus, placing, plan, settings

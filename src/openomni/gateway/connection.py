@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -19,9 +18,7 @@ from .access import Access, Away, Denied, bearer
 from .hello import upgrade_line
 from .placing import NoAgent
 from .protocol import Ended, ProtocolError, failure
-
-if TYPE_CHECKING:
-    from .app import Gateway
+from .services import Gateway
 
 log = logging.getLogger(__name__)
 

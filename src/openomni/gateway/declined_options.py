@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import msgspec
 
 from .protocol import Json, error
-from .settings import OPENAI_VOICES, PLACES
+from .realtime_settings import OPENAI_VOICES, PLACES
 
 MAX_TOLD = 256
 """Lines to one client; what it asks beyond is not told any more."""
 
 
-class Declined:
+class DeclinedOptions:
     """Of one client."""
 
     def __init__(self) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 
 from .. import bounds, clock
 from ..events import AXIS_RATE, AudioIn
-from .narrator import stream_resampler
 from .protocol import SDK_RATE, ProtocolError
+from .resampling import stream_resampler
 
 BYTES_A_SECOND = 2 * AXIS_RATE
 BURST_SECONDS = 30.0

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from ..background import Background
 
 
-class Beside:
+class DiskWriter:
     """Calls `flush` each `every` seconds until `stop`, which calls it a last time."""
 
     def __init__(self, flush: Callable[[], Awaitable[None]], every: float, name: str) -> None:
