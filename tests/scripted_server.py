@@ -85,7 +85,7 @@ class ScriptedServer:
         self.clock_ahead = 0.0
         self.refusal: tuple[str, str] | None = None
         """(kind, message) of the error event that answers a hello."""
-        self.min_version = "0.1.0"
+        self.min_version = self.version = "0.2.0"
         self.problems: list[str] = []
         self.turns: list[dict[str, Any]] = []
         self.queued: list[dict[str, Any]] = []
@@ -141,7 +141,7 @@ class ScriptedServer:
             return instead
         match request.method, request.path_params["path"].split("/"):
             case "GET", ["hello"]:
-                return JSONResponse({"version": "0.1.0"})
+                return JSONResponse({"version": "0.2.0"})
             case "GET", ["pipelines", name, "resolve"]:
                 if name != "local":
                     return _no(404, f"there is no pipeline {name!r} in this project; did you mean 'local'?")
@@ -199,7 +199,9 @@ class ScriptedServer:
             await websocket.close(4404, message)
             return
         session_id = connection.hello.get("session_id") or "5e55"
-        await connection.say("openomni.welcome", session_id=session_id, clock=0.0, min_version=self.min_version)
+        await connection.say(
+            "openomni.welcome", session_id=session_id, clock=0.0, version=self.version, min_version=self.min_version
+        )
         self.connections.append(connection)
         self.connected.put_nowait(connection)
         script = asyncio.ensure_future(self.script(connection))

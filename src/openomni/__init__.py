@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from .version import __version__ as __version__
 
 # A component's author imports from here; nothing is loaded before it is asked for, so that a listener stays small.
 _HOMES = {

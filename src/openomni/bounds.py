@@ -65,6 +65,27 @@ def stored(text: str) -> str:
     return _UNSTORABLE.sub("�", text)
 
 
+def storable_json(value: object, depth: int = 20) -> bool:
+    """Whether both databases store this as JSON and give the same back: no NaN, no NUL, integers of 64 bits, and
+    nothing deeper than `depth`."""
+    match value:
+        case None | bool():
+            return True
+        case str():
+            return storable(value)
+        case int():
+            return -MAX_INT - 1 <= value <= MAX_INT
+        case float():
+            return math.isfinite(value)
+        case list() | tuple():
+            return depth > 0 and all(storable_json(each, depth - 1) for each in value)
+        case dict():
+            return depth > 0 and all(
+                isinstance(key, str) and storable(key) and storable_json(each, depth - 1) for key, each in value.items()
+            )
+    return False
+
+
 def finite(value: float, low: float = -MAX_SECONDS, high: float = MAX_SECONDS) -> bool:
     """Whether it is a number, and within bounds; NaN is none."""
     return math.isfinite(value) and low <= value <= high

@@ -7,13 +7,25 @@ the turn's last user speech sample.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 import time
 from typing import Any, Literal
 
 import msgspec
 
+from .bounds import Count, Id, Line, Moment, Name, Position, Rate, Seconds, Share, Text, stored
 from .trace import Part
 
+Origin = Literal["person", "text", "replay", "reprocess", "experiment", "bench"]
+"""What made a turn or a session: somebody spoke or typed, a recording was played to it as if live, a recorded utterance
+was run again, a cell of an experiment, or one of this project's own benchmarks."""
+Outcome = Literal["", "answered", "unanswered", "interrupted", "failed", "cancelled", "dismissed"]
+"""What became of a turn. Empty: it is not over. `answered`: there was a reply, whole. `unanswered`: it went well, and
+there was none, for nothing was understood or nobody asked for one. `interrupted`: the reply was stopped, by the person
+or their client. `failed`: a stage did, or its agent was lost. `cancelled`: the session ended before. `dismissed`: what
+was said took nobody's word, and was not answered for that."""
 Status = Literal["pending", "started", "completed", "failed", "cancelled", "superseded"]
 
 
@@ -21,7 +33,14 @@ class Record(msgspec.Struct, kw_only=True, tag_field="type"):
     """What all records share."""
 
     project: str
-    version: int = 1
+    version: Count = 1
+
+
+class PlacedRecording(msgspec.Struct):
+    """Where a recording lies on the session's axis: its first sample, at 16 kHz."""
+
+    recording: Id
+    position: Position = 0
 
 
 class SessionRecord(Record, tag="session", kw_only=True):
@@ -35,27 +54,74 @@ class SessionRecord(Record, tag="session", kw_only=True):
     site: str = ""
     source: str = ""
     status: Literal["open", "closed", "lost"] = "open"
-    started_at: float = 0.0
+    started_at: Moment = 0.0
     """Unix time, for people; durations never come from it."""
-    ended_at: float | None = None
+    ended_at: Moment | None = None
     recordings: list[str] = []
     reason: str = ""
+    tracks: list[PlacedRecording] = []
+    """Its recordings, each with its place."""
+    origin: Origin = "person"
+    participant: Name = ""
+    consent: Name = ""
+    """What the participant agreed to, as their record has it."""
+    context: Line = ""
+    """A note: the place, the task, who is there."""
+    turn_taking: dict[str, Any] = {}
+    """What its client set otherwise than the pipeline has it, at its opening."""
 
 
 class SegmentRecord(msgspec.Struct):
     """Who speaks from when to when: samples on the session's axis (16 kHz)."""
 
     speaker: str
-    start: int
-    end: int
+    start: Position
+    end: Position
+    track: str = ""
+    """The recording that it was heard in."""
+    participant: str = ""
+    confidence: Share | None = None
+    """How sure it is who speaks."""
+    source: Name = ""
+    """Who says where it begins and ends: `vad`, `client`, or a component."""
+
+
+class FrameRecord(msgspec.Struct):
+    """A picture that a model got. `at`: samples on the session's axis; `sha256` of its JPEG; `recording` is the video
+    that has it, empty for one that the client put into the conversation."""
+
+    sha256: Id
+    at: Position = 0
+    recording: str = ""
+
+
+class UsageRecord(msgspec.Struct, kw_only=True):
+    """What a task, or one attempt at it, consumed: as its component says, else as the framework counted it; None where
+    nobody knows."""
+
+    requests: Count = 0
+    """Calls of the model: a voice is called once a clause."""
+    input_tokens: Count | None = None
+    cached_tokens: Count | None = None
+    """Those of the input that the model had read before."""
+    output_tokens: Count | None = None
+    characters: Count | None = None
+    """Of text: what a voice was given, what others wrote."""
+    seconds_in: float | None = None
+    """Of sound that it was given."""
+    seconds_out: float | None = None
+    """Of sound that it made."""
+    images: Count | None = None
+    cost: float | None = None
+    currency: Name = ""
 
 
 class PauseRecord(msgspec.Struct, kw_only=True):
     """A pause in what a person said, and what was thought of it: how the end of a turn was found."""
 
-    at: int
+    at: Position
     """Just past the last sample of speech before it (16 kHz, on the session's axis)."""
-    revision: int
+    revision: Count
     """Which revision of the turn answers what was said up to there."""
     finished: float | None = None
     """How likely the person had finished, 0…1, as the pipeline's `end_of_turn` component says; None where there is
@@ -90,12 +156,17 @@ class PauseRecord(msgspec.Struct, kw_only=True):
 class AttemptRecord(msgspec.Struct, kw_only=True):
     """One try of a task on one agent; a later attempt follows one that failed or was lost."""
 
-    number: int
+    number: Count
     agent: str
     status: Status
     reason: str = ""
     started_s: float | None = None
     ended_s: float | None = None
+    build: str = ""
+    """The `BuildRecord` that it ran on; empty where it never began, or its agent was lost before it said so."""
+    seed: int | None = None
+    """What the component was given to draw by, where it takes one."""
+    usage: UsageRecord | None = None
 
 
 class StageRecord(msgspec.Struct, kw_only=True):
@@ -105,7 +176,7 @@ class StageRecord(msgspec.Struct, kw_only=True):
     task_id: str
     kind: str
     component: str
-    revision: int = 0
+    revision: Count = 0
     agent: str = ""
     status: Status = "pending"
     reason: str = ""
@@ -120,6 +191,11 @@ class StageRecord(msgspec.Struct, kw_only=True):
     output: dict[str, Any] = {}
     """What it gave, small and readable: text, language, values, diagnostics, usage; sound goes by reference."""
     attempts: list[AttemptRecord] = []
+    build: str = ""
+    """That of the attempt that counted, as are `agent` and `seed`."""
+    seed: int | None = None
+    usage: UsageRecord | None = None
+    """Of all attempts together: what was lost was paid for, too."""
 
 
 class TimePointRecord(msgspec.Struct):
@@ -158,8 +234,101 @@ class TurnRecord(Record, tag="turn", kw_only=True):
     time_points: list[TimePointRecord] = []
     parts: list[Part] = []
     """The partition: who owned each instant from the last user speech sample to the reply's first audible one."""
-    started_at: float = 0.0
+    started_at: Moment = 0.0
     """Unix time of the first user speech sample, for people."""
+    utterance_hash: str = ""
+    """SHA-256 of what was said, the same wherever it is said again: of the sound as the recogniser got it (PCM16 at
+    16 kHz), of typed words as UTF-8. Empty where nobody said anything."""
+    reruns: str = ""
+    """The turn whose utterance it runs again."""
+    origin: Origin = "person"
+    live: bool = True
+    """Somebody could hear the reply while it was made."""
+    warm: bool | None = None
+    """No stage had to load; None where none ran."""
+    cell: str = ""
+    """That of an experiment."""
+    participant: Name = ""
+    language: Name = ""
+    """As it was recognised."""
+    outcome: Outcome = ""
+    overlap_s: Seconds | None = None
+    """How long both spoke: None where nobody spoke into the reply."""
+    yield_s: Seconds | None = None
+    """From the first sample of the speech that stopped the reply until the reply was silent."""
+    frames: list[FrameRecord] = []
+    """The pictures that its models got, each once."""
+    items: list[Name] = []
+    """The items of the conversation that its language model got, oldest first, its own utterance the last."""
+
+
+class ItemRecord(Record, tag="item", kw_only=True):
+    """An item of a conversation, as it was heard; a later version replaces it where less was heard than was thought."""
+
+    session_id: Id
+    item_id: Name
+    position: Count
+    """Its place among the session's items; numbers may be missing."""
+    role: Literal["system", "user", "assistant", "tool"]
+    content: Text = ""
+    turn_id: str = ""
+    """The turn that it was said in; empty for what the client put there."""
+    recording: str = ""
+    """The sound of it; `start` and `end` are samples on the session's axis, both 0 for the whole recording."""
+    start: Position = 0
+    end: Position = 0
+    pictures: list[FrameRecord] = []
+    tool_calls: list[dict[str, Any]] = []
+    call_id: str = ""
+    gone: bool = False
+    """It left the conversation: later turns were not told of it."""
+
+
+class FileRecord(msgspec.Struct):
+    """A file that a component loaded. `size` in bytes."""
+
+    name: Line
+    sha256: Id
+    size: Count
+
+
+class MachineRecord(msgspec.Struct, kw_only=True, frozen=True):
+    """What a model ran on; `memory` in bytes, `cores` those that the process may use."""
+
+    cpu: Name = ""
+    cores: Count = 0
+    memory: Count = 0
+    accelerators: tuple[Name, ...] = ()
+    os: Name = ""
+    python: Name = ""
+    architecture: Name = ""
+
+
+class BuildRecord(Record, tag="build", kw_only=True):
+    """What tasks ran on: all that has to be the same for them to be run again. Its id is made of its content, so that
+    whoever tells it again changes nothing."""
+
+    build: Id
+    kind: Name
+    component: Name
+    package: Name = ""
+    package_version: Name = ""
+    path: Line = ""
+    """`module:Class`."""
+    parameters: dict[str, Any] = {}
+    """All of them, those that nobody gave as the component has them."""
+    files: list[FileRecord] = []
+    libraries: dict[str, str] = {}
+    """The versions of what the component runs on, by the name of the distribution."""
+    machine: MachineRecord = MachineRecord()
+    openomni: Name = ""
+
+    @classmethod
+    def of(cls, project: str, **content: Any) -> BuildRecord:
+        """With the id that its content has."""
+        bare = cls(project="", build="", **content)
+        told = msgspec.json.encode(bare, order="deterministic")
+        return cls(project=project, build=hashlib.sha256(told).hexdigest(), **content)
 
 
 class RecordingRecord(Record, tag="recording", kw_only=True):
@@ -170,14 +339,14 @@ class RecordingRecord(Record, tag="recording", kw_only=True):
     session_id: str = ""
     turn_id: str = ""
     device: str = ""
-    rate: int | None = None
-    samples: int | None = None
-    position: int = 0
+    rate: Rate | None = None
+    samples: Count | None = None
+    position: Position = 0
     """Where its first sample lies on the session's axis (samples at 16 kHz)."""
-    started_at: float | None = None
+    started_at: Moment | None = None
 
 
-AnyRecord = SessionRecord | TurnRecord | RecordingRecord
+AnyRecord = SessionRecord | TurnRecord | RecordingRecord | ItemRecord | BuildRecord
 
 
 def later_version() -> int:
@@ -187,13 +356,49 @@ def later_version() -> int:
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(AnyRecord)
+_UNSTORABLE = re.compile(rb"\\u(0000|d[89a-f])", re.IGNORECASE)
+"""How JSON writes what no text of both databases holds; where it stands for itself, after a backslash, too."""
 
 
 def encode(record: AnyRecord) -> bytes:
-    return _encoder.encode(record)
+    """Text that UTF-8 can't carry (half a surrogate) goes with U+FFFD in its place."""
+    try:
+        return _encoder.encode(record)
+    except UnicodeEncodeError:
+        return _encoder.encode(_storable(msgspec.to_builtins(record)))
 
 
 def decode(data: bytes) -> AnyRecord:
-    """Raises msgspec.ValidationError for anything else."""
-    record: AnyRecord = _decoder.decode(data)
+    """Raises msgspec.MsgspecError for anything else, and for numbers out of bounds.
+
+    Fields that it does not know are left out. Text that a database can't store has U+FFFD in place of what it can't.
+    """
+    try:
+        record: AnyRecord = _cleaned(data) if _UNSTORABLE.search(data) else _decoder.decode(data)
+    except RecursionError:
+        raise msgspec.DecodeError("it is nested too deep") from None
     return record
+
+
+def bounded(record: AnyRecord) -> AnyRecord:
+    """As it would be read: for who got it otherwise than by `decode`. Raises as that does."""
+    return decode(encode(record))
+
+
+def _cleaned(data: bytes) -> AnyRecord:
+    try:
+        plain = json.loads(data)
+    except ValueError as error:
+        raise msgspec.DecodeError(str(error)) from None
+    record: AnyRecord = msgspec.convert(_storable(plain), AnyRecord)
+    return record
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return stored(value)
+    if isinstance(value, dict):
+        return {_storable(name): _storable(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(each) for each in value]
+    return value

@@ -30,7 +30,8 @@ from openomni.agent.built import Built
 from openomni.agent.health import Health
 from openomni.agent.home import Home
 from openomni.agent.offers import resolve
-from openomni.agent.runner import Clocks, FleetRunner
+from openomni.agent.remote_run import Clocks
+from openomni.agent.runner import FleetRunner
 from openomni.agent.stages import StageService
 from openomni.agent.worker import Settings, Worker
 from openomni.bus import records as bus_records
@@ -69,6 +70,8 @@ class Backend:
         self.uploads: dict[str, dict[str, Any]] = {}
         self.downloads: list[str] = []
         self.records: list[AnyRecord] = []
+        self.pipelines: dict[str, dict[str, Any]] = {}
+        """By hash."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -191,12 +194,12 @@ class Backend:
         self.recordings[recording_id] = path.read_bytes()
         return recording_id
 
-    def turn(self, pipeline: Pipeline, recording: str, **fields: Any) -> work.TurnWork:
-        own: dict[str, Any] = {"turn_id": uuid.uuid4().hex, "session_id": uuid.uuid4().hex, "project": "default"}
-        return work.TurnWork(
-            pipeline=pipeline.name, pipeline_hash=pipeline.hash, spec=pipeline.normalised(), recording=recording,
-            ready_at=time.time(), **{**own, **fields},
-        )  # fmt: skip
+    def turn(self, pipeline: Pipeline, recording: str, project: str = "default", **fields: Any) -> work.Work:
+        """Work of a turn, whose pipeline the API knows by its hash."""
+        self.pipelines[pipeline.hash] = pipeline.normalised()
+        own: dict[str, Any] = {"turn_id": uuid.uuid4().hex, "session_id": uuid.uuid4().hex}
+        turn = work.TurnWork(pipeline=pipeline.name, recording=recording, **{**own, **fields})
+        return turn.work(project, pipeline.hash, ready_at=time.time())
 
     # ---- the API ---------------------------------------------------------------------------------------------
 
@@ -236,6 +239,14 @@ class Backend:
                     return _no(404, f"there is no agent {agent_id!r}")
                 self.renewals += 1
                 return JSONResponse(self._credentials(project, agent_id, (await request.json())["public_key"]))
+            case "GET", ["pipelines", "versions", spec_hash]:
+                if spec_hash not in self.pipelines:
+                    return _no(404, f"there is no pipeline of the hash {spec_hash} in this project")
+                return JSONResponse({"hash": spec_hash, "spec": self.pipelines[spec_hash]})
+            case "GET", ["turns"]:
+                session_id = request.query_params["session"]
+                said = [msgspec.to_builtins(turn) for turn in self.turns().values() if turn.session_id == session_id]
+                return JSONResponse({"items": said[::-1], "next": None})
             case "GET", ["recordings", recording_id] if recording_id in self.uploads:
                 return JSONResponse({"recording_id": recording_id, "received": len(self.uploads[recording_id]["data"])})
             case "GET", ["recordings", recording_id]:

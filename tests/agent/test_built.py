@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -14,10 +14,8 @@ from openomni.agent import built as built_module
 from openomni.agent.built import Built, loading
 from openomni.components import registry
 from openomni.components.stage import StageError, StageTiming
-from openomni.events import NOTHING_KNOWN, Sound, Transcript, Value
-from openomni.pipeline.judging import EndOfTurn
-from openomni.pipeline.settings import Settings
-from openomni.pipeline.spec import Framework, StageSpec, TurnTaking
+from openomni.events import Sound, Transcript, Value
+from openomni.pipeline.spec import Framework, StageSpec
 
 made: list[Counting] = []
 gates: list[threading.Event] = []
@@ -130,33 +128,3 @@ async def test_a_component_that_cannot_be_built_says_why(built: Built) -> None:
 
     with pytest.raises(WrongUsage, match="unknown parameter 'txt'; did you mean 'text'"):
         await run(built, stage(txt="x"))
-
-
-@component("turn", "judging-test")
-class Judging:
-    """Answers what its text says."""
-
-    answers: Mapping[str, Any] = {"yes": 1, "half": 0.5, "no": 0.0, "text": "surely", "above": 3.0, "nan": float("nan")}
-
-    def finished(self, audio: Audio, text: str) -> Any:
-        return self.answers[text]
-
-
-async def test_a_judge_that_fails_is_told_once_and_counts_as_not_known(
-    built: Built, caplog: pytest.LogCaptureFixture
-) -> None:
-    judge = await built.judge("judging-test")
-    silence = Audio.silence(0.1, 16_000)
-    assert [await judge(silence, text, NOTHING_KNOWN) for text in ("yes", "half", "no")] == [1.0, 0.5, 0.0]
-    assert not caplog.messages
-    for text in ("text", "above", "nan", "what?", "where?"):
-        assert await judge(silence, text, NOTHING_KNOWN) is None
-    assert [message.partition("; where")[0] for message in caplog.messages] == [
-        "turn:judging-test: gave 'surely'; expected a number in 0…1",
-        "turn:judging-test: raised KeyError: 'what?'",
-    ]
-    taking = TurnTaking(end_of_turn="judging-test", open_threshold=0.5)
-    end_of_turn = EndOfTurn(Settings(taking), judge)
-    assert await end_of_turn.ask(silence, "what?", NOTHING_KNOWN) == (None, taking.unfinished_silence)
-    assert await end_of_turn.ask(silence, "yes", NOTHING_KNOWN) == (1.0, taking.end_of_turn_silence)
-    assert await end_of_turn.ask(silence, "no", NOTHING_KNOWN) == (0.0, taking.open_silence)

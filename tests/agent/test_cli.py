@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agent.backend import DEVICE_TOKEN, Backend
+from openomni.cli.access import NO_TOKEN
 
 Start = Callable[..., Any]
 
@@ -55,7 +56,7 @@ async def test_a_server_that_is_not_there(backend: Backend, start: Start) -> Non
 
 async def test_no_token_and_no_server(start: Start, tmp_path: Path) -> None:
     code, line = await said(await start("one", "stt:simulated", wait=False, token=""))
-    assert (code, line) == (2, "openomni: an agent needs a token; give --token or set OPENOMNI_TOKEN")
+    assert (code, line) == (2, "openomni: " + NO_TOKEN.format("agent"))
 
 
 async def test_a_folder_and_a_name_are_for_one_agent(backend: Backend, start: Start, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_an_unknown_term_is_answered_with_the_nearest() -> None:
 def test_a_missing_dependency_is_answered_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_importable", lambda module: False)
     monkeypatch.setattr(registry, "_declared", {})
-    with pytest.raises(OpenOmniError, match=r"stt:faster-whisper needs .*pip install 'openomni\[local\]'"):
+    with pytest.raises(OpenOmniError, match=r"stt:faster-whisper needs .*run ./setup local in"):
         resolve("stt:faster-whisper")
-    with pytest.raises(OpenOmniError, match=r"no stt component is usable here; .*pip install 'openomni\[local\]'"):
+    with pytest.raises(OpenOmniError, match=r"no stt component is usable here; .*run ./setup local in"):
         resolve("stt")

@@ -29,8 +29,8 @@ async def test_bus_and_api_killed_in_mid_run_of_twenty_turns(backend: Backend, e
     await backend.start_api()
 
     done = await backend.until(lambda: len(found := backend.turns("completed")) == 20 and found, timeout=90)
-    assert done.keys() == {turn.turn_id for turn in turns}
-    assert all(backend.runs(turn.turn_id) == 1 for turn in turns)
+    assert done.keys() == {turn.work_id for turn in turns}
+    assert all(backend.runs(turn.work_id) == 1 for turn in turns)
     assert await dead(backend.bus, "default") == []
     for record in done.values():
         await backend.uploaded(record.reply_audio)
@@ -45,7 +45,7 @@ async def test_a_turn_waits_for_its_recording_while_the_api_is_away(backend: Bac
 
     await backend.start_api()
 
-    await backend.until(lambda: turn.turn_id in backend.turns("completed"))
+    await backend.until(lambda: turn.work_id in backend.turns("completed"))
     assert f"{backend.url} is back" in caplog.text
 
 
@@ -57,9 +57,9 @@ async def test_a_turn_that_ends_while_the_bus_is_away_is_reported_when_it_is_bac
 
     await backend.restart_nats()
 
-    await backend.until(lambda: turn.turn_id in backend.turns("completed"), timeout=60)
+    await backend.until(lambda: turn.work_id in backend.turns("completed"), timeout=60)
     await backend.until(lambda: not worker._health.busy)
-    assert backend.runs(turn.turn_id) == 1
+    assert backend.runs(turn.work_id) == 1
 
 
 async def test_the_turn_of_an_agent_that_was_killed_goes_to_another(backend: Backend, start, employ) -> None:
@@ -71,9 +71,9 @@ async def test_the_turn_of_an_agent_that_was_killed_goes_to_another(backend: Bac
 
     killed.kill()
 
-    record = (await backend.until(lambda: backend.turns("completed"), timeout=60))[turn.turn_id]
+    record = (await backend.until(lambda: backend.turns("completed"), timeout=60))[turn.work_id]
     assert {stage.agent for stage in record.stages} == {"second"}
-    assert backend.runs(turn.turn_id) == 1
+    assert backend.runs(turn.work_id) == 1
 
 
 async def test_credentials_are_renewed_and_a_session_outlives_them(backend: Backend, employ) -> None:
@@ -101,7 +101,7 @@ async def test_an_agent_that_the_server_forgot_registers_again(backend: Backend,
     backend.ttl = 3600.0
     turn = backend.turn(pipeline(), backend.record(speech((0.5, 1.5), length=2.0)))
     await enqueue(backend.bus, turn)
-    await backend.until(lambda: turn.turn_id in backend.turns("completed"))
+    await backend.until(lambda: turn.work_id in backend.turns("completed"))
 
 
 async def test_what_a_killed_agent_had_not_sent_is_sent_when_it_is_started_again(backend: Backend, start) -> None:

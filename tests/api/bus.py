@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from openomni.api.conversations import busline, recorder
-from openomni.api.conversations.loop_thread import LoopThread
+from openomni.api.ground import bus_line
+from openomni.api.ground.loop_thread import LoopThread
+from openomni.api.queue import dead_letters, outbox
+from openomni.api.records import recorder
 from openomni.bus import streams
 from openomni.bus.connection import Bus, connect
 from openomni.bus.credentials import Authority, Credentials, Keys
@@ -49,15 +51,15 @@ def connecting(tmp_path: Path) -> Iterator[Connect]:
 @pytest.fixture
 def line(connecting: Connect) -> Iterator[Callable[..., Any]]:
     """`line(work)` runs `await work(bus)` on the API's connection."""
-    stop = busline.start(connecting)
-    busline.run(streams.declare)
-    yield busline.run
+    stop = bus_line.start(connecting)
+    bus_line.run(streams.declare)
+    yield bus_line.run
     stop()
 
 
 @pytest.fixture
 def recording(connecting: Connect, line: Callable[..., Any], transactional_db: None) -> Iterator[None]:
     """The recorder writes meanwhile."""
-    stop = recorder.start(connecting)
+    stop = recorder.start(connecting, dead_letters.watch, outbox.watch)
     yield
     stop()

@@ -10,8 +10,8 @@ import pytest
 from django.conf import settings
 
 from api.support import Api, LiveServer, api_for, start_server, stop_server
-from openomni.api import bus_access
 from openomni.api.accounts.models import Project, Scope
+from openomni.api.ground import bus_access
 from openomni.bus.credentials import Authority
 
 SERVER_SECRET = "the-secret-of-the-server"

@@ -86,7 +86,7 @@ def registration(name: str = "box-1", **fields: Any) -> dict[str, Any]:
         ],
         "roles": ["host"],
         "slots": 2,
-        "version": "0.1.0",
+        "version": "0.2.0",
         **fields,
     }
 

@@ -12,8 +12,9 @@ from django.test.utils import CaptureQueriesContext
 
 from api.support import Api, agent_with, person
 from openomni.api.accounts.models import Membership, Project, Token, User
+from openomni.api.people.models import Consent, Participant
 from openomni.api.pipelines.models import Pipeline, version_of
-from openomni.api.places.models import Consent, Device, Participant, Site
+from openomni.api.places.models import Device, Site
 
 
 def make_device(project: Project, number: int) -> None:
@@ -34,7 +35,7 @@ def make_pipeline(project: Project, number: int) -> None:
 LISTS: dict[str, Callable[[Project, int], object]] = {
     "/admin/places/site/": make_device,
     "/admin/places/device/": make_device,
-    "/admin/places/participant/": make_participant,
+    "/admin/people/participant/": make_participant,
     "/admin/fleet/agent/": lambda project, number: agent_with(project, "llm:a", "tts:b"),
     "/admin/pipelines/pipeline/": make_pipeline,
     "/admin/pipelines/pipelineversion/": make_pipeline,
@@ -166,5 +167,5 @@ def test_consent_given_in_the_admin_is_of_the_participants_project(project: Proj
         "consents-0-participant": participant.pk, "consents-0-purpose": "recording", "consents-0-evidence": "form",
         "consents-0-given_at_0": "2026-01-01", "consents-0-given_at_1": "10:00:00",
     }  # fmt: skip
-    browser.post(f"/admin/places/participant/{participant.pk}/change/", form)
+    browser.post(f"/admin/people/participant/{participant.pk}/change/", form)
     assert Consent.objects.get().project == project

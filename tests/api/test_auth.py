@@ -11,8 +11,9 @@ from django.test import Client
 from django.utils import timezone
 
 from api.support import Api, person
-from openomni.api import bootstrap, handshake
+from openomni.api import bootstrap
 from openomni.api.accounts.models import Project, SignInLink, Token, User
+from openomni.api.ground import handshake
 
 
 def test_the_first_start_makes_an_owner_a_project_and_a_token_but_no_password(
@@ -145,7 +146,7 @@ def test_hello_says_the_version_to_anyone(db: None) -> None:
 @pytest.mark.parametrize("path", ["/hello", "/me", "/sites"])
 def test_a_client_that_is_too_old_is_told_how_to_upgrade(db: None, path: str) -> None:
     line = Api().error("GET", path, status=426, OpenOmni_Version="0.0.9")
-    assert "pip install --upgrade 'openomni>=" in line
+    assert "./setup in its checkout" in line
 
 
 def test_versions_compare_by_number() -> None:

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from api.support import person
 from openomni.api.accounts.models import Membership, Project, Role
-from openomni.api.conversations.recorder import write_batch
+from openomni.api.records.recorder import write_batch
 from openomni.records import PauseRecord, SegmentRecord, SessionRecord, StageRecord, TimePointRecord, TurnRecord
 from openomni.trace import Part
 
@@ -126,13 +126,16 @@ def test_what_was_not_heard_of_a_reply_is_struck(reader: Client) -> None:
 
     dashed = cut(3, "Ideas First, walk")
     dashed.reply_text = "Ideas 🙂 :\n-- First, walk more. - Then rest."
+    unbroken = cut(4, "罗马很")
+    unbroken.reply_text = "罗马很大。"
     whole = turn("s1", 2, "Go on", reply_text="She went home.")
-    write_batch([session("s1"), cut(0, "Once <upon>"), cut(1, ""), whole, dashed])
+    write_batch([session("s1"), cut(0, "Once <upon>"), cut(1, ""), whole, dashed, unbroken])
     page = page_of(reader, "/conversations/s1/")
     assert "Once &lt;upon&gt; <del>a time, there was</del>" in page
     assert "<del>Once &lt;upon&gt; a time, there was</del>" in page
     assert "<dd>She went home." in page
     assert "First, walk <del>" in page, "three words were heard: a smiley and a dash are none"
+    assert "罗马很<del>大。</del>" in page, "without blanks, too"
 
 
 def test_an_open_session_is_followed(reader: Client) -> None:

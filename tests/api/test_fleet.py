@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from api.support import Api, agent_with, api_for, registration
 from openomni.api.accounts.models import Project, Scope
-from openomni.api.fleet import listener
+from openomni.api.fleet import presence
 from openomni.api.fleet.models import Agent
 from openomni.bus.credentials import Keys
 from openomni.bus.fleet import Presence
@@ -103,7 +103,7 @@ def test_without_a_bus_an_agent_is_told_so(agent_api: Api, server_settings: Any)
 def test_an_agent_elsewhere_reaches_the_bus_by_the_door_it_came_in_by(
     agent_api: Api, server_settings: Any, rf: Any, settings_: dict[str, str], address: str, urls: list[str]
 ) -> None:
-    from openomni.api import bus_access
+    from openomni.api.ground import bus_access
 
     for name, value in settings_.items():
         setattr(server_settings, name, value)
@@ -121,11 +121,11 @@ def said(agent: Agent, **fields: Any) -> Presence:
 def test_what_an_agent_says_of_itself_is_noted(project: Project) -> None:
     agent = agent_with(project, last_seen=None)
     assert not agent.alive
-    listener.note([said(agent, roles=["host"], slots=3, busy=2, sessions=1, health="low on memory")])
+    presence.note([said(agent, roles=["host"], slots=3, busy=2, sessions=1, health="low on memory")])
     agent.refresh_from_db()
     assert agent.alive
     assert (agent.slots, agent.busy, agent.sessions, agent.health) == (3, 2, 1, "low on memory")
-    listener.note([], left=[agent.pk])
+    presence.note([], left=[agent.pk])
     agent.refresh_from_db()
     assert agent.draining
 
@@ -133,7 +133,7 @@ def test_what_an_agent_says_of_itself_is_noted(project: Project) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_nobody_speaks_for_an_agent_of_another_project(project: Project, other_project: Project) -> None:
     agent = agent_with(project, last_seen=None)
-    listener.note([Presence(agent_id=agent.pk, name="x", project=other_project.pk, busy=9)])
+    presence.note([Presence(agent_id=agent.pk, name="x", project=other_project.pk, busy=9)])
     agent.refresh_from_db()
     assert agent.last_seen is None
 

@@ -19,9 +19,10 @@ from openomni.api.accounts.models import Project, Scope, Token
 from openomni.api.fleet import overview
 from openomni.api.fleet.models import Agent
 from openomni.api.fleet.parameters import parameters
-from openomni.api.pipelines import flow, history, reference, storing
+from openomni.api.fleet.placing import Placing
+from openomni.api.pipelines import storing
 from openomni.api.pipelines.models import Pipeline, PipelineVersion
-from openomni.api.pipelines.placing import Placing
+from openomni.api.studio import flow, history, reference
 from openomni.bus import subjects
 from openomni.pipeline import spec
 

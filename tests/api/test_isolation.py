@@ -16,12 +16,13 @@ from django.test import Client
 
 from api.support import Api, agent_with, api_for, body_of, person
 from openomni.api.accounts.models import Project, Scope, Token
-from openomni.api.conversations import snapshots
-from openomni.api.conversations.models import Attempt, Segment, Session, Task, TimePoint, Turn
-from openomni.api.media.models import Recording, storage
+from openomni.api.ground.scoping import ProjectOwned
+from openomni.api.media.store import storage
+from openomni.api.people.models import Consent, Participant
 from openomni.api.pipelines.models import Pipeline, version_of
-from openomni.api.places.models import Consent, Device, Participant, Site
-from openomni.api.scoping import ProjectOwned
+from openomni.api.places.models import Device, Site
+from openomni.api.records import snapshots
+from openomni.api.records.models import Attempt, Recording, Segment, Session, Task, TimePoint, Turn
 from openomni.api.urls import api as rest
 from openomni.records import SessionRecord
 
@@ -211,7 +212,7 @@ def test_a_member_sees_in_the_admin_what_their_role_lets_them(filled: Project) -
         browser.force_login(person(role, role, filled))
         return [
             browser.get(f"/admin/{path}").status_code
-            for path in ("places/site/", "places/site/add/", "places/participant/", "accounts/token/")
+            for path in ("places/site/", "places/site/add/", "people/participant/", "accounts/token/")
         ]
 
     assert statuses("viewer") == [200, 403, 403, 403]
@@ -337,7 +338,7 @@ def test_what_a_device_captures_is_of_the_site_where_it_stands(placed: Project) 
     record = SessionRecord(
         project="home", version=1, session_id="live", pipeline="local", pipeline_hash="", spec={}, device="elsewhere"
     )
-    snapshots.write(record)
+    snapshots.write_all([record])
     of_site = api_for(placed, Scope.VIEWER, site="elsewhere")
     assert {each["session_id"] for each in of_site("GET", "/sessions")["items"]} == {"s", "live"}
     assert [each["recording_id"] for each in of_site("GET", "/recordings")["items"]] == ["r"]

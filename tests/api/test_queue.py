@@ -6,23 +6,26 @@ import hashlib
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
-import msgspec
 import pytest
 from django.utils import timezone
 
 from api.bus import connecting, line, recording
 from api.support import Api, agent_with, api_for
 from openomni.api.accounts.models import Project, Scope
-from openomni.api.conversations import busline, dead_letters
-from openomni.api.conversations.models import Session, Turn
 from openomni.api.fleet.models import Agent
-from openomni.api.media.models import Recording
-from openomni.bus import dead, streams, subjects, work
+from openomni.api.ground import bus_line
+from openomni.api.queue import dead_letters, outbox
+from openomni.api.queue.models import QueuedWork
+from openomni.api.records.models import Recording, Session, Turn
+from openomni.api.records.recorder import write_batch
+from openomni.bus import dead, envelope, streams, subjects, work
 from openomni.bus.connection import Bus
+from openomni.bus.envelope import found_turn
 from openomni.bus.records import RecordWriter
-from openomni.records import AnyRecord, RecordingRecord, TurnRecord, encode
+from openomni.records import AnyRecord, RecordingRecord, SegmentRecord, TurnRecord, encode
 
 __all__ = ["connecting", "line", "recording"]
 
@@ -64,7 +67,7 @@ async def written(bus: Bus, *records: AnyRecord) -> None:
         await writer.flush(5)
 
 
-async def claimed(bus: Bus) -> list[work.TurnWork]:
+async def claimed(bus: Bus) -> list[work.Work]:
     """All work that waits in the project's queue."""
     found = []
     stored = (await bus.jetstream.stream_info(subjects.WORK)).state.messages
@@ -85,15 +88,58 @@ class TestQueueing:
         session = device("GET", "/sessions/s1")
         assert (session["pipeline"], session["recordings"], session["source"]) == ("local", ["r1"], "file:a.wav")
         (first,) = line(claimed)
-        assert (first.turn_id, first.start, first.end, first.segment) == (answer["turns"][0]["turn_id"], 0, 2.5, False)
-        assert (first.project, first.recording, first.pipeline_hash) == ("home", "r1", session["pipeline_hash"])
-        assert first.spec == session["spec"]
-        assert first.then == [{"turn_id": answer["turns"][1]["turn_id"], "index": 1, "start": 2.5, "end": 6}]
+        body = work.TurnWork.of(first)
+        assert (body.turn_id, body.start, body.end, body.segment) == (answer["turns"][0]["turn_id"], 0, 2.5, False)
+        assert (first.project, body.recording, first.spec_hash) == ("home", "r1", session["pipeline_hash"])
+        assert device("GET", f"/pipelines/versions/{first.spec_hash}")["spec"] == session["spec"]
+        assert first.needs == list(NEEDS)
+
+    def test_a_turn_of_a_session_is_queued_when_what_was_said_before_is_known(
+        self, device: Api, line: Callable[..., Any]
+    ) -> None:
+        turns = device("POST", "/turns/queue", request(spans=[[0, 2.5], [2.5, 6], [6, 7]]), 202)["turns"]
+        assert [each.work_id for each in line(claimed)] == [turns[0]["turn_id"]]
+        for before, after in pairwise(each["turn_id"] for each in turns):
+            done = turn(turn_id=before, status="completed", version=2, transcript="x" * 100_000)
+            write_batch([done])
+            write_batch([done])
+            outbox.hand_over("s1")
+            (following,) = line(claimed)
+            assert (following.work_id, following.body["after"]) == (after, before)
+            assert len(envelope.encode(following)) < 1000, "it does not grow with what was said"
+        assert QueuedWork.objects.get().pk == after
+
+    def test_what_was_found_in_a_recording_is_queued_in_its_order(self, device: Api, line: Callable[..., Any]) -> None:
+        device("POST", "/turns/queue", request(options={"a": 1}), 202)
+        (whole,) = line(claimed)
+        ids = [found_turn(whole.work_id, number) for number in range(3)]
+        found = [
+            turn(turn_id=key, index=place, status="pending", version=2, recording="r1",
+                 segments=[SegmentRecord("user", 16_000 * place, 16_000 * place + 8_000)])
+            for place, key in enumerate(ids)
+        ]  # fmt: skip
+        write_batch(found)
+        write_batch(found)
+        for place, key in enumerate(ids):
+            outbox.hand_over("s1")
+            (next_one,) = line(claimed)
+            body = work.TurnWork.of(next_one)
+            assert (body.turn_id, body.start, body.end, body.segment) == (key, place, place + 0.5, False)
+            assert (body.options, next_one.attempt) == ({"a": 1}, 1 if place else 2)
+            write_batch([turn(turn_id=key, index=place, status="completed", version=3)])
+        assert not QueuedWork.objects.exists()
+        assert Session.objects.get().status == "closed"
+
+    def test_asking_twice_without_a_session_adds_nothing(self, device: Api, line: Callable[..., Any]) -> None:
+        first = device("POST", "/turns/queue", {"recording_id": "r1", "pipeline": "local"}, 202)
+        assert device("POST", "/turns/queue", {"recording_id": "r1", "pipeline": "local"}, 202) == first
+        assert (Session.objects.count(), len(line(claimed))) == (1, 1)
 
     def test_without_spans_the_speech_is_found_by_the_agent(self, device: Api, line: Callable[..., Any]) -> None:
         device("POST", "/turns/queue", request(), 202)
         (whole,) = line(claimed)
-        assert (whole.segment, whole.start, whole.end) == (True, 0, -1)
+        body = work.TurnWork.of(whole)
+        assert (body.segment, body.start, body.end) == (True, 0, -1)
 
     def test_asking_again_adds_nothing(self, device: Api, line: Callable[..., Any]) -> None:
         first = device("POST", "/turns/queue", request(spans=[[0, 1]]), 202)
@@ -105,20 +151,30 @@ class TestQueueing:
         device("POST", "/turns/queue", request(spans=[[0, 1]]), 202)
         answer = device("POST", "/turns/queue", request(spans=[[0, 1], [1, 2]]), 202)
         assert [each["index"] for each in answer["turns"]] == [0, 1]
-        assert len(line(claimed)) == 2
+        assert len(line(claimed)) == 1, "the second waits for what is said in the first"
 
-    def test_what_the_bus_did_not_take_is_handed_over_by_the_next_request(
+    def test_what_the_bus_did_not_take_is_handed_over_when_it_is_back(
         self, device: Api, connecting: Callable[..., Any]
     ) -> None:
-        assert "bus" in device.error("POST", "/turns/queue", request(spans=[[0, 1]]), status=503)
-        assert Turn.objects.get().status == "pending"
-        stop = busline.start(connecting)
+        device("POST", "/turns/queue", request(spans=[[0, 1]]), 202)
+        assert (Turn.objects.get().status, Turn.objects.get().queued_at) == ("pending", None)
+        stop = bus_line.start(connecting)
         try:
-            busline.run(streams.declare)
-            device("POST", "/turns/queue", request(spans=[[0, 1]]), 202)
-            assert len(busline.run(claimed)) == 1
+            bus_line.run(streams.declare)
+            outbox.hand_over("s1")
+            assert Turn.objects.get().queued_at is not None
+            outbox.hand_over("s1")
+            assert len(bus_line.run(claimed)) == 1
         finally:
             stop()
+
+    def test_work_that_was_handed_over_and_not_marked_is_queued_once(
+        self, device: Api, line: Callable[..., Any]
+    ) -> None:
+        device("POST", "/turns/queue", request(spans=[[0, 1]]), 202)
+        QueuedWork.objects.update(handed_at=None)
+        outbox.hand_over("s1")
+        assert len(line(claimed)) == 1
 
     @pytest.mark.parametrize("spans", [[], [[-1, 2]], [[3, 2]], [[0, 1, 2]]])
     def test_spans_that_are_none_are_refused(self, device: Api, spans: Any) -> None:
@@ -173,14 +229,14 @@ def test_dead_work_is_seen_with_its_reason_and_tried_again(
 ) -> None:
     (letter,) = admin("GET", "/tasks/dead")["items"]
     assert (letter["key"], letter["reason"]) == (failed, "stt:faster-whisper raised MemoryError")
-    assert letter["content"]["recording"] == "r1"
+    assert letter["content"]["body"]["recording"] == "r1"
     (found,) = line(lambda bus: dead.dead(bus, "home"))
-    dead_letters.fail(msgspec.json.decode(found.content, type=work.TurnWork), found.reason)
+    dead_letters.fail(envelope.decode(found.content, found.subject), found.reason)
     turn = device("GET", f"/turns/{failed}")
     assert (turn["status"], turn["reason"]) == ("failed", "stt:faster-whisper raised MemoryError")
     admin("POST", f"/tasks/dead/{letter['sequence']}/retry", expect=202)
     assert admin("GET", "/tasks/dead")["items"] == []
-    assert [each.turn_id for each in line(claimed)] == [failed]
+    assert [(each.work_id, each.attempt) for each in line(claimed)] == [(failed, 2)]
     assert device("GET", f"/turns/{failed}")["status"] == "pending"
 
 
@@ -260,8 +316,23 @@ def test_a_turn_whose_agents_were_killed_is_marked_as_failed_and_the_next_is_que
     failed: str, line: Callable[..., Any]
 ) -> None:
     wait_for(lambda: Turn.objects.get(pk=failed).status == "failed")
+    wait_for(lambda: Turn.objects.filter(index=1).exclude(queued_at=None).exists())
     (following,) = line(claimed)
-    assert (following.index, following.start, following.end, following.then) == (1, 1, 2, [])
+    body = work.TurnWork.of(following)
+    assert (body.index, body.start, body.end, body.after) == (1, 1, 2, failed)
     assert Session.objects.get().status == "open"
-    line(lambda bus: written(bus, turn(turn_id=following.turn_id, status="completed", version=2)))
+    line(lambda bus: written(bus, turn(turn_id=body.turn_id, status="completed", version=2)))
     wait_for(lambda: Session.objects.get().status == "closed")
+
+
+@pytest.mark.usefixtures("recording")
+def test_records_that_a_newer_version_wrote_are_written_back_by_the_one_that_reads_them(
+    project: Project, line: Callable[..., Any]
+) -> None:
+    unread = dead.DeadLetter(
+        kind="record", key="record-1", reason="not a record of this version", cause="unreadable",
+        subject=subjects.record("home"), content=encode(turn(turn_id="t9")),
+    )  # fmt: skip
+    line(lambda bus: dead.bury(bus, "home", unread, "record-1"))
+    wait_for(lambda: Turn.objects.filter(pk="t9").exists())
+    assert line(lambda bus: dead.dead(bus, "home")) == []

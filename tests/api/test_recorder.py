@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from django.db import OperationalError, connection
 
 from openomni.api.accounts.models import Project
-from openomni.api.conversations import snapshots
-from openomni.api.conversations.models import Attempt, Session, Task, Turn
-from openomni.api.conversations.recorder import write_batch
-from openomni.api.media.models import Recording
 from openomni.api.pipelines.models import PipelineVersion
+from openomni.api.records import recorder, snapshots
+from openomni.api.records.models import Attempt, Recording, Segment, Session, Task, TimePoint, Turn
+from openomni.api.records.recorder import write_batch
 from openomni.bus.records import Unwritable
 from openomni.records import (
     AnyRecord,
@@ -231,7 +231,7 @@ def test_a_recording_that_came_first_is_joined_to_its_session() -> None:
 
 def test_a_database_that_fails_takes_nothing_of_the_batch() -> None:
     def away(execute: Any, sql: str, *rest: Any) -> Any:
-        if '"conversations_task"' in sql:
+        if '"records_task"' in sql:
             raise OperationalError("the database is away")
         return execute(sql, *rest)
 
@@ -240,3 +240,52 @@ def test_a_database_that_fails_takes_nothing_of_the_batch() -> None:
     assert not Session.objects.exists()
     write(session(), COMPLETE)
     assert Turn.objects.get().status == "completed"
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "a\ud800b"])
+def test_text_that_a_database_can_t_store_is_recorded_all_the_same(text: str) -> None:
+    write(session(source=text), turn(transcript=text, stages=[stage(output={"text": [text]})]))
+    assert Session.objects.get().source == Turn.objects.get().transcript == "a\ufffdb"
+    assert Task.objects.get().output == {"text": ["a\ufffdb"]}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        RecordingRecord(project="ward", recording_id="r1", kind="audio", position=2**63 + 5),
+        RecordingRecord(project="ward", recording_id="r1", kind="audio", started_at=1e300),
+        RecordingRecord(project="ward", recording_id="r1", kind="audio", started_at=-1e12),
+        session(version=2**63),
+    ],
+)
+def test_a_number_out_of_bounds_can_never_be_written(bad: AnyRecord) -> None:
+    with pytest.raises(Unwritable) as caught:
+        write(turn(), bad)
+    assert "\n" not in str(caught.value)
+    assert not Turn.objects.exists()
+
+
+def test_what_is_the_same_in_the_next_snapshot_is_not_written_again() -> None:
+    write(session(), COMPLETE)
+    before = keys(Segment), keys(TimePoint)
+    later = msgspec.structs.replace(
+        COMPLETE, version=4, time_points=[*COMPLETE.time_points, TimePointRecord("audible", 0.6, "client")]
+    )
+    write(later)
+    assert keys(Segment) == before[0]
+    assert set(before[1]) < set(keys(TimePoint))
+    assert snapshots.turn_record(Turn.objects.get()) == later
+    fewer = msgspec.structs.replace(later, version=5, time_points=later.time_points[1:] * 2, segments=[])
+    write(fewer)
+    assert snapshots.turn_record(Turn.objects.get()) == fewer
+
+
+def test_a_database_that_answers_is_not_away() -> None:
+    assert not recorder.is_away(OperationalError("too many SQL variables"))
+    assert recorder.is_away(OperationalError("database or disk is full"))
+
+    def gone(execute: Any, *rest: Any) -> Any:
+        raise OperationalError("database is locked")
+
+    with connection.execute_wrapper(gone):
+        assert recorder.is_away(OperationalError("database is locked"))

@@ -18,7 +18,7 @@ from django.test import Client
 
 from api.support import Api, api_for, body_of, person
 from openomni.api.accounts.models import Project, Role, Scope
-from openomni.api.media.models import Recording
+from openomni.api.records.models import Recording
 from openomni.storage.api import Api as HttpApi
 from openomni.storage.spool import Spool, new_recording, wav_header
 from openomni.storage.storage import Storage
@@ -145,7 +145,7 @@ class _Small(Storage):
     """A storage on a disk with room for 100 bytes a file, which the kernel sees to."""
 
     def __init__(self, before: tuple[int, int]) -> None:
-        from openomni.api.media.models import storage
+        from openomni.api.media.store import storage
 
         super().__init__(storage().staging, storage().store)
         self.before = before

@@ -6,7 +6,7 @@ import pytest
 
 from api.support import Api, api_for
 from openomni.api.accounts.models import Project, Scope
-from openomni.api.conversations.recorder import write_batch
+from openomni.api.records.recorder import write_batch
 from openomni.records import SessionRecord
 
 NEW = {"session_id": "s1", "pipeline": "local", "source": "mic", "started_at": 1_740_000_000.5, "recording": "r1"}

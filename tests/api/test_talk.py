@@ -9,8 +9,8 @@ from django.test import Client
 from django.utils import timezone
 
 from api.support import person
+from openomni.api.accounts.authentication import of_text
 from openomni.api.accounts.models import Project, Role, Scope, Token, User
-from openomni.api.auth import of_text
 
 
 def signed_in(user: User, **options: bool) -> Client:

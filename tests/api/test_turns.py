@@ -16,9 +16,9 @@ from django.test import Client
 
 from api.support import Api, api_for, person
 from openomni.api.accounts.models import Project, Role, Scope
-from openomni.api.conversations import waterfall
-from openomni.api.conversations.models import Turn
-from openomni.api.conversations.recorder import write_batch
+from openomni.api.records import waterfall
+from openomni.api.records.models import Turn
+from openomni.api.records.recorder import write_batch
 from openomni.records import (
     AttemptRecord,
     RecordingRecord,
@@ -161,7 +161,7 @@ def researcher(project: Project) -> Client:
 
 
 def test_the_page_of_a_turn_shows_its_timeline_its_stages_and_its_sound(researcher: Client) -> None:
-    page = researcher.get("/admin/conversations/turn/t1/change/").content.decode()
+    page = researcher.get("/admin/records/turn/t1/change/").content.decode()
     assert "<svg" in page
     assert "faster-whisper model: 100.0 ms from 212.0 ms on" in page
     assert "the agent is gone" in page
@@ -175,28 +175,28 @@ def test_lists_show_what_is_the_projects_and_nothing_else(researcher: Client) ->
         ("session", "bedside", "ward-only"),
         ("task", "llama", "turn-elsewhere"),
     ):
-        page = researcher.get(f"/admin/conversations/{name}/").content.decode()
+        page = researcher.get(f"/admin/records/{name}/").content.decode()
         assert own in page
         assert others not in page
-    assert researcher.get("/admin/conversations/turn/turn-elsewhere/change/").status_code == 302
+    assert researcher.get("/admin/records/turn/turn-elsewhere/change/").status_code == 302
 
 
 @pytest.mark.parametrize("name", ["turn", "session", "task"])
 def test_evidence_is_not_edited_by_hand(researcher: Client, name: str) -> None:
-    assert researcher.get(f"/admin/conversations/{name}/add/").status_code == 403
-    assert researcher.post("/admin/conversations/turn/t1/change/", {"transcript": "forged"}).status_code == 403
-    assert researcher.post("/admin/conversations/turn/t1/delete/", {"post": "yes"}).status_code == 403
+    assert researcher.get(f"/admin/records/{name}/add/").status_code == 403
+    assert researcher.post("/admin/records/turn/t1/change/", {"transcript": "forged"}).status_code == 403
+    assert researcher.post("/admin/records/turn/t1/delete/", {"post": "yes"}).status_code == 403
     assert Turn.objects.get(pk="t1").transcript == TURN.transcript
 
 
 def test_every_list_and_page_opens(researcher: Client) -> None:
     for path in (
-        "conversations/session/s1/change/",
-        "conversations/task/",
-        f"conversations/task/{Turn.objects.get(pk='t1').tasks.get(task_id='k1').pk}/change/",
-        "conversations/turn/?status=failed&session__device=bedside",
-        "media/recording/",
-        "media/recording/r1/change/",
+        "records/session/s1/change/",
+        "records/task/",
+        f"records/task/{Turn.objects.get(pk='t1').tasks.get(task_id='k1').pk}/change/",
+        "records/turn/?status=failed&session__device=bedside",
+        "records/recording/",
+        "records/recording/r1/change/",
     ):
         assert researcher.get(f"/admin/{path}").status_code == 200, path
 
@@ -204,19 +204,20 @@ def test_every_list_and_page_opens(researcher: Client) -> None:
 def test_turns_are_exported_as_json_and_csv(researcher: Client) -> None:
     def export(action: str) -> bytes:
         chosen = {"action": action, "_selected_action": ["t1", "t2"]}
-        return exported(researcher.post("/admin/conversations/turn/", chosen))
+        return exported(researcher.post("/admin/records/turn/", chosen))
 
     turns = json.loads(export("export_json"))["turns"]
     assert {each["turn_id"]: each for each in turns}["t1"] == msgspec.to_builtins(TURN)
     rows = list(csv.DictReader(io.StringIO(export("export_csv").decode())))
     assert [row["transcript"] for row in rows] == [TURN.transcript] * 2
-    assert json.loads(rows[0]["segments"]) == [{"speaker": "user", "start": 1600, "end": 48000}]
+    (segment,) = json.loads(rows[0]["segments"])
+    assert segment.items() >= {"speaker": "user", "start": 1600, "end": 48000}.items()
 
 
 def test_what_somebody_said_is_no_formula_in_an_export(researcher: Client) -> None:
     Turn.objects.filter(pk="t1").update(transcript='=HYPERLINK("http://evil")')
     chosen = {"action": "export_csv", "_selected_action": ["t1"]}
-    (row,) = csv.DictReader(io.StringIO(exported(researcher.post("/admin/conversations/turn/", chosen)).decode()))
+    (row,) = csv.DictReader(io.StringIO(exported(researcher.post("/admin/records/turn/", chosen)).decode()))
     assert row["transcript"] == '\'=HYPERLINK("http://evil")'
 
 

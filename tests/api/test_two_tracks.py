@@ -18,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 
 from api.support import Api, api_for, body_of
 from openomni.api.accounts.models import Project, Scope
-from openomni.api.conversations.recorder import write_batch
+from openomni.api.records.recorder import write_batch
 from openomni.media import Audio
 from openomni.records import RecordingRecord, SegmentRecord, SessionRecord, TimePointRecord, TurnRecord
 

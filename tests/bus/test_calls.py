@@ -395,3 +395,32 @@ async def test_a_call_of_another_version_is_not_answered_and_does_no_harm(agent:
     await serve(agent, echo)
     await host.publish(subjects.call("default", "a1"), msgspec.msgpack.encode({"type": "stage.future"}), host.inbox())
     assert await outputs(call_stage(host, "a1", stage_call(), values(Text("hi")))) == [Text("hi")]
+
+
+class Gesture(events.Event, frozen=True, tag="gesture"):
+    """A value of a later version."""
+
+    angle: float = 0.5
+
+
+class StageMood(events.Event, frozen=True, tag="stage.mood"):
+    """An answer of a later version."""
+
+
+async def test_what_a_later_version_says_ends_no_call(agent: Bus, host: Bus) -> None:
+    heard: list[Value] = []
+
+    async def newer(call: StageCall, inputs: AsyncIterator[Value]) -> AsyncIterator[StageAnswer]:
+        yield StageAccepted("a1", clock.now())
+        yield StageMood()  # type: ignore[misc]
+        yield StageOutput(0, clock.now(), Gesture())  # type: ignore[arg-type]
+        async for value in inputs:
+            heard.append(value)
+            yield StageOutput(0, clock.now(), value)
+        yield done()
+
+    await serve(agent, newer)
+    sent: list[Value] = [Text(str(i)) if i % 2 else Gesture() for i in range(100)]  # type: ignore[misc]
+    known = [value for value in sent if isinstance(value, Text)]
+    assert await outputs(call_stage(host, "a1", stage_call(), values(*sent[1:]), first=sent[0])) == known
+    assert heard == known

@@ -9,6 +9,7 @@ import time
 import pytest
 from nats.aio.msg import Msg
 
+from openomni.background import troubles
 from openomni.bus.connection import Bus, BusError, NoAnswer, connect
 from openomni.bus.credentials import Credentials, Keys
 from openomni.bus.subscription import Overflow, matcher
@@ -209,3 +210,23 @@ async def test_a_cancellation_that_the_library_loses_does_not_make_it_wait_for_e
     with pytest.raises(BusError, match=r"did not take us within 0\.1 s"):
         async with asyncio.timeout(30):
             await connect(deployment.server.url, deployment.renew(keys, 60), keys, "x", timeout=0.1)
+
+
+async def test_an_api_that_is_away_for_longer_than_the_credentials_hold_ends_no_renewal(
+    deployment: Deployment,
+) -> None:
+    keys, away = Keys.create(), False
+    issue = deployment.renew(keys, 1.9, project="default", agent_id="a1")
+
+    async def renew() -> Credentials:
+        if away:
+            raise OpenOmniError("the API is away")
+        return await issue()
+
+    bus = await connect(deployment.server.url, renew, keys, "a1", timeout=10, retry_every=0.05)
+    deployment.stack.push_async_callback(bus.close)
+    away, name = True, "renewing the credentials of a1 for the bus"
+    await eventually(lambda: troubles().get(name) == "the API is away")
+    away, before = False, len(deployment.issued)
+    # Once for coming back, and again before those expire.
+    await eventually(lambda: len(deployment.issued) >= before + 2 and name not in troubles())

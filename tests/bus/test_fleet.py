@@ -7,8 +7,12 @@ import asyncio
 import msgspec
 import pytest
 
+from openomni.background import troubles
+from openomni.bus import subjects
 from openomni.bus.connection import Bus
 from openomni.bus.fleet import Announcer, Fleet, Presence
+from openomni.errors import OpenOmniError
+from openomni.version import __version__
 
 from .conftest import Deployment, eventually, restart
 
@@ -100,3 +104,35 @@ async def test_who_lies_about_itself_is_not_believed(deployment: Deployment, gat
         await agent.publish("oo.default.fleet.here.a1", msgspec.msgpack.encode(presence("a1")))
         await eventually(lambda: bool(fleet.agents))
         assert [found.agent_id for found in fleet.agents] == ["a1"]
+
+
+async def test_an_agent_goes_on_saying_that_it_is_there_after_it_could_not(
+    deployment: Deployment, fleet: Fleet
+) -> None:
+    fails = False
+
+    def me() -> Presence:
+        if fails:
+            raise OpenOmniError("the outgoing buffer is full")
+        return presence("a1")
+
+    async with Announcer(await deployment.agent("a1"), me, every=0.05), fleet:
+        await eventually(lambda: fleet.get("a1") is not None)
+        fails = True
+        await eventually(lambda: "saying that this agent is there" in troubles())
+        await eventually(lambda: fleet.get("a1") is None)
+        fails = False
+        await eventually(lambda: fleet.get("a1") is not None)
+
+
+async def test_an_agent_that_is_too_old_gets_no_work_and_is_named_once(
+    deployment: Deployment, fleet: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = await deployment.agent("a1")
+    async with fleet, Announcer(await deployment.agent("a2"), lambda: presence("a2")):
+        for _ in range(2):
+            old = msgspec.msgpack.encode(presence("a1", version="0.1.0"))
+            await agent.publish(subjects.here("default", "a1"), old)
+        await agent.publish(subjects.here("default", "a1"), msgspec.msgpack.encode(presence("a1", version=__version__)))
+        await eventually(lambda: len(fleet.agents) == 2)
+    assert caplog.text.count("agent a1 is openomni 0.1.0 and too old for this side") == 1

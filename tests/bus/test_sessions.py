@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
+from nats.aio.msg import Msg
 
 from openomni.bus import subjects, wire
-from openomni.bus.connection import Bus, NoAnswer
+from openomni.bus.connection import Bus, BusError, NoAnswer
 from openomni.bus.sessions import (
     HostRefused,
     OpenSession,
@@ -20,7 +22,7 @@ from openomni.bus.sessions import (
     serve_sessions,
     site_outputs,
 )
-from openomni.events import AudioIn, Heard, ReplySound, SessionEnded
+from openomni.events import AudioIn, Event, Heard, ReplySound, SessionEnded
 
 from .conftest import Deployment, eventually, restart
 
@@ -155,3 +157,78 @@ async def test_a_responder_s_gateway_hears_all_sessions_of_its_site_only(gateway
         await eventually(lambda: len(heard) == 2)
     listening.cancel()
     assert heard == [("s1", Heard("t", "one", True)), ("s2", SessionEnded())]
+
+
+async def test_an_end_that_could_not_be_opened_leaves_nothing_behind(
+    gateway: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(timeout: float = 5.0) -> None:
+        raise BusError("the bus did not answer within 5 s")
+
+    before = len(gateway._subscriptions)
+    monkeypatch.setattr(gateway, "flush", never)
+    link = gateway_end(gateway, session())
+    with pytest.raises(BusError):
+        await link.__aenter__()
+    assert len(gateway._subscriptions) == before
+
+
+async def test_a_sign_of_life_that_fails_once_comes_again(
+    gateway: Bus, host: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, failed = host.publish, asyncio.Event()
+
+    async def once(*given: object) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise BusError("the outgoing buffer is full")
+        await publish(*given)  # type: ignore[arg-type]
+
+    async with gateway_end(gateway, session(), silence=60) as there:
+        monkeypatch.setattr(host, "publish", once)
+        async with host_end(host, session(), beat=0.05):
+            await failed.wait()
+            assert there._messages
+            await eventually(lambda: there._messages.waiting > 1)  # type: ignore[union-attr]
+
+
+class Mood(Event, frozen=True, tag="mood"):
+    """An event of a later version."""
+
+
+async def test_what_a_later_version_says_ends_no_session(gateway: Bus, host: Bus) -> None:
+    watched = site_outputs(gateway, "default", "north")
+    hearing = asyncio.ensure_future(anext(watched))
+    opened = session(site="north")
+    async with asyncio.timeout(10), gateway_end(gateway, opened) as there, host_end(host, opened) as here:
+        await host.flush()
+        await here.send(Mood())  # type: ignore[arg-type]
+        await host.publish(opened.output, b"\xc1")
+        await here.send(Heard("t", "hello", True))
+        assert await anext(there) == Heard("t", "hello", True)
+        assert there.dropped == 2
+        assert await hearing == ("s1", Heard("t", "hello", True))
+        await watched.aclose()  # type: ignore[attr-defined]
+
+
+async def test_an_agent_of_another_version_that_answers_otherwise_is_left(gateway: Bus, host: Bus) -> None:
+    async def answer(question: Msg) -> None:
+        await host.respond(question, msgspec.msgpack.encode({"type": "session.tomorrow"}))
+
+    await host.subscribe(subjects.session("default", "a1"), answer)
+    await host.flush()
+    with pytest.raises(HostRefused, match=r"agent a1 answers as another version does .*; upgrade it"):
+        await open_session(gateway, "a1", session())
+
+
+async def test_a_gateway_that_is_too_old_is_told_what_to_upgrade(gateway: Bus, host: Bus) -> None:
+    async def never(opened: OpenSession) -> SessionOpened:
+        raise AssertionError
+
+    await serve_sessions(host, "default", "a1", never)
+    await host.flush()
+    for version, said in (("", "of before 0.2.0"), ("0.1.0", "0.1.0")):
+        old = msgspec.msgpack.encode(msgspec.structs.replace(session(), version=version))
+        answer = msgspec.msgpack.decode((await gateway.request(subjects.session("default", "a1"), old)).data)
+        assert answer["reason"].startswith(f"the gateway is openomni {said} and too old for this agent (")
+        assert "upgrade the gateway with: pip install" in answer["reason"]

@@ -37,11 +37,9 @@ async def test_an_agent_works_over_a_websocket_and_comes_back(deployment: Deploy
     agent = await deployment.connect("a1", urls=f"ws://127.0.0.1:{port}/bus", project="default", agent_id="a1")
     async with WorkQueue(agent, "default") as queue:
         for turn in ("t1", "t2"):
-            await enqueue(api, TurnWork(
-                turn_id=turn, session_id="s", project="default", pipeline="p", pipeline_hash="h", spec={}, recording="r"
-            ))  # fmt: skip
+            await enqueue(api, TurnWork(turn_id=turn, session_id="s", pipeline="p", recording="r").work("default", "h"))
             claim = await queue.claim()
-            assert claim.work.turn_id == turn
+            assert claim.work.work_id == turn
             await claim.done()
             if turn == "t1":
                 await restart(deployment.server)

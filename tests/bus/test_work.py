@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,18 +15,17 @@ import pytest
 from openomni.bus import dead, subjects
 from openomni.bus.connection import Bus, BusError
 from openomni.bus.credentials import Keys
-from openomni.bus.streams import declare, work_consumer
-from openomni.bus.work import Claim, TurnWork, WorkQueue, enqueue
+from openomni.bus.envelope import REPROCESS, Lane
+from openomni.bus.streams import cancel, declare, work_consumer
+from openomni.bus.work import Claim, TurnWork, Work, WorkQueue, enqueue
 
 from .conftest import Deployment, eventually, restart
 
 ACK_WAIT = 0.6
 
 
-def turn(turn_id: str, project: str = "default") -> TurnWork:
-    return TurnWork(
-        turn_id=turn_id, session_id="s", project=project, pipeline="p", pipeline_hash="h", spec={}, recording="r"
-    )  # fmt: skip
+def turn(turn_id: str, project: str = "default", **fields: Any) -> Work:
+    return TurnWork(turn_id=turn_id, session_id="s", pipeline="p", recording="r").work(project, "h", **fields)
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ async def agent(deployment: Deployment, api: Bus) -> Bus:
     return await deployment.agent("a1")
 
 
-def queue_of(bus: Bus, **settings: int) -> WorkQueue:
-    return WorkQueue(bus, "default", ack_wait=ACK_WAIT, **settings)
+def queue_of(bus: Bus, lane: Lane = REPROCESS, **settings: int) -> WorkQueue:
+    return WorkQueue(bus, "default", lane, ack_wait=ACK_WAIT, **settings)
 
 
 async def claim(queue: WorkQueue) -> Claim:
@@ -56,7 +56,7 @@ async def test_a_turn_is_claimed_once_and_gone_when_done(agent: Bus, api: Bus) -
     async with queue_of(agent) as queue:
         await enqueue(api, turn("t1"))
         claimed = await claim(queue)
-        assert (claimed.work.turn_id, claimed.attempt, claimed.last) == ("t1", 1, False)
+        assert (claimed.work.work_id, claimed.attempt, claimed.last) == ("t1", 1, False)
         assert claimed.work.ready_at > 0
         await claimed.done()
     assert await left(api) == 0
@@ -65,7 +65,7 @@ async def test_a_turn_is_claimed_once_and_gone_when_done(agent: Bus, api: Bus) -
 async def test_the_same_turn_twice_is_queued_once(agent: Bus, api: Bus) -> None:
     await enqueue(api, turn("t1"))
     assert (await enqueue(api, turn("t1"))).duplicate
-    assert not (await enqueue(api, turn("t1"), key="t1 revision 2")).duplicate
+    assert not (await enqueue(api, turn("t1").again(0.0))).duplicate
     assert await left(api) == 2
 
 
@@ -77,7 +77,7 @@ async def test_two_agents_share_the_turns_and_none_gets_another_s(deployment: De
 
     async def work(queue: WorkQueue) -> None:
         async for claimed in queue.claims():
-            seen.append(claimed.work.turn_id)
+            seen.append(claimed.work.work_id)
             await claimed.done()
 
     async with queue_of(agent) as mine, queue_of(other) as theirs:
@@ -108,7 +108,7 @@ async def test_a_failure_is_tried_again_and_then_put_aside_with_its_reason(agent
         assert not await second.fail("llm:x raised ValueError again")
     (letter,) = await dead.dead(api, "default")
     assert (letter.key, letter.reason, letter.attempts) == ("t1", "llm:x raised ValueError again", 2)
-    assert msgspec.json.decode(letter.content, type=TurnWork).turn_id == "t1"
+    assert msgspec.json.decode(letter.content, type=Work).work_id == "t1"
     assert await left(api) == 0
 
 
@@ -127,7 +127,7 @@ async def test_a_dead_turn_can_be_tried_again_or_discarded(agent: Bus, api: Bus)
         first, second = await dead.dead(api, "default")
         await dead.retry(api, "default", first.sequence)
         again = await claim(queue)
-        assert (again.work.turn_id, again.attempt) == ("t1", 1)
+        assert (again.work.work_id, again.work.attempt, again.attempt) == ("t1", 2, 1)
         await again.done()
         await dead.discard(api, "default", second.sequence)
     assert await dead.dead(api, "default") == []
@@ -164,11 +164,61 @@ async def test_what_is_no_turn_is_put_aside(agent: Bus, api: Bus) -> None:
     async with queue_of(agent) as queue:
         await api.store(subjects.work("default"), b'{"from": "the future"}')
         await enqueue(api, turn("t1"))
-        assert (await claim(queue)).work.turn_id == "t1"
+        assert (await claim(queue)).work.work_id == "t1"
     (letter,) = await dead.dead(api, "default")
     assert letter.reason.startswith("not a turn of this version")
     with pytest.raises(BusError, match="is no turn of this version"):
         await dead.retry(api, "default", letter.sequence)
+
+
+async def test_each_lane_has_its_own_queue(agent: Bus, api: Bus) -> None:
+    await enqueue(api, turn("slow"))
+    await enqueue(api, turn("fast", lane="latency", group="e1"))
+    async with queue_of(agent, "latency") as queue:
+        claimed = await claim(queue)
+        assert (claimed.work.work_id, claimed.work.lane, claimed.work.group) == ("fast", "latency", "e1")
+        await claimed.fail("broken", retry=False)
+    (letter,) = await dead.dead(api, "default")
+    assert letter.subject == "oo.default.work.latency.e1.turn"
+    await dead.write_back(api, "default", letter.sequence)
+    async with queue_of(agent, "latency") as queue:
+        assert (await claim(queue)).work.attempt == 2
+    async with queue_of(agent) as queue:
+        assert (await claim(queue)).work.work_id == "slow"
+
+
+async def test_a_group_is_cancelled_whatever_its_lane(agent: Bus, api: Bus) -> None:
+    for lane in ("reprocess", "throughput", "latency"):
+        await enqueue(api, turn(f"{lane}1", lane=lane, group="e1"))
+        await enqueue(api, turn(f"{lane}2", lane=lane, group="e2"))
+    await cancel(api, "default", "e1")
+    assert await left(api) == 3
+    async with queue_of(agent, "throughput") as queue:
+        assert (await claim(queue)).work.work_id == "throughput2"
+
+
+async def test_what_a_newer_version_put_into_work_goes_back_with_it(agent: Bus, api: Bus) -> None:
+    plain = {**msgspec.to_builtins(turn("t1")), "of_tomorrow": [1], "project": "other"}
+    await api.store(subjects.work("default"), msgspec.json.encode(plain))
+    async with queue_of(agent, max_attempts=1) as queue:
+        claimed = await claim(queue)
+        assert claimed.work.project == "default", "whose it is says the subject"
+        await claimed.fail("broken")
+        (letter,) = await dead.dead(api, "default")
+        await dead.write_back(api, "default", letter.sequence)
+        await (await claim(queue)).fail("broken")
+    (letter,) = await dead.dead(api, "default")
+    again = msgspec.json.decode(letter.content)
+    assert (again["of_tomorrow"], again["attempt"]) == ([1], 2)
+
+
+async def test_what_version_0_1_left_in_the_queue_is_put_where_it_is_seen(agent: Bus, api: Bus) -> None:
+    await api.store(subjects.earlier_work("default"), b'{"turn_id": "t1", "spec": {}}')
+    await enqueue(api, turn("t2"))
+    async with queue_of(agent) as queue:
+        assert (await claim(queue)).work.work_id == "t2"
+    (letter,) = await dead.dead(api, "default")
+    assert (letter.kind, letter.cause, letter.subject) == ("turn", "unreadable", "oo.default.work")
 
 
 WORKER = """
@@ -181,7 +231,7 @@ async def main():
     bus = await connect(sys.argv[1], renew, Keys(sys.argv[2]), "worker")
     async with WorkQueue(bus, "default", ack_wait=float(sys.argv[5])) as queue:
         claim = await queue.claim()
-        print(claim.work.turn_id, claim.attempt, flush=True)
+        print(claim.work.work_id, claim.attempt, flush=True)
         await asyncio.Event().wait()
 asyncio.run(main())
 """
@@ -204,7 +254,7 @@ async def test_a_killed_agent_s_turn_is_handed_on(deployment: Deployment, agent:
     assert await killed_while_working(deployment, "victim") == "t1 1"
     async with queue_of(agent) as queue:
         claimed = await claim(queue)
-        assert (claimed.work.turn_id, claimed.attempt) == ("t1", 2)
+        assert (claimed.work.work_id, claimed.attempt) == ("t1", 2)
         await claimed.done()
     assert await left(api) == 0
 
@@ -235,7 +285,7 @@ async def test_a_killed_server_in_mid_run_loses_no_turn_and_repeats_none(
         async for claimed in queue.claims():
             await asyncio.sleep(0.05)
             await claimed.done()
-            finished.append(claimed.work.turn_id)
+            finished.append(claimed.work.work_id)
 
     async with queue_of(agent) as mine, queue_of(other) as theirs:
         workers = [asyncio.create_task(work(queue)) for queue in (mine, theirs)]
@@ -257,7 +307,7 @@ async def test_the_queue_waits_for_a_consumer_that_comes_later(deployment: Deplo
         await declare(api)
         await work_consumer(api, "default", ack_wait=ACK_WAIT)
         await enqueue(api, turn("t1"))
-        assert (await claiming).work.turn_id == "t1"
+        assert (await claiming).work.work_id == "t1"
 
 
 async def test_a_turn_that_is_handed_out_again_stays_with_its_holder_while_it_lives(
@@ -276,4 +326,4 @@ async def test_a_turn_that_is_handed_out_again_stays_with_its_holder_while_it_li
         assert await left(api) == 0
         await enqueue(api, turn("t2"))
         async with asyncio.timeout(10):
-            assert (await claiming).work.turn_id == "t2"
+            assert (await claiming).work.work_id == "t2"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -42,6 +45,58 @@ def test_a_server_that_is_away_is_a_fault(tmp_path: Path) -> None:
     code, found = findings(tmp_path, "--server", "http://127.0.0.1:9")
     assert code == 1
     assert "http://127.0.0.1:9 does not answer" in found["server"]["line"]
+
+
+@pytest.fixture
+def hub() -> Iterator[tuple[str, dict[str, tuple[int, Any]]]]:
+    """A server by its answers, path → status and body."""
+    answers: dict[str, tuple[int, Any]] = {"/healthz": (200, {"api": "ok", "bus": "down"})}
+
+    class Answering(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = answers[self.path]
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}", answers
+        server.shutdown()
+        thread.join()
+
+
+def test_a_devices_token_is_right_though_it_may_not_list_agents(
+    tmp_path: Path, hub: tuple[str, dict[str, tuple[int, Any]]]
+) -> None:
+    url, answers = hub
+    answers["/healthz"] = (200, {"api": "ok"})
+    answers["/api/v1/me"] = (200, {"project": "default", "scopes": ["device"]})
+    answers["/api/v1/agents"] = (403, {"error": "out of scope"})
+    code, found = findings(tmp_path, "--server", url, "--token", "x")
+    assert (found["token"]["state"], found["token"]["line"]) == ("well", "project default, device")
+    assert (code, "agents" in found) == (0, False)
+
+
+def test_a_wrong_token_and_a_part_that_is_down_are_faults(
+    tmp_path: Path, hub: tuple[str, dict[str, tuple[int, Any]]]
+) -> None:
+    url, answers = hub
+    answers["/api/v1/me"] = (401, {"error": "unknown token"})
+    code, found = findings(tmp_path, "--server", url, "--token", "x")
+    assert (code, found["bus"]["line"], found["token"]["line"]) == (1, "down", "unknown token")
+
+
+def test_a_proxy_that_is_not_spoken_to_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("all_proxy", "socks5://127.0.0.1:1080")
+    code, found = findings(tmp_path, "--server", "hub.example")
+    assert (code, found["server"]["state"]) == (1, "fault")
+    assert "SOCKS" in found["server"]["line"]
 
 
 SLOW = [

@@ -50,9 +50,17 @@ async def test_an_error_event_in_answer_to_the_hello_is_the_line(server: Scripte
 
 async def test_a_gateway_that_needs_a_newer_client_says_how_to_upgrade(server: ScriptedServer) -> None:
     server.min_version = "99.0.0"
-    with pytest.raises(Refused, match=r"needs OpenOmni 99.0.0 .*pip install"):
+    with pytest.raises(Refused, match=r"needs OpenOmni 99.0.0 .*git pull"):
         async with link_to(server):
             pass
+
+
+async def test_a_gateway_that_is_too_old_is_what_is_to_be_upgraded(server: ScriptedServer) -> None:
+    server.version = "0.1.0"
+    with pytest.raises(Refused, match=r"upgrade the gateway at http://\S+ with: pip install") as caught:
+        async with link_to(server):
+            pass
+    assert caught.value.status == 426
 
 
 async def test_no_server_is_one_line(server: ScriptedServer) -> None:

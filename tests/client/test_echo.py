@@ -24,7 +24,7 @@ LEARNT = round((LEARN_S + 2.0) * AXIS_RATE)
 
 @pytest.fixture
 def canceller() -> EchoCanceller:
-    pytest.importorskip("livekit", reason="livekit is not installed here: pip install 'openomni[listener]'")
+    pytest.importorskip("livekit", reason="livekit is not installed here: ./setup listener")
     return EchoCanceller()
 
 
@@ -152,7 +152,7 @@ def test_where_the_library_is_missing_one_line_says_what_then(monkeypatch: pytes
     notices: list[str] = []
     assert cancel_echo(request(play=True), Told(lambda turn: None, notices.append)) is None
     (line,) = notices
-    assert "pip install 'openomni[listener]'" in line
+    assert "./setup listener" in line
     assert "silence is sent while a reply is played" in line
 
 

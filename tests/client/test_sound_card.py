@@ -275,7 +275,7 @@ async def test_the_reference_is_all_that_the_loudspeaker_plays(card: SoundCard) 
 
 
 async def test_with_echo_cancellation_the_recording_is_what_is_sent(card: SoundCard, tmp_path: Path) -> None:
-    pytest.importorskip("livekit", reason="livekit is not installed here: pip install 'openomni[listener]'")
+    pytest.importorskip("livekit", reason="livekit is not installed here: ./setup listener")
     card.rates = (48000,)
     tone = (8000 * np.sin(np.arange(48000) * 2 * np.pi * 440 / 48000)).astype(np.int16)
     blocks, recording = await listen_to(card, tmp_path, tone, 960, EchoCanceller())

@@ -19,6 +19,8 @@ from openomni.media import Audio
 
 KEY = "key-for-tests"
 MODEL = "small"
+THINK = "Think first."
+"""A message before whose answer the server tells what the model thinks, as servers of both kinds do."""
 VOICE = Audio(0.5 * np.sin(np.arange(24_000) / 10), 24_000)
 
 
@@ -61,6 +63,9 @@ class ProtocolServer:
                     yield self.chunk([{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}])
                 yield "data: [DONE]\n\n"
                 return
+            if body.get("messages", [{}])[-1].get("content") == THINK:
+                for delta in ({"reasoning_content": "They ask"}, {"reasoning": " for the time."}, {"content": ""}):
+                    yield self.chunk([{"index": 0, "delta": delta, "finish_reason": None}])
             for text in ("It ", "is ", "noon."):
                 yield self.chunk([{"index": 0, "delta": {"content": text}, "finish_reason": None}])
                 self.streaming.set()

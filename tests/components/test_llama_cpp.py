@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from openomni.components.conformance import conformance
-from openomni.components.llm.llama_cpp import ContextFullError, LlamaCpp
+from openomni.components.llm.llama_cpp import ContextFullError, LlamaCpp, _Call
 from openomni.errors import OpenOmniError
-from openomni.events import Message, Usage
+from openomni.events import Message, Text, Usage
 
 pytestmark = pytest.mark.models
 
@@ -30,6 +30,12 @@ def llama() -> Iterator[LlamaCpp]:
 
 def text(pieces: list[str | Usage]) -> str:
     return "".join(piece for piece in pieces if isinstance(piece, str))
+
+
+def test_reasoning_that_llama_cpp_tells_apart_stays_apart() -> None:
+    thought, said = ({"choices": [{"delta": {name: "Hm."}}]} for name in ("reasoning_content", "content"))
+    call = _Call({}, 16)
+    assert [*call.read(thought), *call.read(said)] == [Text("", "Hm."), "Hm."]
 
 
 class Listening:

@@ -106,6 +106,11 @@ def test_numbers_are_read_in_more_words_than_are_written(piper: Piper) -> None:
     assert next(piper.synthesize("There are 24 of them.")).words == ()
 
 
+def test_no_text_is_taken_for_phonemes(piper: Piper) -> None:
+    written, meant = said(piper, "[[Rome]] is old."), said(piper, "[Rome] is old.")
+    assert np.array_equal(written.samples, meant.samples)
+
+
 @pytest.mark.parametrize("text", ["", "  ", "...", "—"])
 def test_what_can_not_be_spoken_gives_no_sound(piper: Piper, text: str) -> None:
     assert list(piper.synthesize(text)) == []

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from components.feeding import given, outputs, prompt
-from components.protocol_server import KEY, MODEL, VOICE, ProtocolServer, serving
+from components.protocol_server import KEY, MODEL, THINK, VOICE, ProtocolServer, serving
 from openomni import Audio, Frame, Message, Transcript, Usage
 from openomni.components import registry
 from openomni.components.remote import key_for
@@ -64,6 +64,13 @@ async def test_chat_streams_its_pieces_and_its_usage(server: ProtocolServer) -> 
     assert asked["messages"] == [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Time?"}]
     assert (asked["stream"], asked["temperature"], asked["max_tokens"]) == (True, 0.5, 20)
     await writer.close()
+
+
+async def test_reasoning_that_a_server_tells_apart_stays_apart(server: ProtocolServer) -> None:
+    values = await outputs(stage("llm", server), prompt(THINK))
+    texts = [value for value in values if isinstance(value, Text)]
+    assert "".join(value.text for value in texts) == "It is noon."
+    assert "".join(value.reasoning for value in texts) == "They ask for the time."
 
 
 async def test_chat_leaves_out_what_is_not_set(server: ProtocolServer) -> None:

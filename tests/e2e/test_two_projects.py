@@ -206,7 +206,7 @@ async def answered(owner: Tenant) -> None:
 
 
 MODELS = (
-    "conversations/session", "conversations/turn", "media/recording", "fleet/agent", "places/device",
+    "records/session", "records/turn", "records/recording", "fleet/agent", "places/device",
     "pipelines/pipeline",
 )  # fmt: skip
 
@@ -222,8 +222,8 @@ def test_pages_show_a_member_only_the_projects_that_are_theirs(looking: tuple[Te
             assert page.status_code == 200, model
             for secret in owner.secrets:
                 assert secret not in page.text, f"{model} shows {secret}"
-        assert stranger.ids["turn"][:12] in browser.get("/admin/conversations/turn/").text
-        for model, key in (("conversations/turn", "turn"), ("media/recording", "recording"), ("fleet/agent", "agent")):
+        assert stranger.ids["turn"][:12] in browser.get("/admin/records/turn/").text
+        for model, key in (("records/turn", "turn"), ("records/recording", "recording"), ("fleet/agent", "agent")):
             mine, others = (
                 browser.get(f"/admin/{model}/{tenant.ids[key]}/change/", follow_redirects=False) for tenant in looking
             )
@@ -251,8 +251,8 @@ async def test_the_bus_lets_an_agent_neither_hear_nor_speak_in_another_project(l
     try:
         for subject in (
             subjects.fleet(project), subjects.record(project), subjects.work(project), subjects.dead(project),
-            subjects.live(project, "*", "*", "out"), subjects.live(project, "*", "*", "in"),
-            subjects.agent(project, agent_id), subjects.call_input(project, "*"), "oo.>", ">", "_INBOX.>",
+            *(subjects.live(project, subjects.ANY, subjects.ANY, way) for way in ("out", "in")),
+            subjects.agent(project, agent_id), subjects.call_input(project, subjects.ANY), "oo.>", ">", "_INBOX.>",
         ):  # fmt: skip
             with pytest.raises(Denied):
                 async with asyncio.timeout(5):

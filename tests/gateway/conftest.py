@@ -75,7 +75,7 @@ class ScriptedApi:
                 Route("/api/v1/me", self.me),
                 Route("/api/v1/pipelines", self.pipelines),
                 Route("/api/v1/pipelines/{name}/resolve", self.resolve),
-                Route("/api/v1/hello", lambda _: JSONResponse({"version": "0.1.0"})),
+                Route("/api/v1/hello", lambda _: JSONResponse({"version": "0.2.0"})),
                 Route("/api/v1/recordings/{id}", self.recording, methods=["GET", "PUT", "PATCH"]),
                 Route("/api/v1/recordings/{id}/complete", self.complete, methods=["POST"]),
                 Route("/echo/{rest:path}", self.echo, methods=["GET", "POST"]),
@@ -243,7 +243,7 @@ class Client:
                 return event
 
     async def hello(self, **more: Any) -> dict[str, Any]:
-        await self.send({"type": "openomni.hello", "version": "0.1.0", **more})
+        await self.send({"type": "openomni.hello", "version": "0.2.0", **more})
         return await self.until("openomni.welcome")
 
 

@@ -1,11 +1,11 @@
-"""What the gateway asks the API, and what it makes of the answers."""
+"""What the gateway asks the API, and what it makes of the answers; they shake hands on their versions too."""
 
 from __future__ import annotations
 
 import httpx
 import pytest
 
-from openomni.gateway.access import AccessApi
+from openomni.gateway.access import AccessApi, Away
 
 from .conftest import World
 
@@ -29,8 +29,23 @@ async def test_a_pipelines_name_is_one_part_of_the_path(name: str) -> None:
 async def test_a_pipeline_that_can_not_run_is_refused_with_the_reason(world: World) -> None:
     world.api.faults = ["local:6: unknown vad 'unittest.__main__:x'; did you mean 'silero'?"]
     host = await world.host()
-    client = await world.connect(OpenOmni_Version="0.1.0")
-    await client.send({"type": "openomni.hello", "version": "0.1.0"})
+    client = await world.connect(OpenOmni_Version="0.2.0")
+    await client.send({"type": "openomni.hello", "version": "0.2.0"})
     error = (await client.until("error"))["error"]
     assert (error["code"], error["message"]) == ("pipeline_faulty", f"'local' can't run: {world.api.faults[0]}")
     assert host.opened.empty()
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (httpx.Response(200, headers={"OpenOmni-Version": "0.1.0"}), "upgrade the API at http://api with: pip install"),
+        (httpx.Response(426, json={"detail": "upgrade this gateway"}), "refuses this gateway: upgrade this gateway"),
+    ],
+)
+async def test_whichever_side_is_too_old_is_told_in_a_line(answer: httpx.Response, line: str) -> None:
+    api = AccessApi("http://api", "secret")
+    api._http = httpx.AsyncClient(transport=httpx.MockTransport(lambda request: answer), base_url="http://api")
+    with pytest.raises(Away, match=line):
+        await api.access("token")
+    await api.close()

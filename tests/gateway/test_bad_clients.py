@@ -19,7 +19,7 @@ def frame(position: int, samples: int) -> bytes:
 
 async def session(world: Any, host: Any, **hello: Any) -> tuple[Any, Any]:
     """A client that opted in, and its session at the host."""
-    client = await world.connect(OpenOmni_Version="0.1.0")
+    client = await world.connect(OpenOmni_Version="0.2.0")
     await client.hello(audio="binary", recording_id=uuid.uuid4().hex, **hello)
     return client, await host.session()
 

@@ -21,7 +21,7 @@ from openomni.media import Frame
 from .conftest import SECRET, TOKEN, Client, World, uploaded
 from .test_process import start
 
-OURS = {"OpenOmni_Version": "0.1.0"}
+OURS = {"OpenOmni_Version": "0.2.0"}
 
 
 def frame(position: int, value: int, samples: int = 320) -> bytes:
@@ -115,7 +115,7 @@ async def test_another_token_of_the_same_person_takes_their_session_up_and_nobod
     client.socket.transport.abort()
     for stranger in ("oo_000000b1_x", TOKEN):
         other = await world.connect(token=stranger, **OURS)
-        await other.send({"type": "openomni.hello", "version": "0.1.0", "session_id": "s1"})
+        await other.send({"type": "openomni.hello", "version": "0.2.0", "session_id": "s1"})
         assert (await other.until("error"))["error"]["code"] == "session_taken"
     again = await world.connect(token="oo_000000a2_x", **OURS)
     assert (await again.hello(audio="binary", session_id="s1"))["resumed"] is True
@@ -133,7 +133,7 @@ async def test_a_token_of_a_device_does_not_stand_for_the_person(world: World) -
     await client.hello(session_id="s1")
     await host.session()
     other = await world.connect(token="oo_000000a2_x", **OURS)
-    await other.send({"type": "openomni.hello", "version": "0.1.0", "session_id": "s1"})
+    await other.send({"type": "openomni.hello", "version": "0.2.0", "session_id": "s1"})
     assert (await other.until("error"))["error"]["code"] == "session_taken"
 
 
@@ -185,7 +185,7 @@ async def test_what_a_killed_gateway_had_recorded_goes_up_at_the_next_start(worl
             return process, (await process.stdout.readline()).decode().split()[-1]
 
     process, url = await started()
-    headers = {"Authorization": f"Bearer {TOKEN}", "OpenOmni-Version": "0.1.0"}
+    headers = {"Authorization": f"Bearer {TOKEN}", "OpenOmni-Version": "0.2.0"}
     async with connect(f"{url.replace('http', 'ws')}/v1/realtime?model=local", additional_headers=headers) as socket:
         client = Client(socket)
         await client.hello(audio="binary", session_id="s1")

@@ -48,9 +48,9 @@ async def closed(client: Any) -> ConnectionClosed:
 
 async def test_sound_reaches_the_host_with_its_place_and_time_on_the_gateways_clock(world: Any) -> None:
     host = await world.host()
-    client = await world.connect("/v1/realtime?model=local&site=ward-3", OpenOmni_Version="0.1.0")
+    client = await world.connect("/v1/realtime?model=local&site=ward-3", OpenOmni_Version="0.2.0")
     welcome = await client.hello(audio="binary", source="mic", recording_id="rec1", session_id="abc")
-    assert (welcome["session_id"], welcome["min_version"]) == ("abc", "0.1.0")
+    assert (welcome["session_id"], welcome["min_version"]) == ("abc", "0.2.0")
     await client.send({"type": "openomni.ping", "sent": 1.5})
     pong = await client.until("openomni.pong")
     assert pong["sent"] == 1.5
@@ -71,7 +71,7 @@ async def test_sound_reaches_the_host_with_its_place_and_time_on_the_gateways_cl
 
 async def test_replies_come_as_binary_frames_and_turns_as_records(world: Any) -> None:
     host = await world.host()
-    client = await world.connect(OpenOmni_Version="0.1.0")
+    client = await world.connect(OpenOmni_Version="0.2.0")
     await client.hello(audio="binary", recording_id="r")
     hosted = await host.session()
     turn_id = uuid.uuid4().hex
@@ -103,7 +103,7 @@ async def test_replies_come_as_binary_frames_and_turns_as_records(world: Any) ->
 
 async def test_its_commit_is_its_request(world: Any) -> None:
     host = await world.host()
-    client = await world.connect(OpenOmni_Version="0.1.0")
+    client = await world.connect(OpenOmni_Version="0.2.0")
     await client.hello(audio="binary", recording_id="r")
     await client.send({"type": "session.update", "session": {"audio": {"input": {"turn_detection": None}}}})
     await client.send(frame(0))
@@ -116,7 +116,7 @@ async def test_its_commit_is_its_request(world: Any) -> None:
 
 async def test_a_client_that_wants_no_output_gets_events_only(world: Any) -> None:
     host = await world.host()
-    client = await world.connect(OpenOmni_Version="0.1.0")
+    client = await world.connect(OpenOmni_Version="0.2.0")
     await client.hello(audio="binary", output=False, recording_id="r")
     hosted = await host.session()
     await hosted.answer(uuid.uuid4().hex)
@@ -126,7 +126,7 @@ async def test_a_client_that_wants_no_output_gets_events_only(world: Any) -> Non
 
 async def test_the_client_that_says_goodbye_ends_the_session(world: Any) -> None:
     host = await world.host()
-    client = await world.connect(OpenOmni_Version="0.1.0")
+    client = await world.connect(OpenOmni_Version="0.2.0")
     await client.hello(recording_id="r")
     hosted = await host.session()
     await client.socket.close()
@@ -135,13 +135,13 @@ async def test_the_client_that_says_goodbye_ends_the_session(world: Any) -> None
 
 async def test_a_client_whose_connection_broke_takes_its_session_up_again(world: Any) -> None:
     host = await world.host()
-    client = await world.connect(OpenOmni_Version="0.1.0")
+    client = await world.connect(OpenOmni_Version="0.2.0")
     await client.hello(audio="binary", recording_id="r", session_id="s1")
     hosted = await host.session()
     await client.send(frame(0))
     await hosted.until(AudioIn)
     client.socket.transport.abort()
-    again = await world.connect(OpenOmni_Version="0.1.0")
+    again = await world.connect(OpenOmni_Version="0.2.0")
     await again.hello(audio="binary", recording_id="r", session_id="s1")
     await again.send(frame(320))
     assert (await hosted.until(AudioIn)).position == 320
@@ -153,7 +153,7 @@ async def test_a_client_whose_connection_broke_takes_its_session_up_again(world:
 
 async def test_what_the_client_set_is_still_in_force_when_it_comes_back(world: Any) -> None:
     host = await world.host()
-    client = await world.connect(OpenOmni_Version="0.1.0")
+    client = await world.connect(OpenOmni_Version="0.2.0")
     welcome = await client.hello(recording_id="r", session_id="s1")
     assert (welcome["session_id"], welcome["resumed"]) == ("s1", False)
     await host.session()
@@ -161,19 +161,19 @@ async def test_what_the_client_set_is_still_in_force_when_it_comes_back(world: A
     await client.send({"type": "session.update", "session": manual})
     updated = await client.until("session.updated")
     client.socket.transport.abort()
-    again = await world.connect(OpenOmni_Version="0.1.0")
+    again = await world.connect(OpenOmni_Version="0.2.0")
     assert (await again.hello(recording_id="r", session_id="s1"))["resumed"] is True
     assert (await again.until("session.created"))["session"] == updated["session"]
 
 
 async def test_a_second_connection_of_the_same_session_replaces_the_first(world: Any) -> None:
     host = await world.host()
-    client = await world.connect(OpenOmni_Version="0.1.0")
+    client = await world.connect(OpenOmni_Version="0.2.0")
     await client.hello(recording_id="r", session_id="s1")
     hosted = await host.session()
     await client.send(frame(0))
     await hosted.until(AudioIn)  # the gateway knows by now that it is hosted
-    again = await world.connect(OpenOmni_Version="0.1.0")
+    again = await world.connect(OpenOmni_Version="0.2.0")
     await again.hello(audio="binary", recording_id="r", session_id="s1")
     assert (await closed(client)).rcvd.reason == "the session goes on on another connection"
     await again.send(frame(320))
@@ -183,11 +183,11 @@ async def test_a_second_connection_of_the_same_session_replaces_the_first(world:
 async def test_nobody_elses_session_is_taken_over(world: Any) -> None:
     world.api.allow("oo_0000bbbb_other")
     host = await world.host()
-    client = await world.connect(OpenOmni_Version="0.1.0")
+    client = await world.connect(OpenOmni_Version="0.2.0")
     await client.hello(recording_id="r", session_id="s1")
     await host.session()
-    other = await world.connect(token="oo_0000bbbb_other", OpenOmni_Version="0.1.0")
-    await other.send({"type": "openomni.hello", "version": "0.1.0", "session_id": "s1", "recording_id": "r"})
+    other = await world.connect(token="oo_0000bbbb_other", OpenOmni_Version="0.2.0")
+    await other.send({"type": "openomni.hello", "version": "0.2.0", "session_id": "s1", "recording_id": "r"})
     assert (await other.until("error"))["error"]["code"] == "session_taken"
     await client.send({"type": "openomni.ping", "sent": 0.0})
     await client.until("openomni.pong")
@@ -195,7 +195,7 @@ async def test_nobody_elses_session_is_taken_over(world: Any) -> None:
 
 async def test_when_the_host_dies_another_goes_on_with_what_was_not_answered(world: Any) -> None:
     first = await world.host("host1")
-    client = await world.connect(OpenOmni_Version="0.1.0")
+    client = await world.connect(OpenOmni_Version="0.2.0")
     await client.hello(audio="binary", recording_id="r")
     hosted = await first.session()
     for position in range(0, 16_000, 320):
@@ -236,7 +236,7 @@ async def test_when_nobody_takes_over_the_session_is_recorded_as_lost(world: Any
 
     consuming = asyncio.create_task(consume(world.gateway.bus, take))
     host = await world.host()
-    client = await world.connect(OpenOmni_Version="0.1.0")
+    client = await world.connect(OpenOmni_Version="0.2.0")
     await client.hello(audio="binary", recording_id="r")
     hosted = await host.session()
     await host.vanish()
@@ -254,15 +254,15 @@ async def test_a_host_that_refuses_is_passed_over(world: Any) -> None:
     full.refuses = "no slot is free"
     other = await world.host("host2", offers=("stt:simulated", "llm:simulated"))
     await world.host("helper", offers=("tts:simulated",), roles=[])
-    client = await world.connect(OpenOmni_Version="0.1.0")
+    client = await world.connect(OpenOmni_Version="0.2.0")
     await client.hello(recording_id="r")
     await other.session()
 
 
 async def test_no_agent_is_said_at_once(world: Any) -> None:
     await world.host(offers=("stt:simulated",))
-    client = await world.connect(OpenOmni_Version="0.1.0")
-    await client.send({"type": "openomni.hello", "version": "0.1.0", "recording_id": "r"})
+    client = await world.connect(OpenOmni_Version="0.2.0")
+    await client.send({"type": "openomni.hello", "version": "0.2.0", "recording_id": "r"})
     line = (await client.until("error"))["error"]["message"]
     assert "llm:simulated, tts:simulated" in line
     assert "openomni agent --offer" in line
@@ -272,7 +272,7 @@ async def test_no_agent_is_said_at_once(world: Any) -> None:
 
 
 async def test_a_client_that_asked_for_it_waits_for_an_agent(world: Any) -> None:
-    client = await world.connect(OpenOmni_Version="0.1.0")
+    client = await world.connect(OpenOmni_Version="0.2.0")
     await client.hello(audio="binary", recording_id="r", wait_for_agent=True)
     await client.send(frame(0))
     host = await world.host()
@@ -289,14 +289,14 @@ async def test_an_old_client_is_told_what_to_upgrade(world: Any) -> None:
     await world.host()
     client = await world.connect()
     await client.send({"type": "openomni.hello", "version": "0.0.9"})
-    assert "pip install --upgrade" in (await client.until("error"))["error"]["message"]
+    assert "./setup in its checkout" in (await client.until("error"))["error"]["message"]
     assert (await closed(client)).rcvd.code == 4426
 
 
 async def test_a_token_that_expires_in_mid_session_ends_it_with_the_reason(world: Any) -> None:
     host = await world.host()
     world.api.allow("oo_0000cccc_short", expires_at=time.time() + 1.0)
-    client = await world.connect(token="oo_0000cccc_short", OpenOmni_Version="0.1.0")
+    client = await world.connect(token="oo_0000cccc_short", OpenOmni_Version="0.2.0")
     await client.hello(recording_id="r")
     hosted = await host.session()
     end = await closed(client)

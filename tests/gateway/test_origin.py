@@ -81,10 +81,10 @@ async def test_conversations_live_through_an_api_that_restarts(world: World) -> 
     assert world.gateway
     world.gateway.api._tokens._fresh = world.gateway.api._pipelines._fresh = 0.0
     host = await world.host()
-    first = await world.connect(OpenOmni_Version="0.1.0")
+    first = await world.connect(OpenOmni_Version="0.2.0")
     await first.hello(recording_id="r")
     await stop_api(world)
-    second = await world.connect(OpenOmni_Version="0.1.0")
+    second = await world.connect(OpenOmni_Version="0.2.0")
     await second.hello(audio="binary", recording_id="r")
     await host.session()
     await second.send(bytes(16) + bytes(640))

@@ -146,7 +146,7 @@ def test_a_number_lies_within_bounds(value: Any) -> None:
         protocol.number({"x": value}, "x", 0, 1000)
 
 
-@pytest.mark.parametrize(("version", "old"), [("0.0.9", True), ("0.1.0", False), ("1.0rc1", False), ("", False)])
+@pytest.mark.parametrize(("version", "old"), [("0.0.9", True), ("0.2.0", False), ("1.0rc1", False), ("", False)])
 def test_versions(version: str, old: bool) -> None:
     assert protocol.too_old(version) is old
 

@@ -35,7 +35,7 @@ async def _told_of_its_end(world: World, folder: Path, number: int) -> tuple[asy
     async with asyncio.timeout(20):
         url = (await process.stdout.readline()).decode().split()[-1]
     host = await world.host()
-    headers = {"Authorization": f"Bearer {TOKEN}", "OpenOmni-Version": "0.1.0"}
+    headers = {"Authorization": f"Bearer {TOKEN}", "OpenOmni-Version": "0.2.0"}
     async with connect(f"{url.replace('http', 'ws')}/v1/realtime?model=local", additional_headers=headers) as socket:
         client = Client(socket)
         await client.hello(recording_id="r")

@@ -19,7 +19,7 @@ async def test_a_responder_hears_its_site_and_reports_what_it_played(world: Any)
     await speaker.hello(role="responder", audio="binary")
     elsewhere = await world.connect("/v1/respond?site=ward-4")
     await elsewhere.hello(role="responder", audio="binary")
-    listener = await world.connect(token="oo_0000aaaa_ward", OpenOmni_Version="0.1.0")
+    listener = await world.connect(token="oo_0000aaaa_ward", OpenOmni_Version="0.2.0")
     welcome = await listener.hello(audio="binary", output=False, recording_id="r")
     hosted = await host.session()
     turn_id = uuid.uuid4().hex

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import msgspec
@@ -24,6 +25,30 @@ def test_what_is_stored_can_be_stored_and_is_as_long(text: str) -> None:
 @pytest.mark.parametrize("text", ["a\0b", "\ud83d", "x\udfff"])
 def test_no_nul_and_no_half_of_a_surrogate(text: str) -> None:
     assert not bounds.storable(text)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        math.nan,
+        math.inf,
+        "a\0b",
+        {"a\0": 1},
+        [[2**63]],
+        {1: 2},
+        object(),
+        functools.reduce(lambda x, _: [x], range(30), []),
+    ],
+)
+def test_what_json_or_a_database_would_change_is_no_json_here(value: object) -> None:
+    assert not bounds.storable_json(value)
+    assert not bounds.storable_json({"a": [value]})
+
+
+@pytest.mark.parametrize("value", [None, True, -(2**63), 0.5, "é漢", [1, {"a": [None]}], {}])
+def test_what_comes_back_the_same_is(value: object) -> None:
+    assert bounds.storable_json(value)
+    assert msgspec.json.decode(msgspec.json.encode(value)) == value
 
 
 @given(st.floats())

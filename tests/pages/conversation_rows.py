@@ -23,7 +23,7 @@ SAID = (
 
 def conversation(key: str = "talk1", status: str = "closed", sound: bool = True, turns: int = 4) -> str:
     """A session of some turns, 8 s apart; the third is interrupted, the last may have failed."""
-    from openomni.api.conversations.recorder import write_batch
+    from openomni.api.records.recorder import write_batch
     from openomni.records import SessionRecord
 
     session = SessionRecord(
@@ -72,13 +72,13 @@ def turn(session: str, index: int, *, failed: bool = False, version: int = 2) ->
 
 def goes_on(session: str, turns: int) -> None:
     """Another turn comes to a session that is open, and then it ends."""
-    from openomni.api.conversations.recorder import write_batch
+    from openomni.api.records.recorder import write_batch
 
     write_batch([turn(session, turns)])
 
 
 def ends(session: str) -> None:
-    from openomni.api.conversations.models import Session
+    from openomni.api.records.models import Session
 
     Session.objects.filter(pk=session).update(status="closed")
 
@@ -86,15 +86,15 @@ def ends(session: str) -> None:
 def others_project(key: str = "theirs") -> None:
     """A session of a project that the owner of the server does belong to, besides default."""
     from openomni.api.accounts.models import Project
-    from openomni.api.conversations.models import Session
+    from openomni.api.records.models import Session
 
     project, _ = Project.objects.get_or_create(slug="ward", defaults={"name": "Ward"})
     Session.objects.get_or_create(pk=key, defaults={"project": project, "pipeline": "local", "status": "closed"})
 
 
 def nothing() -> None:
-    from openomni.api.conversations.models import Session, Turn
-    from openomni.api.media.models import Recording, storage
+    from openomni.api.media.store import storage
+    from openomni.api.records.models import Recording, Session, Turn
 
     for key in Recording.objects.exclude(key="").values_list("key", flat=True):
         storage().delete(key)
@@ -110,7 +110,8 @@ def _speech(seconds: float, pitch: int) -> Any:
 
 
 def _record(session: str, key: str, kind: str, samples: Any, turn_id: str = "") -> None:
-    from openomni.api.media.models import Recording, storage
+    from openomni.api.media.store import storage
+    from openomni.api.records.models import Recording
 
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:

@@ -41,9 +41,9 @@ stages:
 
 def clear() -> None:
     """No agent, no pipeline of one's own, no session."""
-    from openomni.api.conversations.models import Session
     from openomni.api.fleet.models import Agent
     from openomni.api.pipelines.models import Pipeline
+    from openomni.api.records.models import Session
 
     for model in (Session, Agent, Pipeline):
         model.objects.all().delete()
@@ -70,7 +70,7 @@ def agents(number: int, silent: bool = False) -> list[str]:
             slots=4,
             busy=place % 5 if not gone else 0,
             sessions=place % 3 if place % 2 == 0 and not gone else 0,
-            version="0.0.9" if place == 3 else "0.1.0",
+            version="0.0.9" if place == 3 else "0.2.0",
             draining=not silent and number > 3 and place == 4,
             health="1 component call never returned" if place == 1 else "",
             registered_at=later + timedelta(hours=1) if starting else now - timedelta(days=2, minutes=place),
@@ -92,7 +92,7 @@ def agents(number: int, silent: bool = False) -> list[str]:
 
 
 def _tasks(names: list[str]) -> None:
-    from openomni.api.conversations.models import Attempt, Session, Task, Turn
+    from openomni.api.records.models import Attempt, Session, Task, Turn
 
     own: dict[str, Any] = {"project_id": PROJECT}
     session = Session.objects.create(id="s" * 32, pipeline="mine", **own)
@@ -122,7 +122,7 @@ def store_text(text: str, by: str = "owner") -> int:
     from openomni.pipeline import spec
 
     user = User.objects.filter(username=by).first()
-    return storing.store(PROJECT, spec.parse(text), text, user).version.number
+    return storing.store(PROJECT, spec.parse(text), text, user and user.pk).version.number
 
 
 def pipelines() -> None:

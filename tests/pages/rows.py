@@ -59,9 +59,8 @@ def much(sessions: int = 40, turns: int = 5) -> str:
     from django.utils import timezone
 
     from openomni.api.accounts.models import Project
-    from openomni.api.conversations.models import Progress, Session, Turn
-    from openomni.api.media.models import Recording
     from openomni.api.pipelines.models import Pipeline, version_of
+    from openomni.api.records.models import Progress, Recording, Session, Turn
     from openomni.pipeline import spec
 
     project, _ = Project.objects.get_or_create(slug="full", defaults={"name": "A ward full of conversations"})
@@ -132,7 +131,7 @@ def _agents(project: object, count: int = 8) -> None:
     for number in range(count):
         agent = Agent.objects.create(
             id=new_id(), project=project, name=f"box-{number}", last_seen=timezone.now() + timedelta(days=1),
-            roles=["host"], slots=4, busy=number % 5, version="0.1.0", draining=number == 3,
+            roles=["host"], slots=4, busy=number % 5, version="0.2.0", draining=number == 3,
             health="a component call never returned" if number == 4 else "",
         )  # fmt: skip
         for offer in ("stt:faster-whisper", "llm:llama-cpp", "tts:piper"):

@@ -58,7 +58,8 @@ class Site:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENOMNI_", "DATABASE_URL"))}
         done = subprocess.run(
             [sys.executable, "-c", code, str(self.server.data_dir), json.dumps(arguments)],
-            env={**kept, "PYTHONPATH": str(TESTS)}, capture_output=True, text=True, check=False,
+            env={**kept, "PYTHONPATH": os.pathsep.join((str(TESTS), *sys.path))},
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])

@@ -21,8 +21,8 @@ STRANGERS = {"sign-in": ("/admin/login/?next=/", 200), "link-used-up": ("/sign-i
 MEMBERS = {"look": ("/look/", 200), "not-found": ("/nowhere/", 404)}
 ADMIN = {
     "data": "/admin/",
-    "data-turns": "/admin/conversations/turn/?project=full",
-    "data-turn": "/admin/conversations/turn/turn-session-0-0/change/",
+    "data-turns": "/admin/records/turn/?project=full",
+    "data-turn": "/admin/records/turn/turn-session-0-0/change/",
     "data-pipelines": "/admin/pipelines/pipeline/",
     "data-password": "/admin/password_change/",
 }

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from api.support import start_server, stop_server
 from openomni.api import secrets
-from openomni.api.conversations.loop_thread import LoopThread
+from openomni.api.ground.loop_thread import LoopThread
 from openomni.bus.credentials import Authority
 from openomni.bus.server import EmbeddedServer
 from pages.support import Site

@@ -76,6 +76,7 @@ class Dialogue:
     records: list[AnyRecord] = field(default_factory=list)
     sink: KeptReply = field(default_factory=KeptReply)
     position: int = 0
+    detector: LoudMeansSpeech = field(default_factory=LoudMeansSpeech)
 
     def __post_init__(self) -> None:
         self.inputs: asyncio.Queue[SessionInput] = asyncio.Queue()
@@ -100,7 +101,7 @@ class Dialogue:
             source="test", recording="r1", settings=self.settings,
         )  # fmt: skip
         return LiveSession(
-            opened, self.runner, LoudMeansSpeech(), self._emit, self.records.append, lambda: self.sink,
+            opened, self.runner, self.detector, self._emit, self.records.append, lambda: self.sink,
             earlier=self.earlier,
         )  # fmt: skip
 

@@ -1,13 +1,16 @@
-"""Words that take nobody's turn, words that were heard, and clauses that are soon spoken."""
+"""Words that take nobody's turn, and words that were heard."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from openomni.events import Word
 from openomni.media import Audio
 from openomni.pipeline.backchannels import is_backchannel
-from openomni.pipeline.clauses import ClauseCutter, goes_on
+from openomni.pipeline.clauses import Clause, ClauseCutter
 from openomni.pipeline.heard import SpokenClause, words_heard
 from pipeline.scripted import tone
 
@@ -35,7 +38,7 @@ def test_a_pipelines_own_words_stand_for_ours() -> None:
 def spoken(*clauses: tuple[str, float]) -> list[SpokenClause]:
     found, start = [], 0.0
     for text, seconds in clauses:
-        found.append(SpokenClause(text, start, [tone(seconds)]))
+        found.append(SpokenClause(Clause.of(f"{text} "), start, [tone(seconds)]))
         start += seconds
     return found
 
@@ -58,33 +61,36 @@ def test_a_word_that_was_half_heard_counts_and_less_does_not() -> None:
 
 def test_words_are_laid_over_what_sounds() -> None:
     silence = Audio(np.zeros(16_000), 16_000)
-    reply = [SpokenClause("one two", 0.0, [silence, tone(1.0)])]
+    reply = [SpokenClause(Clause.of("one two"), 0.0, [silence, tone(1.0)])]
     assert words_heard(reply, 1.0) == ""
     assert words_heard(reply, 1.6) == "one"
-    assert words_heard([SpokenClause("one two", 0.0, [silence])], 0.5) == "one"
+    assert words_heard([SpokenClause(Clause.of("one two"), 0.0, [silence])], 0.5) == "one"
 
 
-def clauses(text: str) -> list[str]:
-    """Given word by word."""
+WRITTEN = "It is **Rome** 😀, [very old](https://x.y/z). 👍 罗马很大。 - *Big*, too."
+
+
+def clauses_of(text: str) -> list[Clause]:
     cutter = ClauseCutter()
-    found = [clause for word in text.split(" ") for clause in cutter.feed(f" {word}")]
-    return [*found, rest] if (rest := cutter.rest()) else found
+    return [*cutter.feed(text), *cutter.rest()]
 
 
-def test_a_long_beginning_is_cut_where_a_phrase_joins_it() -> None:
-    first, rest = clauses("The largest planet in the solar system is Jupiter which is a gas giant.")
-    assert (first, goes_on(first)) == ("The largest planet", True)
-    assert rest == "in the solar system is Jupiter which is a gas giant."
+def test_what_was_heard_is_told_as_it_was_written() -> None:
+    reply = [SpokenClause(clause, float(number), [tone(1.0)]) for number, clause in enumerate(clauses_of(WRITTEN))]
+    heard = [words_heard(reply, seconds / 20) for seconds in range(20 * len(reply) + 2)]
+    assert heard[0] == ""
+    assert heard[-1] == WRITTEN
+    assert all(later.startswith(sooner) and WRITTEN.startswith(later) for sooner, later in pairwise(heard))
+    assert {"It is **Rome**", "It is **Rome** 😀, [very old](https://x.y/z).", f"{WRITTEN.partition('很')[0]}"} <= set(
+        heard
+    )
 
 
-def test_a_short_sentence_is_whole_and_ends_without_waiting_for_more() -> None:
-    assert clauses("The capital of Italy is Rome.") == ["The capital of Italy is Rome."]
-    cutter = ClauseCutter()
-    assert list(cutter.feed("It is noon.")) == ["It is noon."]
-    assert not goes_on("It is noon.")
-
-
-@pytest.mark.parametrize("text", ["It costs 3.14", "Ask Dr. Miller", "That is it, e.g."])
-def test_a_mark_inside_ends_nothing(text: str) -> None:
-    cutter = ClauseCutter()
-    assert [clause for clause in cutter.feed(text) if not clause.endswith(",")] == []
+def test_a_voice_that_knows_its_words_tells_them_as_they_were_written() -> None:
+    (clause,) = clauses_of("## **Rome** 😀 is [old](https://x.y)")
+    times = enumerate(clause.spoken.split())
+    reply = [SpokenClause(clause, 0.0, [tone(3.0)], tuple(Word(word, at, at + 1.0) for at, word in times))]
+    assert words_heard(reply, 0.4) == ""
+    assert words_heard(reply, 0.6) == "## **Rome**"
+    assert words_heard(reply, 1.6) == "## **Rome** 😀 is"
+    assert words_heard(reply, 2.6) == "## **Rome** 😀 is [old](https://x.y)"

@@ -176,3 +176,11 @@ def test_an_address_serves_http_and_websockets() -> None:
 def test_a_token_with_foreign_characters_is_refused_before_it_is_sent() -> None:
     with pytest.raises(WrongUsage, match="--token"):
         Api("http://server", "oo_1_schlüssel")
+
+
+@pytest.mark.parametrize("path", ["/hello", "/nothing"])
+async def test_a_server_that_is_too_old_is_what_is_to_be_upgraded(server: ScriptedServer, path: str) -> None:
+    server.on_request = lambda request: JSONResponse({}, 404, {"OpenOmni-Version": "0.1.0"})
+    async with Api(server.url, TOKEN) as api:
+        with pytest.raises(Refused, match=r"^the server at \S+ is openomni 0.1.0 and too old for this part of it"):
+            await api.get(path)

@@ -154,3 +154,34 @@ async def test_a_body_that_breaks_off_is_a_failure_and_is_not_asked_for_again_ov
         await http.close()
     assert out.getvalue() == begun
     assert asked == 1
+
+
+async def test_a_kept_connection_that_another_thread_takes_first_ends_nothing() -> None:
+    class Contested(list[object]):
+        """Has one whenever it is asked whether it has, and none when it comes to taking it."""
+
+        def __bool__(self) -> bool:
+            return True
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(answer(b"yes"))
+        writer.close()
+
+    async with serving(once) as url:
+        http = Http(url, {})
+        http._kept = Contested()  # type: ignore[assignment]
+        assert (await http.call("GET", "/")).body == b"yes"
+
+
+async def test_loopback_needs_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(answer(b"straight"))
+
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # where nobody listens
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with serving(serve) as url:
+        http = Http(url, {})
+        assert (await http.call("GET", "/")).body == b"straight"
+        await http.close()

@@ -9,19 +9,19 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from .. import clock
-from ..components import judge as judging
+from .. import clock, models
 from ..components import registry
 from ..components.registry import ComponentInfo, Key
 from ..components.stage import TIMEOUT, LocalStage, StageError, StageTiming
 from ..errors import OpenOmniError
-from ..events import Endings, Message, Value
-from ..media import Audio
-from ..pipeline.judging import Judge
+from ..events import Message, Value
 from ..pipeline.spec import StageSpec
-from ..pipeline.turn_taking import Detector
+from . import builds
+from .builds import Build, Builds
+from .detectors import Detectors
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ class _Entry:
     """One component with its parameters: the instance in use, those that hang, and the one being built."""
 
     stage: LocalStage | None = None
+    build: Build = field(default_factory=Build)
     hung: list[LocalStage] = field(default_factory=list)
     building: asyncio.Task[LocalStage] | None = None
 
@@ -51,9 +52,8 @@ class Built:
         self._known = known
         self._on_change = on_change
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._detectors: dict[str, Any] = {}
-        self._judges: dict[str, Any] = {}
-        self._complaints: set[tuple[str, str]] = set()
+        self.turn_taking = Detectors(known)
+        self.builds = Builds()
 
     def __contains__(self, key: object) -> bool:
         return key in self._known
@@ -85,6 +85,7 @@ class Built:
         built = await self._take(stage)
         if cold:
             timing.loaded = clock.now()
+        timing.build, timing.seed = entry.build.id, entry.build.seed
         try:
             async with aclosing(built.run(inputs, timing, stage.framework.timeout or TIMEOUT, asked)) as outputs:
                 async for value in outputs:
@@ -121,48 +122,6 @@ class Built:
         except StageError as error:
             log.warning("%s", error)
             return None
-
-    async def detector(self, name: str) -> Detector:
-        """A voice activity detector for one stream. Raises `OpenOmniError`."""
-        if name not in self._detectors:
-            component = await asyncio.to_thread(registry.build, "vad", name, {})
-            if hasattr(component, "warm_up"):
-                await asyncio.to_thread(component.warm_up)
-            self._detectors[name] = component
-        detector: Detector = self._detectors[name].open()
-        return detector
-
-    async def judge(self, name: str) -> Judge:
-        """Says at a pause whether the person has finished; None where the component fails, which costs no turn.
-
-        Raises `OpenOmniError` when it can't be built.
-        """
-        if name not in self._judges:
-            component = await asyncio.to_thread(registry.build, "turn", name, {})
-            if hasattr(component, "warm_up"):
-                await asyncio.to_thread(component.warm_up)
-            self._judges[name] = component
-        component = self._judges[name]
-
-        async def judge(audio: Audio, text: str, endings: Endings) -> float | None:
-            try:
-                answer = await judging.ask(component, audio, text, endings)
-            except Exception as error:
-                sort = type(error).__name__
-                self._complain(name, sort, f"raised {' '.join(f'{sort}: {error}'.split())}")
-                return None
-            if fault := judging.fault(answer):
-                self._complain(name, "answer", fault)
-                return None
-            return float(answer)
-
-        return judge
-
-    def _complain(self, judge: str, sort: str, reason: str) -> None:
-        """Says once of each sort of fault what is wrong with a component that is asked at pauses."""
-        if (judge, sort) not in self._complaints:
-            self._complaints.add((judge, sort))
-            log.warning("turn:%s: %s; where it fails, a pause ends after `unfinished_silence`", judge, reason)
 
     async def close(self) -> None:
         """Ends all; calls that never return are left behind."""
@@ -204,9 +163,13 @@ class Built:
     async def _build(self, stage: StageSpec, entry: _Entry) -> LocalStage:
         try:
             await self._make_room()
-            component = await asyncio.to_thread(registry.build, stage.kind, stage.component, stage.parameters)
+            info = self._known[stage.kind, stage.component]
+            component, loaded = await asyncio.to_thread(_construct, info, stage)
             built = LocalStage(stage.kind, component)
-            await built.warm_up()
+            # It is told apart while it warms up; files that were hashed before are not read again.
+            telling = asyncio.to_thread(builds.describe, info, component, stage.parameters, loaded)
+            content, _ = await asyncio.gather(telling, built.warm_up())
+            entry.build = Build(self.builds.add(content), builds.seed_of(content))
             entry.stage = built
             return built
         finally:
@@ -227,6 +190,11 @@ class Built:
             entry.stage = None
             entry.hung.append(built)
             self._on_change()
+
+
+def _construct(info: ComponentInfo, stage: StageSpec) -> tuple[Any, set[Path]]:
+    with models.noting() as loaded:
+        return registry.construct(info, stage.name, stage.parameters), loaded
 
 
 def loading(timing: StageTiming) -> tuple[float, float]:

@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack
 
 from nats.aio.msg import Msg
 
-from .. import __version__
 from ..bus import subjects
 from ..bus.calls import StageServer, serve_stages
 from ..bus.clocksync import ClockSync
@@ -21,6 +20,7 @@ from ..errors import OpenOmniError
 from ..storage.api import Api
 from ..storage.spool import Spool
 from ..storage.upload import Uploader
+from ..version import __version__
 from .built import Built
 from .earlier import earlier
 from .enrolment import Enrolment
@@ -29,8 +29,10 @@ from .home import Home
 from .hosting import Hosting
 from .offers import Offer
 from .recordings import Recordings
+from .references import References
+from .remote_run import Clocks
 from .replies import Replies
-from .runner import LIVE_PATIENCE, QUEUED_PATIENCE, Clocks, FleetRunner
+from .runner import LIVE_PATIENCE, QUEUED_PATIENCE, FleetRunner
 from .stages import StageService
 from .work import QueuedTurns
 
@@ -83,6 +85,7 @@ class Duty:
         """Serves; returns once the fleet knows."""
         project, agent_id, enter = self._enrolment.project, self._enrolment.agent_id, self._exits.enter_async_context
         self._writer = await enter(RecordWriter(self._bus, self._home.journal))
+        self._built.builds.tell_to(project, self._writer.write)
         self._uploader = await enter(Uploader(self._patient))
         self._replies = Replies(Spool(self._home.spool, self._api.server, self._api.token), self._uploader)
         self._exits.callback(self._replies.close)
@@ -140,6 +143,7 @@ class Duty:
             Recordings(self._patient, self._home.recordings),
             self._replies,
             self._writer,
+            References(self._patient),
             lambda: self._runner(QUEUED_PATIENCE),
         )
         self._exits.push_async_callback(turns.stop)

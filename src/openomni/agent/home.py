@@ -9,8 +9,7 @@ import secrets
 from pathlib import Path
 from typing import IO, Self
 
-import platformdirs
-
+from .. import folders
 from ..errors import OpenOmniError
 
 MOST = 64
@@ -32,7 +31,7 @@ class Home:
             if lock is None:
                 raise OpenOmniError(f"another agent works in {folder}; give this one its own --data-dir")
             return cls(folder, lock)
-        base = platformdirs.user_data_path("openomni") / "agents"
+        base = folders.agents_data()
         for number in range(1, MOST + 1):
             lock = _locked(base / str(number))
             if lock is not None:

@@ -79,9 +79,9 @@ class Hosting:
             raise OpenOmniError(
                 f"no agent offers {', '.join(missing)}; start one: openomni agent --offer {','.join(missing)}"
             )
-        detector = await self._built.detector(pipeline.turn_taking.vad)
+        detector = await self._built.turn_taking.detector(pipeline.turn_taking.vad)
         named = pipeline.turn_taking.judge
-        judge = await self._built.judge(named) if named else None
+        judge = await self._built.turn_taking.judge(named) if named else None
         self._load(pipeline)
         earlier = await self._earlier(opened.session_id) if opened.settings.get("resumed") else NOTHING_EARLIER
         async with host_end(self._bus, opened) as link:

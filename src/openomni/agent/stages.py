@@ -75,4 +75,6 @@ def _done(count: int, timing: StageTiming, received: float | None) -> StageDone:
         model_started=timing.model_started,
         waited=timing.waited,
         declined=timing.declined,
+        build=timing.build,
+        seed=timing.seed,
     )

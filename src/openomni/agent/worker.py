@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from .. import __version__, clock
+from .. import clock
 from ..bus.connection import Bus, BusError, connect
 from ..bus.credentials import Credentials, Keys
 from ..bus.fleet import OfferedComponent
@@ -20,6 +20,7 @@ from ..errors import OpenOmniError
 from ..pipeline import spec
 from ..pipeline.spec import Pipeline
 from ..storage.api import Api, Unreachable, delays
+from ..version import __version__
 from . import enrolment, machine
 from .built import Built
 from .duty import Duty
@@ -242,9 +243,9 @@ class Worker:
             if (stage.kind, stage.component) in self._built:
                 log.info("warmed %s in %.1f s", stage.name, await self._built.warm(stage))
         if self._offer.host:
-            await self._built.detector(pipeline.turn_taking.vad)
+            await self._built.turn_taking.detector(pipeline.turn_taking.vad)
             if pipeline.turn_taking.judge:
-                await self._built.judge(pipeline.turn_taking.judge)
+                await self._built.turn_taking.judge(pipeline.turn_taking.judge)
 
     async def _pipeline(self, name: str) -> Pipeline:
         builtin = spec.builtin()

@@ -21,14 +21,16 @@ class Background:
         if not settings.BUS_URL:
             log.warning("no bus: agents can't come in and nothing is recorded; give OPENOMNI_BUS_URL")
             return
-        from .bus_access import connecting
-        from .conversations import busline, recorder
-        from .fleet import listener
+        from .fleet import presence
+        from .ground import bus_line
+        from .ground.bus_access import connecting
+        from .queue import dead_letters, outbox
+        from .records import recorder
 
         starts: list[Callable[[], Callable[[], None]]] = [
-            lambda: busline.start(connecting("api")),
-            lambda: recorder.start(connecting("api recorder")),
-            lambda: listener.start(connecting("api fleet")),
+            lambda: bus_line.start(connecting("api")),
+            lambda: recorder.start(connecting("api recorder"), dead_letters.watch, outbox.watch),
+            lambda: presence.start(connecting("api fleet")),
         ]
         try:
             for start in starts:

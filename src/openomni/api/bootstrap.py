@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from . import secrets
+from .. import folders
+from . import layout, secrets
 
 PROJECT = "default"
 OWNER = "owner"
@@ -26,12 +27,13 @@ class FirstStart(msgspec.Struct, frozen=True):
 
 
 def setup(data_dir: Path | None = None) -> None:
-    """Makes the secrets where there are none, and sets Django up for this data directory."""
-    import platformdirs
-
+    """Makes the secrets where there are none, and sets Django up for this data directory. Raises OpenOmniError where
+    that holds the tables of another alpha."""
     if data_dir is not None:
         os.environ["OPENOMNI_DATA_DIR"] = str(data_dir)
-    secrets.ensure(Path(os.environ.get("OPENOMNI_DATA_DIR") or platformdirs.user_data_dir("openomni")).absolute())
+    folder = folders.server_data()
+    layout.check(folder)
+    secrets.ensure(folder)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "openomni.api.settings")
     import django
 

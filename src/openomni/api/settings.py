@@ -11,13 +11,12 @@ import secrets as random
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
+from .. import folders
 from ..errors import WrongUsage
 from . import secrets
-from .look import unfold
+from .look import admin_theme
 
-DATA_DIR = Path(os.environ.get("OPENOMNI_DATA_DIR") or platformdirs.user_data_dir("openomni")).absolute()
+DATA_DIR = folders.server_data()
 MEDIA_ROOT = DATA_DIR / "media"
 MEDIA_URL = ""  # media are served by REST, to callers of their project only
 
@@ -50,14 +49,19 @@ INSTALLED_APPS = [
     "openomni.api.start",
     "openomni.api.accounts",
     "openomni.api.places",
+    "openomni.api.people",
     "openomni.api.fleet",
     "openomni.api.pipelines",
+    "openomni.api.scores",
+    "openomni.api.records",
+    "openomni.api.queue",
+    "openomni.api.studio",
     "openomni.api.conversations",
     "openomni.api.media",
     "openomni.api.talk",
 ]
 MIDDLEWARE = [
-    "openomni.api.handshake.Handshake",
+    "openomni.api.ground.handshake.Handshake",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -78,7 +82,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "openomni.api.look.people.context",
+                "openomni.api.look.project_page.context",
             ]
         },
     }
@@ -152,4 +156,4 @@ LOGGING = {
     },
 }
 
-UNFOLD = unfold.SETTINGS
+UNFOLD = admin_theme.SETTINGS

@@ -4,16 +4,16 @@ from django.contrib import admin
 from django.urls import path
 from ninja import NinjaAPI
 
-from .. import __version__
-from . import errors
+from ..version import __version__
 from .accounts import pages
+from .accounts.authentication import allow
 from .accounts.models import Scope
-from .auth import allow
 from .conversations import pages as conversations
 from .fleet import pages as fleet
+from .ground import errors
 from .look import pages as look
-from .pipelines import pages as pipelines
 from .start import pages as start
+from .studio import pages as studio
 from .talk import pages as talk
 
 admin.autodiscover()
@@ -26,7 +26,8 @@ api = NinjaAPI(
 )
 errors.install(api)
 # Each app's router has its full paths, so that what an app serves can be read in one place.
-for app in ("accounts", "places", "fleet", "pipelines", "conversations", "media"):
+# `queue` comes before `records`: /turns/queue is no turn.
+for app in ("accounts", "tokens", "places", "people", "fleet", "studio", "queue", "records", "conversations", "media"):
     api.add_router("", f"openomni.api.{app}.rest.router")
 
 urlpatterns = [
@@ -36,11 +37,11 @@ urlpatterns = [
     path("talk/", talk.talk, name="talk"),
     path("talk/pipelines/", talk.pipelines, name="talk-pipelines"),
     path("talk/token/", talk.token, name="talk-token"),
-    path("pipelines/", pipelines.pipelines, name="pipelines"),
-    path("pipelines/new/", pipelines.new, name="new-pipeline"),
-    path("pipelines/check/", pipelines.check, name="check-pipeline"),
-    path("pipelines/<str:name>/", pipelines.pipeline, name="pipeline"),
-    path("pipelines/<str:name>/edit/", pipelines.edit, name="edit-pipeline"),
+    path("pipelines/", studio.pipelines, name="pipelines"),
+    path("pipelines/new/", studio.new, name="new-pipeline"),
+    path("pipelines/check/", studio.check, name="check-pipeline"),
+    path("pipelines/<str:name>/", studio.pipeline, name="pipeline"),
+    path("pipelines/<str:name>/edit/", studio.edit, name="edit-pipeline"),
     path("conversations/", conversations.conversations, name="conversations"),
     path("conversations/<str:session_id>/", conversations.conversation, name="conversation"),
     path("conversations/<str:session_id>/<str:turn_id>/timeline/", conversations.timeline, name="timeline"),

@@ -7,8 +7,9 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__, clock
+from .. import clock
 from ..lazy import Lazy
+from ..version import __version__
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,8 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import platformdirs
-
+from .. import folders
 from ..errors import OpenOmniError
 
 PACKAGE = "asterisk-core-sounds-en-g722"
@@ -16,7 +15,7 @@ DOWNLOAD_S = 120
 
 def cache_folder() -> Path:
     """Where the benchmarks keep what they fetched and made."""
-    return platformdirs.user_cache_path("openomni") / "bench"
+    return folders.cache() / "bench"
 
 
 def debian_prompts() -> Path:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from .. import events
+from ..background import Background
 from ..events import (
     StageAlive,
     StageAnswer,
@@ -25,6 +26,7 @@ from ..events import (
     StageInputEnd,
     StageOutput,
     StageRefused,
+    Unknown,
     Value,
 )
 from . import subjects, wire
@@ -111,6 +113,21 @@ class _Answers:
         self._outputs = 0
 
     async def next(self, timeout: float) -> StageAnswer:
+        while True:
+            try:
+                answer = events.decode_answer(await self._whole(timeout))
+            except events.UnknownEvent:
+                continue
+            if isinstance(answer, StageOutput):
+                self._expect(answer.sequence)
+                self._outputs += 1
+                if isinstance(answer.value, Unknown):
+                    continue
+            elif isinstance(answer, StageDone):
+                self._expect(answer.count)
+            return answer
+
+    async def _whole(self, timeout: float) -> bytes:
         data: bytes | None = None
         while data is None:
             try:
@@ -121,13 +138,7 @@ class _Answers:
             if status(message) == "503":
                 raise AgentLost(f"agent {self._agent_id} is not on the bus")
             data = self._joiner.add(message)
-        answer = events.decode_answer(data)
-        if isinstance(answer, StageOutput):
-            self._expect(answer.sequence)
-            self._outputs += 1
-        elif isinstance(answer, StageDone):
-            self._expect(answer.count)
-        return answer
+        return data
 
     def _expect(self, sequence: int) -> None:
         if sequence != self._outputs:
@@ -148,19 +159,23 @@ class _Sender:
         self.sent = 0
         self._taken = 0
         self._room = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._sending: asyncio.Task[None] | None = None
+        self._beating: Background | None = None
 
     def start(self, beat: float) -> None:
-        self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._beat(beat))]
+        self._sending = asyncio.create_task(self._send())
+        self._beating = Background(lambda: self._beat(beat), f"the sign of life on {self._subject}", longest=beat)
 
     def taken(self, count: int) -> None:
         self._taken = max(self._taken, count)
         self._room.set()
 
     async def aclose(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._sending:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+        if self._beating:
+            await self._beating.stop()
         close = getattr(self._inputs, "aclose", None)
         if close:
             await close()

@@ -1,8 +1,8 @@
-"""A claimed turn: ours until it is settled, and nobody else's, also when the bus forgets that it gave it to us.
+"""Claimed work: ours until it is settled, and nobody else's, also when the bus forgets that it gave it to us.
 
-A server that is killed loses what it delivered in its last tenth of a second, and hands those turns out again. So the
-holder of a claim answers on a subject of its own, and whoever is given a turn asks there first: if the holder lives,
-it gets the new delivery, and the turn is run once.
+A server that is killed loses what it delivered in its last tenth of a second, and hands those out again. So the
+holder of a claim answers on a subject of its own, and whoever is given some asks there first: if the holder lives,
+it gets the new delivery, and it is done once.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from typing import Self
 
-import msgspec
 from nats.aio.msg import Msg
 
 from .. import clock
-from . import subjects
+from ..background import Background
+from . import dead, subjects
 from .connection import Bus, BusError, Denied, NoAnswer
 from .dead import DeadLetter
+from .envelope import Work
 from .subscription import Subscription
 
 log = logging.getLogger(__name__)
@@ -31,41 +31,18 @@ HOLDER = 1.0
 """Seconds that a holder has to say that it lives."""
 
 
-class TurnWork(msgspec.Struct, kw_only=True):
-    """A turn to run from a recording: from `start` to `end` seconds in it (`end` < 0: to its end).
-
-    With `segment` the utterances are found first and each becomes a work of its own. `history` are the messages before
-    it; `then` the turns of the session that follow, enqueued with their history when this one is done.
-    """
-
-    turn_id: str
-    session_id: str
-    index: int = 0
-    project: str
-    pipeline: str
-    pipeline_hash: str
-    spec: dict[str, Any]
-    recording: str
-    start: float = 0.0
-    end: float = -1.0
-    segment: bool = False
-    history: list[dict[str, Any]] = []
-    then: list[dict[str, Any]] = []
-    ready_at: float = 0.0
-    """Unix time at which it could have been claimed."""
-    options: dict[str, Any] = {}
-
-
 class Claim:
-    """A turn that is ours until it is settled by `done`, `fail` or `release`. As a context manager it is released on
+    """Work that is ours until it is settled by `done`, `fail` or `release`. As a context manager it is released on
     the way out if nobody settled it."""
 
     def __init__(
-        self, bus: Bus, message: Msg, work: TurnWork, max_attempts: int, recall: Callable[[], Awaitable[None]]
+        self, bus: Bus, message: Msg, work: Work, max_attempts: int, recall: Callable[[], Awaitable[None]]
     ) -> None:
         self.work = work
         self.attempt: int = message.metadata.num_delivered or 1
+        """How often it was given to an agent since it was put into the queue."""
         self.sequence: int = message.metadata.sequence.stream
+        self.subject = message.subject
         self.claimed = clock.now()
         self._bus = bus
         self._content = message.data
@@ -73,7 +50,7 @@ class Claim:
         self._max_attempts = max_attempts
         self._recall = recall
         self._settled = False
-        self._beating: asyncio.Task[None] | None = None
+        self._beating: Background | None = None
         self._questions: Subscription | None = None
 
     @classmethod
@@ -81,23 +58,28 @@ class Claim:
         cls,
         bus: Bus,
         message: Msg,
-        work: TurnWork,
+        work: Work,
         *,
         beat: float,
         max_attempts: int,
         recall: Callable[[], Awaitable[None]],
     ) -> Claim | None:
-        """None when an agent that lives holds this turn; it then goes on with this delivery."""
+        """None when an agent that lives holds this; it then goes on with this delivery."""
         claim = cls(bus, message, work, max_attempts, recall)
         subject = subjects.claim(work.project, claim.sequence)
         try:
             await bus.request(subject, message.reply.encode(), HOLDER)
         except NoAnswer:
             claim._questions = await bus.subscribe(subject, claim._still_mine)
-            claim._beating = asyncio.create_task(claim._beat(beat), name=f"claim {work.turn_id}")
+            claim._beating = Background(lambda: claim._beat(beat), f"the sign of life of {claim.name}", longest=beat)
             return claim
-        log.info("turn %s was handed out again, but its agent lives; left to it", work.turn_id)
+        log.info("%s was handed out again, but its agent lives; left to it", claim.name)
         return None
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.work.kind} {self.work.work_id}"
 
     @property
     def last(self) -> bool:
@@ -122,15 +104,16 @@ class Claim:
         """Gives it back at once, for another agent."""
         await self._settle(b"-NAK")
 
-    async def bury(self, reason: str) -> None:
+    async def bury(self, reason: str, cause: dead.Cause = "failed") -> None:
         """Moves it to the dead: copied there first, only then taken from the queue."""
+        project = self.work.project
         letter = DeadLetter(
-            kind="turn", key=self.work.turn_id, reason=reason, attempts=min(self.attempt, self._max_attempts),
-            at=time.time(), content=msgspec.Raw(self._content),
+            kind=self.work.kind, key=self.work.work_id, reason=reason, attempts=min(self.attempt, self._max_attempts),
+            cause=cause, subject=self.subject, content=self._content,
         )  # fmt: skip
-        subject, key = subjects.dead(self.work.project), f"{self.work.turn_id}-{self.sequence}"
-        await self._patiently(lambda: self._bus.store(subject, msgspec.json.encode(letter), key))
-        log.error("turn %s failed for good after %d attempts: %s", self.work.turn_id, letter.attempts, reason)
+        key = f"{self.work.message_id}-{self.sequence}"
+        await self._patiently(lambda: dead.bury(self._bus, project, letter, key))
+        log.error("%s failed for good after %d attempts: %s", self.name, letter.attempts, reason)
         await self._settle(b"+TERM")
 
     async def __aenter__(self) -> Self:
@@ -142,7 +125,7 @@ class Claim:
 
     async def _settle(self, verdict: bytes) -> None:
         if self._settled:
-            raise RuntimeError(f"the claim of turn {self.work.turn_id} was settled before")
+            raise RuntimeError(f"the claim of {self.name} was settled before")
         self._settled = True
         try:
             # As a request: JetStream confirms that it has the verdict. It is silent about what it forgot to have
@@ -166,12 +149,12 @@ class Claim:
                 raise
             except BusError as error:
                 if clock.now() > deadline:
-                    raise BusError(f"turn {self.work.turn_id} could not be settled: {error}") from None
+                    raise BusError(f"{self.name} could not be settled: {error}") from None
                 await (otherwise() if otherwise else asyncio.sleep(0.1))
 
     async def _still_mine(self, question: Msg) -> None:
         delivery = question.data.decode(errors="replace")
-        prefix = f"$JS.ACK.{subjects.WORK}.{subjects.work_consumer(self.work.project)}."
+        prefix = f"$JS.ACK.{subjects.WORK}.{subjects.work_consumer(self.work.project, self.work.lane)}."
         if delivery.startswith(prefix):
             self._verdict_on = delivery
             await self._bus.publish(delivery, b"+WPI")

@@ -10,6 +10,7 @@ import msgspec
 from nats.aio.msg import Msg
 
 from .. import clock
+from ..background import Background
 from ..clock import Offset, OffsetEstimator
 from . import subjects
 from .connection import Bus, BusError
@@ -21,7 +22,7 @@ FIRST = 8
 """Round trips made at once; after them one every `every` seconds."""
 
 _encode = msgspec.msgpack.Encoder().encode
-_decoder = msgspec.msgpack.Decoder(tuple[float, float])
+_decoder = msgspec.msgpack.Decoder(list[float])
 
 
 async def serve_clock(bus: Bus) -> Subscription:
@@ -42,16 +43,15 @@ class ClockSync:
         self._every = every
         self._estimator = OffsetEstimator()
         self._known = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._task: Background | None = None
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._keep(), name="clock sync")
+        self._task = Background(self._keep, "comparing the clock with the gateway's", longest=5.0)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task.stop()
 
     @property
     def offset(self) -> Offset | None:
@@ -72,9 +72,10 @@ class ClockSync:
             try:
                 answer = await self._bus.request(subjects.CLOCK, timeout=1.0)
                 received = clock.now()
-                self._estimator.add(sent, *_decoder.decode(answer.data), received)
+                there, left = _decoder.decode(answer.data)[:2]
+                self._estimator.add(sent, there, left, received)
                 trips += 1
-            except (BusError, msgspec.MsgspecError) as error:
+            except (BusError, msgspec.MsgspecError, ValueError) as error:
                 log.debug("no clock from the gateway: %s", error)
                 await asyncio.sleep(self._every / 4)
                 continue

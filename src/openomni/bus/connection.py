@@ -19,9 +19,12 @@ from nats.aio import transport
 from nats.aio.client import Client, Srv
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
 from nats.js import JetStreamContext
 from nats.protocol.parser import PERMISSIONS_ERR
 
+from .. import bounds
+from ..background import Background
 from ..errors import OpenOmniError
 from .credentials import Keys
 from .login import Login, Renew
@@ -41,6 +44,10 @@ class BusError(OpenOmniError):
 
 class NoAnswer(BusError):
     """Nobody serves the subject, or nobody answered in time."""
+
+
+class TooLarge(BusError):
+    """More bytes than a message takes; it will never be sent."""
 
 
 class Denied(BusError):
@@ -157,7 +164,7 @@ class Bus:
         self._holds = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
-        self._renewal: asyncio.Task[None] | None = None
+        self._renewal: Background | None = None
         self._begun = False
         """nats-py was asked to connect."""
 
@@ -189,7 +196,9 @@ class Bus:
         self._answers = f"{self._login.current.inbox_prefix}.{secrets.token_hex(8)}"
         await self._client.subscribe(f"{self._answers}.*", cb=self._on_answer)
         self.connected.set()
-        self._renewal = asyncio.create_task(self._keep_fresh(), name="bus credentials")
+        self._renewal = Background(
+            self._keep_fresh, f"renewing the credentials of {self.name} for the bus", longest=1.0
+        )
 
     async def close(self) -> None:
         """Sends what is pending and ends; iterators over subscriptions end too."""
@@ -228,6 +237,8 @@ class Bus:
     async def _keep_fresh(self) -> None:
         """Reconnects with fresh credentials before the old ones expire, at a quiet moment if there is one."""
         while True:
+            # Whoever connects again gets fresh ones by that.
+            await self.connected.wait()
             old = self._login.current
             await asyncio.sleep(min(self._login.left * RENEW_AT, DAY))
             if self._login.left > DAY:
@@ -256,8 +267,12 @@ class Bus:
         self, subject: str, data: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
         """Sends, or keeps up to 8 MiB while the connection is down; raises BusError beyond."""
+        if len(data) > bounds.MAX_MESSAGE:
+            raise TooLarge(f"{len(data)} bytes on {subject} are more than a message takes ({bounds.MAX_MESSAGE})")
         try:
             await self._client.publish(subject, data, reply, headers)
+        except MaxPayloadError:
+            raise TooLarge(f"{len(data)} bytes on {subject} are more than the bus takes in one message") from None
         except NatsError as error:
             raise BusError(f"could not publish on {subject}: {str(error).removeprefix('nats: ')}") from None
 
@@ -273,15 +288,15 @@ class Bus:
         *,
         queue: str = "",
         limit: int = 4096,
-        accept: str | None = None,
+        accept: Sequence[str] = (),
     ) -> Subscription:
         """Messages of a subject, to iterate over, or given to `handler` one after another.
 
-        At most `limit` wait; the next one ends the iteration with `Overflow`. `accept`: the subject that messages
-        carry where it differs from the one subscribed to (what a stream delivers to an inbox).
+        At most `limit` wait; the next one ends the iteration with `Overflow`. `accept`: the subjects that messages
+        carry where they differ from the one subscribed to (what a stream delivers to an inbox).
         """
         subscription = Subscription(
-            subject, matcher(accept or subject), limit, handler, accept is not None, self._subscriptions.discard
+            subject, matcher(*(accept or (subject,))), limit, handler, bool(accept), self._subscriptions.discard
         )
         self._subscriptions.add(subscription)
         try:
@@ -319,9 +334,17 @@ class Bus:
             raise NoAnswer(f"nobody serves {subject}")
         return answer
 
-    async def store(self, subject: str, data: bytes, message_id: str = "", timeout: float = 5.0) -> Stored:
-        """Publishes to a stream and returns when it is on disk. The same `message_id` again is stored once."""
-        headers = {"Nats-Msg-Id": message_id} if message_id else None
+    async def store(
+        self,
+        subject: str,
+        data: bytes,
+        message_id: str = "",
+        timeout: float = 5.0,
+        headers: dict[str, str] | None = None,
+    ) -> Stored:
+        """Publishes to a stream and returns when it is on disk. The same `message_id` again is stored once. Raises
+        TooLarge for what no stream takes, BusError for what may be taken later."""
+        headers = {**(headers or {}), **({"Nats-Msg-Id": message_id} if message_id else {})}
         answer = _publish_answer.decode((await self.request(subject, data, timeout, headers)).data)
         if answer.error:
             raise BusError(f"{subject} was not stored: {answer.error.description}")

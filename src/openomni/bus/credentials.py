@@ -22,6 +22,7 @@ import nkeys
 
 from ..errors import WrongUsage
 from . import subjects
+from .envelope import LANES
 
 Role = Literal["agent", "server"]
 
@@ -126,22 +127,22 @@ class Authority:
 
 
 def _agent_permissions(project: str, agent_id: str) -> dict[str, Any]:
-    stream, consumer = subjects.WORK, subjects.work_consumer(project)
+    consumers = [subjects.work_consumer(project, lane) for lane in LANES]
     return {
         "pub": {
             "allow": [
                 subjects.here(project, agent_id),
                 subjects.who(project),
-                subjects.call(project, "*"),
-                subjects.call_input(project, "*"),
-                subjects.live(project, "*", "*", "out"),
+                subjects.call(project, subjects.ANY),
+                subjects.call_input(project, subjects.ANY),
+                subjects.live(project, subjects.ANY, subjects.ANY, "out"),
                 subjects.record(project),
-                subjects.work(project),
+                *(subjects.work_lane(project, lane) for lane in LANES),
                 subjects.dead(project),
-                subjects.claim(project, "*"),
+                subjects.claim(project, subjects.ANY),
                 subjects.CLOCK,
-                f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}",
-                f"$JS.ACK.{stream}.{consumer}.>",
+                *(f"$JS.API.CONSUMER.MSG.NEXT.{subjects.WORK}.{consumer}" for consumer in consumers),
+                *(f"$JS.ACK.{subjects.WORK}.{consumer}.>" for consumer in consumers),
                 # Not NATS's «allow responses»: it lets whoever sends itself a request publish anywhere.
                 *subjects.answers(project),
             ]
@@ -151,9 +152,9 @@ def _agent_permissions(project: str, agent_id: str) -> dict[str, Any]:
                 subjects.fleet(project),
                 subjects.WHO,
                 subjects.agent(project, agent_id),
-                subjects.call_input(project, "*"),
-                subjects.claim(project, "*"),
-                subjects.live(project, "*", "*", "in"),
+                subjects.call_input(project, subjects.ANY),
+                subjects.claim(project, subjects.ANY),
+                subjects.live(project, subjects.ANY, subjects.ANY, "in"),
                 f"{subjects.inbox_prefix(project, agent_id)}.>",
             ]
         },

@@ -16,6 +16,8 @@ import msgspec
 from nats.aio.msg import Msg
 
 from .. import clock
+from ..background import Background
+from ..version import __version__, too_old, upgrade_line
 from . import subjects
 from .connection import Bus, BusError
 
@@ -80,7 +82,7 @@ class Announcer:
         self._presence = presence
         self._every = every
         self._change = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._task: Background | None = None
 
     def changed(self) -> None:
         """Says it at once."""
@@ -92,13 +94,12 @@ class Announcer:
             await self._bus.subscribe(question, self._asked) for question in (subjects.who(project), subjects.WHO)
         ]
         await self._say()
-        self._task = asyncio.create_task(self._announce(), name="announcer")
+        self._task = Background(self._announce, "saying that this agent is there", longest=2.0)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task.stop()
         for questions in self._questions:
             await questions.aclose()
         presence = self._presence()
@@ -110,7 +111,7 @@ class Announcer:
         self.changed()
 
     async def _say(self) -> None:
-        presence = msgspec.structs.replace(self._presence(), at=clock.now())
+        presence = msgspec.structs.replace(self._presence(), at=clock.now(), version=__version__)
         await self._bus.publish(subjects.here(presence.project, presence.agent_id), _encode(presence))
 
     async def _announce(self) -> None:
@@ -135,20 +136,21 @@ class Fleet:
         self._alive = alive
         self._agents: dict[tuple[str, str], Presence] = {}
         self._heard: dict[tuple[str, str], float] = {}
+        self._too_old: dict[tuple[str, str], str] = {}
+        """Who is of a version that can't be worked with, and was told so."""
         self._change = asyncio.Event()
         self._reconnects = bus.reconnects
-        self._task: asyncio.Task[None] | None = None
+        self._task: Background | None = None
 
     async def __aenter__(self) -> Self:
-        self._presences = await self._bus.subscribe(subjects.here(self._project, "*"), self._here)
+        self._presences = await self._bus.subscribe(subjects.here(self._project, subjects.ANY), self._here)
         await self._ask()
-        self._task = asyncio.create_task(self._watch(), name="fleet")
+        self._task = Background(self._watch, "watching which agents are there", longest=2.0)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task.stop()
         await self._presences.aclose()
 
     async def ready(self, quiet: float = 0.1, timeout: float = 1.5) -> Self:
@@ -205,6 +207,11 @@ class Fleet:
         # The subject is what its credentials allow; what it writes about itself must agree.
         if (presence.project, presence.agent_id) != key:
             log.warning("agent %s of %s calls itself %s of %s", agent_id, project, presence.agent_id, presence.project)
+            return
+        if presence.version and too_old(presence.version):
+            if self._too_old.get(key) != presence.version:
+                log.error("%s", upgrade_line(presence.version, f"agent {presence.name or agent_id}", "this side"))
+            self._too_old[key] = presence.version
             return
         self._heard[key] = clock.now()
         before = self._agents.get(key)

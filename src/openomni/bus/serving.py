@@ -16,6 +16,7 @@ import msgspec
 from nats.aio.msg import Msg
 
 from .. import events
+from ..background import Background
 from ..errors import OpenOmniError
 from ..events import (
     StageAlive,
@@ -28,6 +29,7 @@ from ..events import (
     StageInputEnd,
     StageOutput,
     StageRefused,
+    Unknown,
     Value,
 )
 from . import subjects, wire
@@ -96,7 +98,9 @@ class StageServer:
             async with await self._bus.subscribe(call.inputs, inputs.feed):
                 answers = _Answering(self._bus, message, inputs)
                 running = asyncio.create_task(answers.all(self._run(call, inputs)))
-                beating = asyncio.create_task(answers.beat(self._beat))
+                beating = Background(
+                    lambda: answers.beat(self._beat), f"the sign of life of call {call.call_id}", longest=self._beat
+                )
                 inputs.on_cancel(running.cancel)
                 try:
                     await asyncio.wait((running,))
@@ -178,8 +182,8 @@ class _Inputs:
     def __init__(self, silence: float, call: StageCall) -> None:
         self.taken = 0
         self._count = call.count
-        self._values: deque[Value] = deque([call.first] if call.first is not None else ())
-        self._received = len(self._values)
+        self._values: deque[Value] = deque()
+        self._received = 0
         self._news = asyncio.Event()
         self._joiner = wire.Joiner()
         self._error: BusError | None = None
@@ -187,6 +191,8 @@ class _Inputs:
         self._room: Callable[[], object] | None = None
         self._silence = silence
         self._lost = asyncio.get_running_loop().call_later(silence, self._caller_lost)
+        if call.first is not None:
+            self._take(call.first)
 
     def on_cancel(self, cancel: Callable[[], object]) -> None:
         self._cancel = cancel
@@ -203,13 +209,15 @@ class _Inputs:
         data = self._joiner.add(message)
         if not data:
             return
-        request = events.decode_request(data)
+        try:
+            request = events.decode_request(data)
+        except events.UnknownEvent:
+            return
         if isinstance(request, StageInput):
             if request.sequence != self._received or len(self._values) >= 2 * WINDOW:
                 self._error = BusError(f"inputs {self._received} to {request.sequence - 1} were lost on the way")
             else:
-                self._received += 1
-                self._values.append(request.value)
+                self._take(request.value)
         elif isinstance(request, StageInputEnd):
             self._count = request.count
             if request.count != self._received:
@@ -217,6 +225,13 @@ class _Inputs:
         elif isinstance(request, StageCancel):
             self._cancel()
         self._news.set()
+
+    def _take(self, value: Value) -> None:
+        self._received += 1
+        if isinstance(value, Unknown):
+            self.taken += 1  # the caller waits for it to be
+        else:
+            self._values.append(value)
 
     def _caller_lost(self) -> None:
         log.warning("the caller of a stage was silent for %g s; stopping it", self._silence)

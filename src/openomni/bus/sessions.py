@@ -15,7 +15,9 @@ import msgspec
 from nats.aio.msg import Msg
 
 from .. import clock, events
+from ..background import Background
 from ..events import SessionInput, SessionOutput
+from ..version import __version__, too_old, upgrade_line
 from . import subjects, wire
 from .connection import Bus, BusError
 from .subscription import Subscription
@@ -48,6 +50,8 @@ class OpenSession(msgspec.Struct, kw_only=True, tag="session.open"):
     settings: dict[str, Any] = {}
     input: str = ""
     output: str = ""
+    version: str = ""
+    """Of the gateway that asks; filled in on the way."""
 
     def __post_init__(self) -> None:
         self.input = self.input or subjects.live(self.project, self.site, self.session_id, "in")
@@ -83,9 +87,12 @@ _answer_decoder = msgspec.msgpack.Decoder(SessionOpened | SessionRefused)
 async def open_session(bus: Bus, agent_id: str, session: OpenSession, timeout: float = 10.0) -> SessionOpened:
     """Raises HostRefused, or NoAnswer when the agent is not there. Open the gateway's end of the link first."""
     subject = subjects.session(session.project, agent_id)
-    answer: SessionOpened | SessionRefused = _answer_decoder.decode(
-        (await bus.request(subject, _encode(session), timeout)).data
-    )
+    asked = msgspec.structs.replace(session, version=__version__)
+    message = await bus.request(subject, _encode(asked), timeout)
+    try:
+        answer: SessionOpened | SessionRefused = _answer_decoder.decode(message.data)
+    except msgspec.MsgspecError as error:
+        raise HostRefused(f"agent {agent_id} answers as another version does ({error}); upgrade it") from None
     if isinstance(answer, SessionRefused):
         raise HostRefused(f"agent {agent_id} does not host the session: {answer.reason}")
     return answer
@@ -97,16 +104,18 @@ async def serve_sessions(
     """Answers who asks this agent to host; `host` opens its end of the link before it says that it is open."""
 
     async def answer(question: Msg) -> None:
+        await bus.respond(question, _encode(await answered(question.data)))
+
+    async def answered(asked: bytes) -> SessionOpened | SessionRefused:
         try:
-            session = _open_decoder.decode(question.data)
+            session = _open_decoder.decode(asked)
         except msgspec.MsgspecError as error:
-            refusal = SessionRefused(agent_id, f"the gateway runs another version ({error}); upgrade the older side")
-            await bus.respond(question, _encode(refusal))
-            return
+            return SessionRefused(agent_id, f"the gateway runs another version ({error}); upgrade the older side")
+        if too_old(session.version):
+            return SessionRefused(agent_id, upgrade_line(session.version, "the gateway", "this agent"))
         if session.project != project:
-            await bus.respond(question, _encode(SessionRefused(agent_id, f"this agent is of project {project}")))
-            return
-        await bus.respond(question, _encode(await host(session)))
+            return SessionRefused(agent_id, f"this agent is of project {project}")
+        return await host(session)
 
     subscription = await bus.subscribe(subjects.session(project, agent_id), answer)
     await bus.flush()
@@ -126,7 +135,7 @@ class SessionLink(Generic[Sent, Received]):
         silence: float = SILENCE,
     ) -> None:
         self.dropped = 0
-        """Events that were not of this version."""
+        """Events that could not be read, or are of a newer version."""
         self._bus = bus
         self._sends_on = sends_on
         self._hears_on = hears_on
@@ -137,13 +146,17 @@ class SessionLink(Generic[Sent, Received]):
         self._messages: Subscription | None = None
         self._said = 0.0
         self._heard: float | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._watch: Background | None = None
         self._hold = bus.hold()
 
     async def __aenter__(self) -> Self:
         self._messages = await self._bus.subscribe(self._hears_on, limit=BUFFER)
-        await self._bus.flush()
-        self._watch = asyncio.create_task(self._alive(), name=f"link {self._sends_on}")
+        try:
+            await self._bus.flush()
+        except BaseException:
+            await self.aclose()
+            raise
+        self._watch = Background(self._alive, f"the sign of life on {self._sends_on}", longest=self._beat)
         self._hold.__enter__()
         return self
 
@@ -152,12 +165,10 @@ class SessionLink(Generic[Sent, Received]):
 
     async def aclose(self) -> None:
         """Ends the iteration on this side; the other side is told by an event, or by our silence."""
-        if self._watch is None:
-            return
-        self._watch.cancel()
-        await asyncio.gather(self._watch, return_exceptions=True)
-        self._watch = None
-        self._hold.__exit__(None, None, None)
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            await watch.stop()
+            self._hold.__exit__(None, None, None)
         if self._messages is not None:
             await self._messages.aclose()
 
@@ -175,12 +186,12 @@ class SessionLink(Generic[Sent, Received]):
         while True:
             message = await anext(self._messages)
             self._heard = clock.now()
-            data = self._joiner.add(message)
-            if not data:
-                continue
             try:
-                return self._decode(data)
-            except events.WireError as error:
+                if data := self._joiner.add(message):
+                    return self._decode(data)
+            except events.UnknownEvent:
+                self.dropped += 1
+            except (events.WireError, BusError) as error:
                 self.dropped += 1
                 log.warning("%s: %s", self._hears_on, error)
 
@@ -217,13 +228,18 @@ async def site_outputs(
 ) -> AsyncIterator[tuple[str, SessionOutput]]:
     """What the hosts say in all sessions of a site, with the session's id: for the gateway of a responder."""
     joiners: dict[str, wire.Joiner] = {}
-    async with await bus.subscribe(subjects.live(project, site, "*", "out"), limit=limit) as messages:
+    async with await bus.subscribe(subjects.live(project, site, subjects.ANY, "out"), limit=limit) as messages:
         async for message in messages:
             session_id = message.subject.split(".")[4]
-            data = joiners.setdefault(session_id, wire.Joiner()).add(message)
-            if not data:
+            try:
+                data = joiners.setdefault(session_id, wire.Joiner()).add(message)
+                output = events.decode_output(data) if data else None
+            except events.UnknownEvent:
                 continue
-            output = events.decode_output(data)
+            except (events.WireError, BusError) as error:
+                log.warning("%s: %s", message.subject, error)
+                continue
             if isinstance(output, events.SessionEnded):
                 del joiners[session_id]
-            yield session_id, output
+            if output is not None:
+                yield session_id, output

@@ -1,4 +1,4 @@
-"""The durable streams: RECORDS for the API's writer, WORK as the queue of turns, DEAD for what failed too often.
+"""The durable streams: RECORDS for the API's writer, WORK as the agents' queue, DEAD for what failed too often.
 
 Declared by a user of role `server`; declaring again changes only what differs, and nothing that is stored.
 """
@@ -18,6 +18,7 @@ from nats.js.errors import NotFoundError
 
 from . import subjects
 from .connection import Bus, BusError
+from .envelope import LANES, REPROCESS
 
 ACK_WAIT = 10.0
 """Seconds without a sign of life after which a claim is handed on."""
@@ -30,16 +31,17 @@ _ENDLESS = -1
 
 async def declare(bus: Bus, replicas: int = 1) -> None:
     """Makes or updates the three streams. Records and work stay until they are acknowledged, however long."""
-    for name, subject, retention in (
-        (subjects.RECORDS, subjects.record("*"), RetentionPolicy.WORK_QUEUE),
-        (subjects.WORK, subjects.work("*"), RetentionPolicy.WORK_QUEUE),
-        (subjects.DEAD, subjects.dead("*"), RetentionPolicy.LIMITS),
+    works = [f"{subjects.earlier_work(subjects.ANY)}.>", subjects.earlier_work(subjects.ANY)]
+    for name, named, retention in (
+        (subjects.RECORDS, [subjects.record(subjects.ANY)], RetentionPolicy.WORK_QUEUE),
+        (subjects.WORK, works, RetentionPolicy.WORK_QUEUE),
+        (subjects.DEAD, [subjects.dead(subjects.ANY)], RetentionPolicy.LIMITS),
     ):
         await _stream(
             bus,
             StreamConfig(
                 name=name,
-                subjects=[subject],
+                subjects=named,
                 retention=retention,
                 storage=StorageType.FILE,
                 # A full disk must be an error for the writer, never a silent loss of the oldest.
@@ -58,7 +60,7 @@ async def writer_consumer(bus: Bus, ack_wait: float = WRITER_ACK_WAIT) -> str:
         ConsumerConfig(
             durable_name=subjects.WRITER,
             # Also keeps out what a pull of another stream was aimed at ours: that keeps the subject it came from.
-            filter_subject=subjects.record("*"),
+            filter_subject=subjects.record(subjects.ANY),
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=ack_wait,
             max_deliver=_ENDLESS,
@@ -67,25 +69,37 @@ async def writer_consumer(bus: Bus, ack_wait: float = WRITER_ACK_WAIT) -> str:
     )
 
 
-async def work_consumer(bus: Bus, project: str, ack_wait: float = ACK_WAIT) -> str:
-    """The durable consumer that a project's agents claim from; needed before the first claim.
+async def work_consumer(bus: Bus, project: str, ack_wait: float = ACK_WAIT) -> None:
+    """The durable consumers that a project's agents claim from, one a lane; needed before the first claim.
 
     JetStream redelivers without bound here: `work.WorkQueue` counts the attempts, because a message that JetStream
     itself gives up on is seen by nobody.
     """
-    return await _consumer(
-        bus,
-        subjects.WORK,
-        ConsumerConfig(
-            durable_name=subjects.work_consumer(project),
-            filter_subject=subjects.work(project),
-            ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=ack_wait,
-            max_deliver=_ENDLESS,
-            max_ack_pending=10_000,
-            max_waiting=4096,
-        ),
-    )
+    for lane in LANES:
+        # What version 0.1 left in the queue comes too: who claims it puts it where it is seen.
+        earlier = [subjects.earlier_work(project)] if lane == REPROCESS else []
+        await _consumer(
+            bus,
+            subjects.WORK,
+            ConsumerConfig(
+                durable_name=subjects.work_consumer(project, lane),
+                filter_subjects=[subjects.work_lane(project, lane), *earlier],
+                ack_policy=AckPolicy.EXPLICIT,
+                ack_wait=ack_wait,
+                max_deliver=_ENDLESS,
+                max_ack_pending=10_000,
+                max_waiting=4096,
+            ),
+        )
+
+
+async def cancel(bus: Bus, project: str, group: str) -> None:
+    """Takes the work of a group out of the queue, in every lane; what an agent has claimed goes on."""
+    try:
+        all_of_it = subjects.work(project, subjects.ANY, group, subjects.ANY)
+        await bus.jetstream.purge_stream(subjects.WORK, subject=all_of_it)
+    except (NatsError, TimeoutError) as error:
+        raise BusError(f"the work of {group} could not be cancelled: {error}") from None
 
 
 async def _stream(bus: Bus, config: StreamConfig) -> None:

@@ -12,6 +12,14 @@ WHO = "oo.who"
 """«Everybody of every project, say here»: only the gateway and the API may ask."""
 RECORDS, WORK, DEAD = "RECORDS", "WORK", "DEAD"
 WRITER = "writer"
+
+
+class _Any(str):
+    """Of a type of its own, so that no text from outside is one."""
+
+
+ANY = _Any("*")
+"""«Each of them», where a subject is listened to or allowed."""
 NO_SITE = "-"
 """The site in the subjects of a session that has none."""
 
@@ -20,13 +28,14 @@ _PROJECT = re.compile(r"[a-z0-9-]{1,40}")
 
 
 def _project(slug: str) -> str:
-    if slug != "*" and not _PROJECT.fullmatch(slug):
+    # `*` is for streams and for who sees all projects; a project comes from a token, never from what is asked.
+    if slug != ANY and not _PROJECT.fullmatch(slug):
         raise WrongUsage(f"{slug!r} is no project key; it takes 1 to 40 of a-z, 0-9 and -")
     return slug
 
 
 def _token(value: str, what: str) -> str:
-    if value != "*" and not _TOKEN.fullmatch(value):
+    if not isinstance(value, _Any) and not _TOKEN.fullmatch(value):
         raise WrongUsage(f"{value!r} is no {what}; it takes 1 to 64 letters, digits, _ and -")
     return value
 
@@ -73,21 +82,35 @@ def record(project: str) -> str:
     return f"oo.{_project(project)}.record"
 
 
-def work(project: str) -> str:
+def work(project: str, lane: str = "reprocess", group: str = "-", kind: str = "turn") -> str:
+    """Where one work is put; `ANY` as lane or group: what is purged together."""
+    return f"oo.{_project(project)}.work.{_token(lane, 'lane')}.{_token(group, 'group')}.{_token(kind, 'kind')}"
+
+
+def work_lane(project: str, lane: str) -> str:
+    """All work of a lane."""
+    return f"oo.{_project(project)}.work.{_token(lane, 'lane')}.>"
+
+
+def earlier_work(project: str) -> str:
+    """Where version 0.1 put turns."""
     return f"oo.{_project(project)}.work"
 
 
 def claim(project: str, sequence: int | str) -> str:
     """Where the holder of a claimed turn answers that it is alive; `sequence` is the turn's place in the queue."""
-    return f"oo.{_project(project)}.claim.{_token(str(sequence), 'sequence')}"
+    return (
+        f"oo.{_project(project)}.claim.{_token(sequence if isinstance(sequence, str) else str(sequence), 'sequence')}"
+    )
 
 
 def dead(project: str) -> str:
     return f"oo.{_project(project)}.dead"
 
 
-def work_consumer(project: str) -> str:
-    return f"work-{_project(project)}"
+def work_consumer(project: str, lane: str = "reprocess") -> str:
+    name = f"work-{_project(project)}"
+    return name if lane == "reprocess" else f"{name}_{_token(lane, 'lane')}"
 
 
 def inbox_prefix(project: str, agent_id: str) -> str:

@@ -25,12 +25,13 @@ class Overflow(OpenOmniError):
     """The reader was slower than the writer and the buffer is full; what came after is lost."""
 
 
-def matcher(pattern: str) -> Callable[[str], bool]:
-    """Whether a subject fits a pattern with NATS's wildcards (`*` one token, a last `>` the rest)."""
-    if "*" not in pattern and ">" not in pattern:
-        return pattern.__eq__
+def matcher(*patterns: str) -> Callable[[str], bool]:
+    """Whether a subject fits one of the patterns with NATS's wildcards (`*` one token, a last `>` the rest)."""
+    if not any(wildcard in pattern for pattern in patterns for wildcard in "*>"):
+        return frozenset(patterns).__contains__
     wildcards = {"*": r"[^.]+", ">": r".+"}
-    fits = re.compile(r"\.".join(wildcards.get(part) or re.escape(part) for part in pattern.split("."))).fullmatch
+    each = (r"\.".join(wildcards.get(part) or re.escape(part) for part in pattern.split(".")) for pattern in patterns)
+    fits = re.compile("|".join(each)).fullmatch
     return lambda subject: fits(subject) is not None
 
 

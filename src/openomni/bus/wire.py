@@ -48,6 +48,7 @@ class Joiner:
         self._parts.append(message.data)
         self._size += len(message.data)
         if self._size > LARGEST:
+            self._parts, self._size = [], 0
             raise BusError(f"an event on {message.subject} is larger than {LARGEST // 2**20} MiB")
         if more:
             return None

@@ -1,8 +1,8 @@
-"""The work queue: turns to run, claimed by agents, handed on when an agent dies, put aside when they fail too often.
+"""The work queue: claimed by agents, handed on when an agent dies, put aside when it fails too often.
 
-A claim sends a sign of life until it is settled; without one for `ACK_WAIT` seconds the turn goes to another agent.
-Attempts are counted by deliveries. Whoever receives a turn beyond the last allowed attempt moves it to the dead
-instead of running it: also when every agent that tried was killed, the turn stays in the queue until it is safe there.
+A claim sends a sign of life until it is settled; without one for `ACK_WAIT` seconds the work goes to another agent.
+Attempts are counted by deliveries. Whoever receives work beyond the last allowed attempt moves it to the dead instead
+of doing it: also when every agent that tried was killed, it stays in the queue until it is safe there.
 """
 
 from __future__ import annotations
@@ -17,43 +17,51 @@ from typing import Self
 import msgspec
 from nats.aio.msg import Msg
 
-from . import subjects
-from .claim import Claim, TurnWork
+from . import envelope, subjects
+from .claim import Claim
 from .connection import Bus, BusError, Stored
-from .dead import DeadLetter
+from .dead import DeadLetter, bury
+from .envelope import REPROCESS, Lane, TurnWork, Work
 from .pull import Puller
 from .streams import ACK_WAIT
 
-__all__ = ["MAX_ATTEMPTS", "Claim", "TurnWork", "WorkQueue", "enqueue"]
+__all__ = ["MAX_ATTEMPTS", "Claim", "TurnWork", "Work", "WorkQueue", "enqueue"]
 
 MAX_ATTEMPTS = 3
 RECALL = 2.0
 """Seconds to wait for deliveries that the bus forgot."""
 
-_encode = msgspec.json.Encoder().encode
-_decoder = msgspec.json.Decoder(TurnWork)
 
-
-async def enqueue(bus: Bus, work: TurnWork, key: str = "") -> Stored:
-    """Puts a turn into its project's queue; on disk when this returns. The same `key` (default: the turn's id) again
-    within the hour changes nothing; give another one to run a turn again."""
+async def enqueue(bus: Bus, work: Work) -> Stored:
+    """Puts work into its project's queue; on disk when this returns. The same work and attempt again within the hour
+    changes nothing; `Work.again` is how it is done once more."""
     if not work.ready_at:
         work.ready_at = time.time()
-    return await bus.store(subjects.work(work.project), _encode(work), key or work.turn_id)
+    subject = subjects.work(work.project, work.lane, work.group, work.kind)
+    return await bus.store(subject, envelope.encode(work), work.message_id)
 
 
 class WorkQueue:
-    """An agent's end of its project's queue; an async context manager.
+    """An agent's end of one lane of its project's queue; an async context manager.
 
     The server role makes the project's consumer first (`streams.work_consumer`, with the same `ack_wait`).
     """
 
-    def __init__(self, bus: Bus, project: str, *, max_attempts: int = MAX_ATTEMPTS, ack_wait: float = ACK_WAIT) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        project: str,
+        lane: Lane = REPROCESS,
+        *,
+        max_attempts: int = MAX_ATTEMPTS,
+        ack_wait: float = ACK_WAIT,
+    ) -> None:
         self._bus = bus
         self._project = project
         self._max_attempts = max_attempts
         self._beat = ack_wait / 3
-        self._puller = Puller(bus, subjects.WORK, subjects.work_consumer(project), subjects.work(project))
+        accepted = subjects.work_lane(project, lane), subjects.earlier_work(project)
+        self._puller = Puller(bus, subjects.WORK, subjects.work_consumer(project, lane), *accepted)
         self._pulling = asyncio.Lock()
         self._ready: deque[Claim] = deque()
 
@@ -70,7 +78,7 @@ class WorkQueue:
             await self._bus.publish(message.reply, b"-NAK")
 
     async def claim(self) -> Claim:
-        """Waits for a turn. May be cancelled; call it only when there is a slot for what it gives."""
+        """Waits for work. May be cancelled; call it only when there is a slot for what it gives."""
         while not self._ready:
             await self._pull()
         return self._ready.popleft()
@@ -94,7 +102,7 @@ class WorkQueue:
 
     async def _received(self, message: Msg) -> None:
         try:
-            work = _decoder.decode(message.data)
+            work = envelope.decode(message.data, message.subject)
         except msgspec.MsgspecError as error:
             await self._bury_unreadable(message, str(error))
             return
@@ -111,9 +119,10 @@ class WorkQueue:
 
     async def _bury_unreadable(self, message: Msg, reason: str) -> None:
         sequence = message.metadata.sequence.stream
+        *_, kind = message.subject.split(".") if message.subject.count(".") > 2 else ("turn",)
         letter = DeadLetter(
-            kind="turn", key=f"sequence {sequence}", reason=f"not a turn of this version: {reason}",
-            attempts=0, at=time.time(), content=msgspec.Raw(msgspec.json.encode(message.data.decode(errors="replace"))),
+            kind=kind, key=f"sequence-{sequence}", reason=f"not a {kind} of this version: {reason}",
+            cause="unreadable", subject=message.subject, content=message.data,
         )  # fmt: skip
-        await self._bus.store(subjects.dead(self._project), msgspec.json.encode(letter), f"unreadable-{sequence}")
+        await bury(self._bus, self._project, letter, f"unreadable-{sequence}")
         await self._bus.publish(message.reply, b"+TERM")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,8 @@ import typer
 
 from ..agent.machine import cores
 from ..errors import WrongUsage
+from . import logs
+from .access import NO_TOKEN, TOKEN_HELP
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -20,7 +21,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def agent(
     server: Annotated[str, typer.Option(envvar="OPENOMNI_SERVER", help="The server's address.")] = "",
-    token: Annotated[str, typer.Option(envvar="OPENOMNI_TOKEN", help="A token with the scope `agent`.")] = "",
+    token: Annotated[str, typer.Option(envvar="OPENOMNI_TOKEN", help=TOKEN_HELP.format("agent"))] = "",
     offer: Annotated[
         str,
         typer.Option(envvar="OPENOMNI_OFFER", help="Roles, kinds and components: host,stt:faster-whisper,llm; or all."),
@@ -49,10 +50,8 @@ def agent(
     if not server:
         raise WrongUsage("an agent needs a server; give --server URL or set OPENOMNI_SERVER")
     if not token:
-        raise WrongUsage("an agent needs a token; give --token or set OPENOMNI_TOKEN")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for quiet in ("httpx", "httpcore"):
-        logging.getLogger(quiet).setLevel(logging.WARNING)
+        raise WrongUsage(NO_TOKEN.format("agent"))
+    logs.set_up()
     # Several runtimes in one process: each would take all cores, and spin on them while it waits.
     os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -13,20 +13,25 @@ import json
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..api import secrets
+from ..api import layout, secrets
 from ..bus.credentials import Authority
 from ..bus.server import EmbeddedServer
+from ..children import Child, children, failed
 from ..errors import OpenOmniError
+from ..proxies import without
 from . import certificate
 from .certificate import Certificate, addresses
-from .processes import Child, children, command, failed, free_port, until
+from .logs import complaint
+from .processes import command, free_port, until
 
 WAIT_FOR_SERVER = 120
 """Seconds that our own agent waits for the API, which may be bringing large tables up to date."""
+PATIENCE_S = 10.0
+"""How long an agent may have trouble to join a server that answers, before somebody is told."""
 LOOK_EVERY = 0.2
 
 
@@ -51,10 +56,25 @@ class AllInOne:
     agent_ready: Path | None
     certificate: Certificate | None = None
 
-    async def warm(self) -> None:
-        """Returns when the agent is ready, at once when there is none. Raises what ended one of the parts."""
-        if self.agent_ready is not None:
-            await until(self.agent_ready, self.parts)
+    async def warm(self, notice: Callable[[str], None] | None = None) -> None:
+        """Returns when the agent is ready, at once when there is none. Raises what ended one of the parts.
+
+        Of an agent that can't join for `PATIENCE_S` seconds, `notice` gets the reason; without one, it is raised.
+        """
+        if self.agent_ready is None:
+            return None
+        told = ""
+        while True:
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    return await until(self.agent_ready, self.parts)
+            except TimeoutError:
+                reason = complaint(self.parts[-1].last_line()).partition("; trying again")[0]
+            if reason and notice is None:
+                raise OpenOmniError(f"the agent can't join: {reason} (log: {self.parts[-1].log})")
+            if reason and notice is not None and reason != told:
+                notice(f"the agent can't join yet: {reason}")
+                told = reason
 
     async def watch(self) -> None:
         """Raises what ends one of the parts for good."""
@@ -73,6 +93,7 @@ async def serving(
     its own. Raises `OpenOmniError`.
     """
     _check_port(host, port)
+    layout.check(folder)
     port = port or free_port(host)
     seeds = secrets.ensure(folder).bus
     kept = folder / "up.json"
@@ -86,7 +107,8 @@ async def serving(
         # A bus that listens elsewhere is used as it is; otherwise one of our own runs as long as we do.
         given = os.environ.get("OPENOMNI_BUS_URL")
         bus = given or (await stack.enter_async_context(EmbeddedServer(folder, Authority(seeds)))).url
-        shared = {"OPENOMNI_DATA_DIR": str(folder), "OPENOMNI_BUS_URL": bus}
+        # Our own agent comes in by this machine's address, whatever proxy the rest goes through.
+        shared = {"OPENOMNI_DATA_DIR": str(folder), "OPENOMNI_BUS_URL": bus, **without(shown)}
         if secured is not None:
             # Cookies stay on HTTPS, and our own agent trusts what it comes in by.
             shared |= {"OPENOMNI_HTTPS": "1", "SSL_CERT_FILE": str(secured.trusted)}
@@ -114,8 +136,7 @@ async def serving(
         await until(api_ready, parts)
         told = json.loads(api_ready.read_text())
         api_ready.unlink()
-        if known is None:
-            write_private(kept, _fields(tokens))
+        write_private(kept, {**_fields(tokens), "url": url})
         await _answers(host, port, parts)
         yield AllInOne(
             url, tokens, told.get("sign_in_path", ""), told.get("phone_path", ""), parts, agent_ready, secured

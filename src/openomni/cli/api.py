@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import msgspec
 import typer
 
+from .. import folders
 from ..errors import OpenOmniError, WrongUsage, nearest
 
 if TYPE_CHECKING:
@@ -25,8 +26,22 @@ app.add_typer(tokens, name="token")
 app.add_typer(projects, name="project")
 app.add_typer(users, name="user")
 
+
+def _settle_in(folder: Path | None) -> None:
+    """Before or behind the subcommand's name: whichever comes last says where."""
+    if folder is not None:
+        os.environ["OPENOMNI_DATA_DIR"] = str(folder)
+
+
 DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", envvar="OPENOMNI_DATA_DIR", help="Where the server keeps its data.")
+    Path | None,
+    typer.Option(
+        "--data-dir", envvar="OPENOMNI_DATA_DIR", help="Where the server keeps its data.", callback=_settle_in
+    ),
+]
+Server = Annotated[
+    str | None,
+    typer.Option(envvar="OPENOMNI_SERVER", help="Its address, for the link; that of `openomni up` by default."),
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")]
 ProjectOption = Annotated[str, typer.Option("--project", envvar="OPENOMNI_PROJECT", help="Slug of the project.")]
@@ -44,8 +59,6 @@ def serve(
     phone: Annotated[bool, typer.Option("--phone-link", envvar="OPENOMNI_PHONE_LINK", hidden=True)] = False,
 ) -> None:
     """Serves the API. Tables are brought up to date first; the first time, a sign-in link and a token are shown."""
-    if data_dir is not None:
-        os.environ["OPENOMNI_DATA_DIR"] = str(data_dir)
     if context.invoked_subcommand:
         return
     if bus_url is not None:
@@ -70,7 +83,7 @@ def serve(
 
 
 @app.command()
-def migrate() -> None:
+def migrate(data_dir: DataDir = None) -> None:
     """Makes the secrets and brings the tables up to date."""
     _setup()
     from ..api import bootstrap
@@ -80,7 +93,7 @@ def migrate() -> None:
 
 
 @app.command("bootstrap")
-def bootstrap_command(json: Json = None) -> None:
+def bootstrap_command(data_dir: DataDir = None, server: Server = None, json: Json = None) -> None:
     """Makes the owner, the first project and the first token, if nobody has an account yet."""
     first = _first_start()
     if json:
@@ -88,39 +101,40 @@ def bootstrap_command(json: Json = None) -> None:
     if first is None:
         print("this server is set up already; get in again with: openomni api sign-in NAME")
     elif not json:
-        print(f"Sign in, once, at: {first.sign_in_path}\nToken, shown this once: {first.token}")
+        print(f"Sign in, once, at: {_address(server)}{first.sign_in_path}\nToken, shown this once: {first.token}")
 
 
 @app.command("sign-in")
-def sign_in(name: Annotated[str, typer.Argument(help="Name of the user.")] = "owner") -> None:
+def sign_in(
+    name: Annotated[str, typer.Argument(help="Name of the user.")] = "owner",
+    data_dir: DataDir = None,
+    server: Server = None,
+) -> None:
     """Prints a one-time sign-in link for somebody who has no password, or lost it."""
-    _setup()
+    _open()
     from ..api.accounts.models import SignInLink, User
 
     user = _find(User, "username", name)
     user.set_unusable_password()
     user.save(update_fields=["password"])
-    print(SignInLink.path_for(user))
+    print(_address(server) + SignInLink.path_for(user))
 
 
 @app.command()
-def check() -> None:
+def check(data_dir: DataDir = None) -> None:
     """Says what is wrong with this server's setup."""
-    _setup()
+    _open()
     from django.conf import settings
     from django.core.checks import run_checks
     from django.db import connection
     from django.db.migrations.executor import MigrationExecutor
-    from django.db.utils import OperationalError
 
     problems = [str(message.msg) for message in run_checks()]
-    try:
-        executor = MigrationExecutor(connection)
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            problems.append("the tables are not up to date; run: openomni api migrate")
-    except OperationalError as error:
-        problems.append(f"the database does not answer ({str(error).splitlines()[0]}); check DATABASE_URL")
-    if not settings.BUS_URL:
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        problems.append("the tables are not up to date; run: openomni api migrate")
+    # `openomni up` brings its own bus.
+    if not settings.BUS_URL and not (settings.DATA_DIR / "up.json").is_file():
         problems.append("no bus is configured; give OPENOMNI_BUS_URL, or use `openomni up`")
     for problem in problems:
         print(problem)
@@ -129,10 +143,10 @@ def check() -> None:
 
 
 @app.command("bus-config")
-def bus_config() -> None:
+def bus_config(data_dir: DataDir = None) -> None:
     """Prints what an external NATS server's configuration needs to let this deployment's users in."""
     _setup()
-    from ..api.bus_access import authority
+    from ..api.ground.bus_access import authority
     from ..bus.server import trust
 
     print(trust(authority()))
@@ -146,11 +160,12 @@ def create_token(
     site: Annotated[str, typer.Option(help="Slug of the only site that it is for.")] = "",
     device: Annotated[str, typer.Option(help="Slug of the only device that it is for.")] = "",
     expires: Annotated[str, typer.Option(help="How long it lasts: 12h, 30d. For ever by default.")] = "",
+    data_dir: DataDir = None,
     json: Json = None,
 ) -> None:
     """Makes a token and prints it, this once."""
     lifetime = _duration(expires)
-    _setup()
+    _open()
     from django.utils import timezone
 
     from ..api.accounts.models import Project, Scope, Token
@@ -177,9 +192,10 @@ def create_project(
     slug: Annotated[str, typer.Argument(help="Its key: small letters, digits and '-'.")],
     name: Annotated[str, typer.Option(help="What people call it.")] = "",
     owner: Annotated[str, typer.Option(help="Name of a user who owns it.")] = "",
+    data_dir: DataDir = None,
 ) -> None:
     """Makes a project."""
-    _setup()
+    _open()
     from django.core.exceptions import ValidationError
 
     from ..api.accounts.models import Membership, Project, Role, User
@@ -202,9 +218,11 @@ def create_user(
     project: ProjectOption = "default",
     role: Annotated[str, typer.Option(help="owner, researcher, annotator or viewer.")] = "researcher",
     superuser: Annotated[bool, typer.Option("--superuser", help="May everything in every project.")] = False,
+    data_dir: DataDir = None,
+    server: Server = None,
 ) -> None:
     """Makes an account and prints its one-time sign-in link."""
-    _setup()
+    _open()
     from django.core.exceptions import ValidationError
     from django.db import transaction
 
@@ -222,7 +240,7 @@ def create_user(
     with transaction.atomic():
         user.save()
         Membership.objects.create(project=owner, user=user, role=role)
-        print(SignInLink.path_for(user))
+        print(_address(server) + SignInLink.path_for(user))
 
 
 # ---- what the commands share ---------------------------------------------------------------------------------
@@ -236,6 +254,49 @@ def _setup() -> None:
     bootstrap.setup()
 
 
+def _open() -> None:
+    """For a server that there is: elsewhere nothing is made. Raises `OpenOmniError`."""
+    folder = folders.server_data()
+    tables = os.environ.get("DATABASE_URL") or _holds_something(folder / "openomni.sqlite3")
+    if not tables or not (folder / "secrets.json").is_file():
+        raise WrongUsage(f"no server keeps its data in {folder}; name its folder with --data-dir")
+    _setup()
+    from django.db import connection
+    from django.db.utils import OperationalError
+
+    from ..api.accounts.models import Project
+
+    try:
+        known = connection.introspection.table_names()
+    except OperationalError as error:
+        raise _away(error) from None
+    if Project._meta.db_table not in known:
+        raise OpenOmniError("the database has no tables yet; make them with: openomni api migrate") from None
+
+
+def _holds_something(database: Path) -> bool:
+    """What a program that only looked in left behind is empty."""
+    return database.is_file() and database.stat().st_size > 0
+
+
+def _away(error: Exception) -> OpenOmniError:
+    line = str(error).strip().splitlines()[0]
+    return OpenOmniError(f"the database does not answer ({line}); check DATABASE_URL and --data-dir")
+
+
+def _address(given: str | None) -> str:
+    """Where people reach the server: as they said, as `openomni up` serves, or as `openomni api` does."""
+    if given:
+        from ..storage.api import address
+
+        return address(given)
+    try:
+        kept = msgspec.json.decode((folders.server_data() / "up.json").read_bytes())
+        return str(kept["url"])
+    except (OSError, msgspec.DecodeError, KeyError, TypeError):
+        return "http://127.0.0.1:8001"
+
+
 def _first_start(made: str = "") -> Any:
     from ..api import bootstrap
 
@@ -245,8 +306,7 @@ def _first_start(made: str = "") -> Any:
     try:
         return bootstrap.first_start(made=msgspec.json.decode(made, type=bootstrap.Made) if made else None)
     except OperationalError as error:
-        line = str(error).strip().splitlines()[0]
-        raise OpenOmniError(f"the database does not answer ({line}); check DATABASE_URL and --data-dir") from None
+        raise _away(error) from None
 
 
 def _find(model: type[Row], key: str, name: str, **among: str) -> Row:

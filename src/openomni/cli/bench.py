@@ -11,9 +11,9 @@ import typer
 
 from ..bench import corpus, live, machine, overhead, report
 from ..pipeline import spec
+from .chosen import find
 from .models import pull_for
 from .output import check_json, write_json
-from .pipelines import find
 from .processes import run
 from .stack import agent_for, check_and_pull, running
 

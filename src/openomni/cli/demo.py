@@ -11,12 +11,13 @@ from typing import Annotated, Any
 
 import typer
 
+from ..children import Child, children
 from ..client.listener.sources import check_has_sound
 from ..errors import OpenOmniError
 from ..pipeline import spec
+from .chosen import find
 from .output import check_json, write_json
-from .pipelines import find
-from .processes import Child, children, run
+from .processes import run
 from .stack import agent_for, check_and_pull, running
 
 app = typer.Typer(add_completion=False)
@@ -55,6 +56,7 @@ async def _ask(pipeline: spec.Pipeline, agent: list[str], question: Path, replie
         listener = stack.child(
             "listener", "listen", "--source", f"file:{question}", "--pipeline", pipeline.name, "--pace", "realtime",
             "--wait", "--json", str(answer), "--replies", str(replies), "--spool", str(stack.folder / "spool"),
+            comes_to_an_end=True,
         )  # fmt: skip
         async with children(responder):
             await stack.server.warm()
@@ -69,10 +71,9 @@ async def _ask(pipeline: spec.Pipeline, agent: list[str], question: Path, replie
 
 
 async def _ended(listener: Child) -> None:
-    assert listener.process is not None
     try:
         async with asyncio.timeout(TURN_SECONDS):
-            code = await listener.process.wait()
+            code = await listener.ended()
     except TimeoutError:
         raise OpenOmniError(f"no answer within {TURN_SECONDS:.0f} s; see openomni doctor") from None
     if code != 0:

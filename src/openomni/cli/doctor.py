@@ -12,22 +12,19 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import httpx
-import platformdirs
 import typer
 
-from .. import __version__
+from .. import folders, installs
 from ..errors import OpenOmniError
+from ..proxies import httpx_settings
+from ..storage.api import address, words
+from ..version import __version__
 from .output import write_json
 
 app = typer.Typer(add_completion=False)
 
 GIB = 2**30
-EXTRAS = {
-    "agent": ("nats", "openai", "psutil"),
-    "api": ("django", "ninja", "starlette", "uvicorn"),
-    "local": ("faster_whisper", "xllamacpp", "piper", "onnxruntime"),
-    "listener": ("av", "soxr", "sounddevice"),
-}
+EXTRAS = ("agent", "api", "local", "listener")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +73,12 @@ def _machine() -> Iterator[Finding]:
         yield Finding("memory", "note", f"{memory / GIB:.1f} GiB", "the local pipeline wants 2 GiB")
     else:
         yield Finding("memory", "well", f"{memory / GIB:.0f} GiB")
-    folder = Path(os.environ.get("OPENOMNI_DATA_DIR") or platformdirs.user_data_dir("openomni"))
+    try:
+        folder = folders.server_data()
+    except folders.Homeless as error:
+        line, _, mend = str(error).partition("; ")
+        yield Finding("disk", "fault", line, mend)
+        return
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if free < GIB:
@@ -86,10 +88,10 @@ def _machine() -> Iterator[Finding]:
 
 
 def _installed() -> Iterator[Finding]:
-    for extra, modules in EXTRAS.items():
-        missing = [module for module in modules if util.find_spec(module) is None]
+    for extra in EXTRAS:
+        missing = [module for module in sorted(installs.EXTRAS[extra]) if util.find_spec(module) is None]
         if missing:
-            yield Finding(extra, "note", f"not installed ({missing[0]})", f"pip install 'openomni[{extra}]'")
+            yield Finding(extra, "note", f"not installed ({missing[0]})", installs.line(extra))
         else:
             yield Finding(extra, "well", "installed")
 
@@ -128,6 +130,12 @@ def _sound() -> Iterator[Finding]:
 def _models() -> Iterator[Finding]:
     from .. import models
 
+    try:
+        folders.models()
+    except folders.Homeless as error:
+        line, _, mend = str(error).partition("; ")
+        yield Finding("model", "fault", line, mend)
+        return
     for model in models.load_catalogue():
         if models.is_present(model):
             yield Finding("model", "well", model.name)
@@ -146,22 +154,32 @@ def _components() -> Iterator[Finding]:
 def _server(server: str, token: str | None) -> Iterator[Finding]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        with httpx.Client(base_url=server, headers=headers, timeout=10) as client:
+        origin = address(server)
+        with httpx.Client(base_url=origin, headers=headers, timeout=10, **httpx_settings(origin)) as client:
             health = client.get("/healthz")
             parts = health.json() if health.headers.get("content-type", "").startswith("application/json") else {}
             for part, state in parts.items():
                 good = state in (True, "ok", "well")
                 yield Finding(part, "well" if good else "fault", str(state), "" if good else "see the server's log")
-            agents = client.get("/api/v1/agents")
-            if agents.is_error:
-                yield Finding("token", "fault", agents.json().get("error", f"refused with {agents.status_code}"))
+            me = client.get("/api/v1/me")
+            if me.is_error:
+                said = words(me.content) or f"refused with {me.status_code}"
+                yield Finding("token", "fault", said, "set OPENOMNI_TOKEN to one of this server")
                 return
+            mine = me.json()
+            yield Finding("token", "well", f"project {mine['project']}, {', '.join(mine['scopes'])}")
+            agents = client.get("/api/v1/agents")
+            if agents.status_code == 403:
+                return  # who may only speak need not see who answers
             alive = [agent for agent in agents.json()["items"] if agent.get("alive")]
             if alive:
                 yield Finding("agents", "well", f"{len(alive)} alive: {', '.join(agent['name'] for agent in alive)}")
             else:
-                yield Finding("agents", "fault", "none is alive", f"openomni agent --server {server} --token …")
-    except (httpx.HTTPError, ValueError) as error:
+                yield Finding("agents", "fault", "none is alive", f"OPENOMNI_TOKEN=… openomni agent --server {server}")
+    except OpenOmniError as error:
+        line, _, mend = str(error).rpartition("; ")
+        yield Finding("server", "fault", line, mend)
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         yield Finding("server", "fault", f"{server} does not answer ({error or type(error).__name__})", "is it up?")
 
 

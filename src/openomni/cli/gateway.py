@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import platformdirs
 import typer
 
+from .. import folders
 from ..errors import WrongUsage
+from . import logs
 
 if TYPE_CHECKING:
     from ..gateway.server import Tls
@@ -51,11 +50,8 @@ def gateway(
         if "://" not in url:
             raise WrongUsage(f"--bus {url!r} is no address; give nats://HOST:PORT")
     tls = _tls(tls_cert, tls_key)
-    logging.basicConfig(
-        level=os.environ.get("OPENOMNI_LOG", "INFO").upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    folder = (data_dir or Path(platformdirs.user_data_dir("openomni"))).absolute()
+    logs.set_up()
+    folder = data_dir.absolute() if data_dir else folders.server_data()
     secrets = server.read_secrets(folder, secret)
     listener = server.listen(host, port)
 

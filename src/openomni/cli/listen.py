@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import OpenOmniError, WrongUsage
+from .access import NO_TOKEN, TOKEN_HELP
 from .output import check_json, write_json
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -27,7 +28,7 @@ def listen(
     server: Annotated[
         str, typer.Option(envvar="OPENOMNI_SERVER", help="Address of the server.")
     ] = "http://127.0.0.1:8000",
-    token: Annotated[str, typer.Option(envvar="OPENOMNI_TOKEN", help="A token with the scope `device`.")] = "",
+    token: Annotated[str, typer.Option(envvar="OPENOMNI_TOKEN", help=TOKEN_HELP.format("device"))] = "",
     pace: Annotated[
         Pace,
         typer.Option(help="realtime: as if said now; fast: uploaded, and its turns done when agents can."),
@@ -81,7 +82,7 @@ def listen(
         print("\n".join(portaudio.table(portaudio.load("listing devices"))))
         return
     if not token:
-        raise WrongUsage("--token is missing; give one with the scope `device`, or set OPENOMNI_TOKEN")
+        raise WrongUsage(NO_TOKEN.format("device"))
     if full_duplex and half_duplex:
         raise WrongUsage("--full-duplex and --half-duplex exclude each other; choose one")
     check_json(json_file)

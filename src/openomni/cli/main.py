@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .. import __version__
+from .. import installs, proxies
 from ..errors import OpenOmniError, WrongUsage, nearest
+from ..version import __version__
+from . import access, printing
 
 if TYPE_CHECKING:
     from typer import Typer
@@ -28,6 +30,11 @@ COMMANDS: Mapping[str, str] = {
     "bench": "The benchmarks of this project.",
 }
 """Name → what it does; the module `cli/<name>.py` has a Typer `app`."""
+
+INSTALLS: Mapping[str, str] = {
+    "api": "api", "gateway": "api", "agent": "agent", "listen": "listener", "respond": "responder",
+}  # fmt: skip
+"""Which extra a command is installed with, where that is not all of it."""
 
 
 def print_map() -> None:
@@ -49,8 +56,15 @@ def run(arguments: Sequence[str]) -> None:
         return
     if name not in COMMANDS:
         raise WrongUsage(f"there is no command {name!r}; {nearest(name, COMMANDS)} (`openomni --help` is the map)")
-    app: Typer = import_module(f".{name}", __package__).app
-    _call(app, rest or (["--help"] if app.info.no_args_is_help is True else []), f"openomni {name}")
+    try:
+        app: Typer = import_module(f".{name}", __package__).app
+        _call(app, rest or (["--help"] if app.info.no_args_is_help is True else []), f"openomni {name}")
+    except ModuleNotFoundError as error:
+        module = str(error.name).partition(".")[0]
+        if not installs.brings(module):
+            raise
+        line = installs.line(INSTALLS.get(name, "all"))
+        raise OpenOmniError(f"`openomni {name}` needs {module}, which is not installed; {line}") from None
 
 
 def _call(app: Typer, arguments: Sequence[str], name: str) -> None:
@@ -73,8 +87,15 @@ def _call(app: Typer, arguments: Sequence[str], name: str) -> None:
 def main() -> None:
     # httpx has a command of its own, and would import rich and pygments for it whenever it is imported.
     sys.modules["httpx._main"] = None  # type: ignore[assignment]
+    printing.never_fail()
+    proxies.keep_loopback_direct()
     try:
+        access.read_token_file()
         run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        printing.reader_went()
+        sys.exit(141)  # as a shell has it for SIGPIPE
     except OpenOmniError as error:
         print(f"openomni: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

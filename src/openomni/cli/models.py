@@ -14,8 +14,8 @@ from ..errors import OpenOmniError, WrongUsage
 from ..models.hub import SCHEME
 from ..models.progress import bar
 from ..pipeline import spec
+from .chosen import find
 from .output import write_json
-from .pipelines import find
 
 app = typer.Typer(help="List, pull and check models.", add_completion=False, no_args_is_help=True)
 

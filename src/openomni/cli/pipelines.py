@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import yaml
 
-from ..components import registry
-from ..errors import OpenOmniError, WrongUsage, nearest
+from ..errors import OpenOmniError, WrongUsage
 from ..pipeline import spec
+from .chosen import find, is_file, local_schemas
+from .models import needed_by
 from .output import write_json
 
 app = typer.Typer(help="List, show and check pipelines.", add_completion=False, no_args_is_help=True)
@@ -42,7 +42,7 @@ def show(
     json: Json = None,
 ) -> None:
     """One pipeline as YAML, with its hash."""
-    if server and not _is_file(name):
+    if server and not is_file(name):
         found = _get(server, token, f"/api/v1/pipelines/{name}")
         content, digest = found["spec"], found["hash"]
     else:
@@ -83,40 +83,13 @@ def check(
     raise typer.Exit(2 if problems else 0)
 
 
-def local_schemas(pipeline: spec.Pipeline) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """Schemas of what is installed here, and of what the pipeline names by import path."""
-    schemas: dict[tuple[str, str], Mapping[str, Any]] = {
-        key: information.schema for key, information in registry.registered().items()
-    }
-    for kind, component in (*pipeline.needs, *pipeline.turn_taking.needs):
-        if ":" in component:
-            schemas[kind, component] = registry.find(kind, component).schema
-    return schemas
-
-
 def _unknown_models(pipeline: spec.Pipeline) -> list[str]:
     """Of what this machine knows; an agent's own catalogue may know more."""
-    from .models import needed_by
-
     try:
         needed_by(pipeline)
     except WrongUsage as error:
         return [str(error)]
     return []
-
-
-def find(name: str) -> spec.Pipeline:
-    """A file when it looks like one, else a built-in pipeline."""
-    if _is_file(name):
-        return spec.load(name)
-    known = spec.builtin()
-    if name not in known:
-        raise WrongUsage(f"unknown pipeline {name!r}; {nearest(name, known)} (or name a YAML file)")
-    return known[name]
-
-
-def _is_file(name: str) -> bool:
-    return Path(name).suffix in (".yaml", ".yml") or "/" in name or Path(name).is_file()
 
 
 def _described(pipeline: spec.Pipeline) -> dict[str, Any]:
@@ -134,12 +107,13 @@ def _post(server: str, token: str | None, path: str, body: Any) -> Any:
 def _ask(method: str, server: str, token: str | None, path: str, body: Any) -> Any:
     import httpx
 
+    from ..proxies import httpx_settings
     from ..storage.api import address, refusal, unreachable_line
 
     origin = address(server)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        answer = httpx.request(method, origin + path, json=body, headers=headers, timeout=20)
+        answer = httpx.request(method, origin + path, json=body, headers=headers, timeout=20, **httpx_settings(origin))
     except httpx.HTTPError as error:
         raise OpenOmniError(unreachable_line(origin, error.__cause__ or error)) from None
     if answer.is_error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import WrongUsage
+from .access import NO_TOKEN, TOKEN_HELP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,7 @@ def respond(
     server: Annotated[
         str, typer.Option(envvar="OPENOMNI_SERVER", help="Address of the server.")
     ] = "http://127.0.0.1:8000",
-    token: Annotated[str, typer.Option(envvar="OPENOMNI_TOKEN", help="A token with the scope `device`.")] = "",
+    token: Annotated[str, typer.Option(envvar="OPENOMNI_TOKEN", help=TOKEN_HELP.format("device"))] = "",
     sink: Annotated[
         str, typer.Option(envvar="OPENOMNI_SINK", help="speaker, or dir:PATH for a WAV a turn.")
     ] = "speaker",
@@ -43,7 +44,7 @@ def respond(
         print("\n".join(portaudio.table(portaudio.load("listing devices"))))
         return
     if not token:
-        raise WrongUsage("--token is missing; give one with the scope `device`, or set OPENOMNI_TOKEN")
+        raise WrongUsage(NO_TOKEN.format("device"))
     from ..client.responder.responder import Responder
 
     ready = ready_file.touch if ready_file else lambda: None

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..children import Child, children
 from ..components import registry
 from ..errors import OpenOmniError, WrongUsage
 from ..pipeline import spec
-from . import processes
 from .all_in_one import AllInOne, serving
-from .processes import Child, children, command
+from .processes import command, until
 
 READY_SECONDS = 120.0
 
@@ -36,10 +36,12 @@ class Stack:
         """May everything in its project."""
         return self.server.tokens.token
 
-    def child(self, name: str, *arguments: str) -> Child:
+    def child(self, name: str, *arguments: str, comes_to_an_end: bool = False) -> Child:
         """`openomni ARGUMENTS` against this server, not yet started."""
         environment = {"OPENOMNI_SERVER": self.url, "OPENOMNI_TOKEN": self.token}
-        return Child(name, command(*arguments), self.folder / f"{name}.log", environment)
+        return Child(
+            name, command(*arguments), self.folder / f"{name}.log", environment, comes_to_an_end=comes_to_an_end
+        )
 
     async def put_pipeline(self, spec: dict[str, Any]) -> None:
         """Makes a pipeline known to the server. Raises `OpenOmniError` when it does not take it."""
@@ -75,7 +77,7 @@ class Stack:
         """Waits for a file that one of them writes; raises what ended one of them, or the server, instead."""
         try:
             async with asyncio.timeout(READY_SECONDS):
-                await processes.until(file, [*several, *self.server.parts])
+                await until(file, [*several, *self.server.parts])
         except TimeoutError:
             logs = ", ".join(str(each.log) for each in several)
             raise OpenOmniError(f"not ready within {READY_SECONDS:.0f} s; see {logs}") from None
@@ -93,8 +95,8 @@ async def running(agent: Sequence[str] | None = None) -> AsyncIterator[Stack]:
 def check_and_pull(pipeline: spec.Pipeline) -> None:
     """Before anything starts: raises OpenOmniError for what this machine can't run, and fetches the models, so that a
     download is seen, and not taken for a slow turn."""
+    from .chosen import local_schemas
     from .models import pull_for
-    from .pipelines import local_schemas
 
     problems = spec.check(pipeline, local_schemas(pipeline))
     if problems:

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from .. import __version__
+from .. import folders
 from ..errors import OpenOmniError
+from ..version import __version__
 from . import processes
 from .all_in_one import AllInOne, serving, write_private
 from .certificate import Certificate, addresses, qr_code
@@ -44,9 +45,7 @@ def up(
     ] = None,
 ) -> None:
     """All in one: gateway, API with its pages, bus and one agent."""
-    import platformdirs
-
-    folder = (data_dir or Path(platformdirs.user_data_dir("openomni"))).absolute()
+    folder = data_dir.absolute() if data_dir else folders.server_data()
     if ready_file is not None:
         _writable(ready_file)
     try:
@@ -66,7 +65,7 @@ async def _serve(
             _greet(server, folder)
             if server.certificate is not None:
                 _show_to_phones(server, server.certificate, host)
-            await server.warm()
+            await server.warm(lambda line: print(f"  {line}", flush=True))
             if agent:
                 print("  the agent is ready", flush=True)
             if ready_file is not None:
@@ -86,7 +85,8 @@ def _greet(server: AllInOne, folder: Path) -> None:
         print(f"  sign in (once):  {server.url}{server.sign_in_path}")
         print(f"  token:           {server.tokens.token}")
     if server.agent_ready is None:
-        print(f"  no agent here; start one:  openomni agent --server {server.url} --token {server.tokens.agent_token}")
+        start = f"OPENOMNI_TOKEN={server.tokens.agent_token} openomni agent --server {server.url}"
+        print(f"  no agent here; start one:  {start}")
     print(f"  data and logs:   {folder}")
     print("  Ctrl-C stops it.", flush=True)
 

@@ -14,9 +14,11 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from .. import __version__, clock
+from .. import clock, installs
+from ..proxies import proxy_for
 from ..storage.api import Refused, Unreachable, address, delays, headers, refusal, unreachable_line
 from ..storage.http import tls
+from ..version import __version__, numbers, too_old, upgrade_line
 from .wire import Playback, ReplyChunk
 
 log = logging.getLogger(__name__)
@@ -132,7 +134,7 @@ class Link:
                 socket = await connect(
                     self._url, additional_headers=self._headers, compression=None, max_size=MAX_MESSAGE_BYTES,
                     ssl=tls() if self._url.startswith("wss:") else None, ping_interval=5.0, ping_timeout=10.0,
-                    close_timeout=2.0,
+                    close_timeout=2.0, proxy=proxy_for(self._url),
                 )  # fmt: skip
         except InvalidStatus as no:
             raise refusal(self.server, no.response.status_code, bytes(no.response.body or b"")) from None
@@ -178,10 +180,12 @@ class Link:
                     raise Unreachable(line) if error.get("type") == "server_error" else Refused(line, 400)
         if answer.get("session_id"):
             self.session_id = self._hello["session_id"] = str(answer["session_id"])
-        oldest = str(answer.get("min_version") or "0")
-        if _numbers(oldest) > _numbers(__version__):
+        oldest, theirs = str(answer.get("min_version") or "0"), str(answer.get("version") or "")
+        if numbers(oldest) > numbers(__version__):
             raise Refused(f"{self.server} needs OpenOmni {oldest} or later and this is {__version__}; upgrade it "
-                          "(pip install --upgrade openomni)", 426)  # fmt: skip
+                          f"({installs.UPGRADE})", 426)  # fmt: skip
+        if theirs and too_old(theirs):
+            raise Refused(upgrade_line(theirs, f"the gateway at {self.server}", "this client"), 426)
 
     async def _first_pings(self, socket: ClientConnection) -> None:
         """The clocks are compared before anything is sent, so that the first stamp is right already."""
@@ -270,7 +274,3 @@ def _message(data: str | bytes) -> Received:
 
 def _event(data: str | bytes) -> dict[str, Any]:
     return msgspec.json.decode(data, type=dict[str, Any])
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())

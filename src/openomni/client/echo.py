@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import installs
 from ..errors import OpenOmniError
 from ..events import AXIS_RATE
 from ..media import AUDIBLE
@@ -163,7 +164,7 @@ class _WebRtc:
         try:
             from livekit import rtc
         except ImportError:
-            raise OpenOmniError("echo cancellation needs livekit; pip install 'openomni[listener]'") from None
+            raise OpenOmniError(f"echo cancellation needs livekit; {installs.line('listener')}") from None
         self._rtc = rtc
         self._processing = rtc.AudioProcessingModule(echo_cancellation=True)
 

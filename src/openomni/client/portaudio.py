@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import installs
 from ..errors import OpenOmniError, WrongUsage, nearest
 
 
@@ -13,7 +14,7 @@ def load(what: str) -> Any:
         import sounddevice
     except ModuleNotFoundError:
         extra = "listener" if what == "the microphone" else "responder"
-        raise OpenOmniError(f"{what} needs sounddevice; install it with: pip install 'openomni[{extra}]'") from None
+        raise OpenOmniError(f"{what} needs sounddevice; {installs.line(extra)}") from None
     except OSError:
         raise OpenOmniError(
             f"{what} needs the PortAudio library, which is not here; install it with: sudo apt install libportaudio2"

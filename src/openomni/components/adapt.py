@@ -80,19 +80,6 @@ def arguments(kind: str, values: Sequence[Value]) -> tuple[Any, ...]:
     }[kind]
 
 
-def add(usage: Usage | None, more: Usage) -> Usage:
-    """The sum of two usages; what neither states stays unknown."""
-    if usage is None:
-        return more
-
-    def total(field: str) -> Any:
-        known = [value for value in (getattr(usage, field), getattr(more, field)) if value is not None]
-        return sum(known) if known else None
-
-    counted = ("input_tokens", "output_tokens", "characters", "seconds", "cost")
-    return Usage(**{field: total(field) for field in counted}, currency=more.currency)
-
-
 class Outputs:
     """Turns what one run of a component gives into values, and refuses what its kind does not give.
 
@@ -149,7 +136,7 @@ class Outputs:
             item = Text(item)
         if not isinstance(item, Text):
             raise self._wrong(item)
-        return [item] if item.text else []
+        return [item] if item.text or item.reasoning else []
 
     def _tts(self, item: Any, streamed: bool) -> list[Value]:
         audio = item.audio if isinstance(item, Sound) else item

@@ -9,15 +9,17 @@ from typing import Any
 
 from ..events import Endings
 from ..media import Audio
+from .fence import fenced
 
 
 async def ask(component: Any, audio: Audio, text: str, endings: Endings) -> Any:
     """What its `finished` answers, given as many of the arguments as it takes; blocking code runs in a thread."""
     method = component.finished
     given = (audio, text, endings)[: _places(method)]
-    if inspect.iscoroutinefunction(method):
-        return await method(*given)
-    return await asyncio.to_thread(method, *given)
+    with fenced():
+        if inspect.iscoroutinefunction(method):
+            return await method(*given)
+        return await asyncio.to_thread(method, *given)
 
 
 def fault(answer: object) -> str:

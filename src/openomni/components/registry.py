@@ -17,8 +17,10 @@ from importlib import metadata, util
 from types import ModuleType
 from typing import Any, TypeVar
 
+from .. import installs
 from ..errors import OpenOmniError, WrongUsage, nearest
 from . import schema
+from .fence import fenced, words
 from .kinds import kind_of
 
 GROUP = "openomni.components"
@@ -161,15 +163,15 @@ def construct(info: ComponentInfo, where: str, parameters: Mapping[str, Any]) ->
     if info.missing:
         raise OpenOmniError(_needs(where, info.missing[0], info.install))
     try:
-        return info.cls(**arguments)
+        with fenced(interruptible=True):
+            return info.cls(**arguments)
     except OpenOmniError as error:
         sort = WrongUsage if isinstance(error, WrongUsage) else OpenOmniError
         raise sort(f"{where}: {error}") from error
     except ModuleNotFoundError as error:
         raise OpenOmniError(_needs(where, str(error.name), info.install)) from error
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise OpenOmniError(f"{where} could not be built: {reason}") from error
+        raise OpenOmniError(f"{where} could not be built: {words(error)}") from error
 
 
 def _needs(where: str, module: str, install: str) -> str:
@@ -177,6 +179,8 @@ def _needs(where: str, module: str, install: str) -> str:
 
 
 def _mend(module: str, install: str) -> str:
+    if install.startswith("openomni["):
+        return installs.line(install[len("openomni[") : -1])
     return f"pip install '{install}'" if install else f"install the package that brings {module!r}"
 
 
@@ -208,10 +212,10 @@ class _Index:
         if entry.dist:
             self.packages[entry.module.partition(".")[0]] = entry.dist
         try:
-            offers = list(_offers(entry.load()))
+            with fenced(interruptible=True):
+                offers = list(_offers(entry.load()))
         except Exception as error:  # whatever a stranger's module does at import, the others must be found
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            self.note(f"the components of {package} ({entry.value}) do not load: {reason}")
+            self.note(f"the components of {package} ({entry.value}) do not load: {words(error)}")
             return
         if not offers:
             self.note(f"{package} offers no component at {entry.value}; put @component on its classes")
@@ -247,7 +251,8 @@ def _offers(loaded: object) -> Iterator[tuple[Key, type | str]]:
 def _import(path: str) -> type:
     module, _, attribute = path.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        with fenced(interruptible=True):
+            found = getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
             raise WrongUsage(f"there is no module {module!r} here; install its package where the agent runs") from None
@@ -255,17 +260,29 @@ def _import(path: str) -> type:
     except AttributeError:
         raise WrongUsage(f"the module {module!r} has no class {attribute!r}; check the import path") from None
     except Exception as error:
-        raise OpenOmniError(f"{path} can't be imported: {type(error).__name__}: {error}") from error
+        raise OpenOmniError(f"{path} can't be imported: {words(error)}") from error
     if not isinstance(found, type):
         raise WrongUsage(f"{path} is no class; name a class made with @component")
     return found
 
 
 def describe(cls: type) -> ComponentInfo:
-    """What there is to know of a class made with `@component`. Raises `WrongUsage` for any other."""
+    """What there is to know of a class made with `@component`. Raises `WrongUsage` for any other, and `OpenOmniError`
+    where the class itself does not say it."""
     declared = declaration(cls)
     if declared is None:
         raise WrongUsage(f"{cls.__qualname__} is no component; put @component(kind, 'a-name') on the class")
+    try:
+        with fenced(interruptible=True):
+            return _describe(cls, declared)
+    except OpenOmniError:
+        raise
+    except Exception as error:
+        where = f"{declared.kind}:{declared.name}"
+        raise OpenOmniError(f"{where} can't be described: {words(error)}") from error
+
+
+def _describe(cls: type, declared: Declaration) -> ComponentInfo:
     package, version = _origin(cls)
     stream = kind_of(declared.kind).streaming
     slots = getattr(cls, "slots", 1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import OpenOmniError
+from ..proxies import httpx_settings
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -89,7 +90,7 @@ class Remote:
     """
 
     def __init__(self, model: str, base_url: str | None) -> None:
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         self.model = model
         # What is asked is what was compared.
@@ -107,6 +108,7 @@ class Remote:
             base_url=self.url,
             timeout=ANSWER_WITHIN,
             max_retries=1,
+            http_client=DefaultAsyncHttpxClient(**httpx_settings(self.url)),
             default_headers=None if self.url == _home() else _nothing_of_home(self._key or "none"),
         )
 

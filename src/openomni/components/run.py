@@ -18,6 +18,7 @@ from ..errors import Declined, OpenOmniError
 from ..events import Sound, Usage, Value
 from ..media import Audio
 from . import adapt
+from .fence import fenced, words
 from .worker import END, Chunks, Worker
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,10 @@ class StageTiming:
     ended: float | None = None
     waited: float = 0.0
     usage: Usage | None = None
+    build: str = ""
+    """What it ran on, by the id of its record."""
+    seed: int | None = None
+    """What the component was built to draw by."""
     outputs: int = 0
     """How many were given so far."""
     calls: list[int] = field(default_factory=list)
@@ -106,7 +111,7 @@ class Callee:
             return error
         if isinstance(error, OpenOmniError):
             return StageError(self.label, str(error))
-        return StageError(self.label, f"raised {type(error).__name__}: {error}" if str(error) else f"raised {error!r}")
+        return StageError(self.label, f"raised {words(error)}" if str(error) else f"raised {error!r}")
 
 
 class Run:
@@ -190,12 +195,13 @@ class Run:
         outputs = adapt.Outputs(self._callee.kind)
         last: Any = END
         try:
-            async with aclosing(self._results()) as results:
-                async for item, streamed in results:
-                    for value in outputs.take(item, streamed):
-                        await self._put(value)
-            for value in outputs.end():
-                await self._put(value)
+            with fenced():
+                async with aclosing(self._results()) as results:
+                    async for item, streamed in results:
+                        for value in outputs.take(item, streamed):
+                            await self._put(value)
+                for value in outputs.end():
+                    await self._put(value)
         except Exception as error:
             last = self._input_error or self._callee.error(error)
         self._timing.ended = clock.now()
@@ -206,7 +212,7 @@ class Run:
         if isinstance(value, Sound) and self._callee.kind == "tts":
             value = msgspec.structs.replace(value, clause=len(self._timing.calls) - 1)
         if isinstance(value, Usage):
-            self._timing.usage = adapt.add(self._timing.usage, value)
+            self._timing.usage = value if self._timing.usage is None else self._timing.usage + value
         elif self._timing.first_output is None:
             self._timing.first_output = clock.now()
         self._timing.outputs += 1

@@ -11,6 +11,7 @@ from typing import Any
 from .. import clock
 from ..errors import WrongUsage
 from ..events import Message, Value
+from .fence import fenced
 from .kinds import kind_of
 from .registry import label
 from .run import Callee, Run, StageError, StageTiming
@@ -144,7 +145,8 @@ class LocalStage:
         if hook is None:
             return
         try:
-            await (hook(voice) if inspect.iscoroutinefunction(hook) else asyncio.to_thread(hook, voice))
+            with fenced():
+                await (hook(voice) if inspect.iscoroutinefunction(hook) else asyncio.to_thread(hook, voice))
         except Exception as error:
             log.info("%s did not load the voice %r: %s", self.label, voice, error)
 
@@ -241,8 +243,10 @@ class LocalStage:
 
     async def _hook(self, worker: Worker, hook: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            result = hook(*arguments) if inspect.iscoroutinefunction(hook) else await worker.submit(hook, *arguments)
-            return await result if inspect.isawaitable(result) else result
+            with fenced():
+                given = hook(*arguments) if inspect.iscoroutinefunction(hook) else worker.submit(hook, *arguments)
+                result = await given
+                return await result if inspect.isawaitable(result) else result
         except Exception as error:
             raise self._callee.error(error) from error
 
@@ -254,6 +258,7 @@ class LocalStage:
         if self.slots > 1 or not hasattr(self.component, "cancel"):
             return
         try:
-            self.component.cancel()
+            with fenced():
+                self.component.cancel()
         except Exception:
             log.exception("%s raised in cancel()", self.label)

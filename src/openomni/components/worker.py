@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from queue import SimpleQueue
 from typing import Any
 
+from .fence import Escaped, words
+
 END: Any = object()
 """What stands for «no more» where None could be a value."""
 
@@ -85,8 +87,8 @@ def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[
         return None, RuntimeError("raised StopIteration")
     except Exception as error:
         return None, error
-    except BaseException as error:  # SystemExit in a component must not end the process that serves others
-        return None, RuntimeError(f"raised {type(error).__name__}: {error}")
+    except BaseException as error:
+        return None, Escaped(words(error))
 
 
 class Chunks(Iterator[Any]):

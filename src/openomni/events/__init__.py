@@ -70,11 +70,12 @@ from .values import (
     Tool,
     ToolCall,
     Transcript,
+    Unknown,
     Usage,
     Value,
     Word,
 )
-from .wire import WireError, decode_answer, decode_input, decode_output, decode_request, encode
+from .wire import UnknownEvent, WireError, decode_answer, decode_input, decode_output, decode_request, encode
 
 __all__ = [
     "AXIS_RATE",
@@ -134,6 +135,8 @@ __all__ = [
     "Transcript",
     "Truncate",
     "TurnDone",
+    "Unknown",
+    "UnknownEvent",
     "Usage",
     "Value",
     "WireError",

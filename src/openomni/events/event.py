@@ -8,5 +8,6 @@ AXIS_RATE = 16_000
 """Samples a second on a session's axis, whatever rate a device captures at."""
 
 
-class Event(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields=True):
-    """What all events share: a class name as their `type`."""
+class Event(msgspec.Struct, frozen=True, tag_field="type"):
+    """What all events share: a `type`, by which an older reader knows what it may skip. Fields are added with a
+    default, and none is ever taken away or given another meaning."""

@@ -81,7 +81,7 @@ class StageDone(Event, frozen=True, tag="stage.done", omit_defaults=True):
 
     `received`: the first input was there; `started`: a slot was; until `loaded` the component was built and warmed.
     `waited`: seconds in which it had to wait for more input. `declined`: why the component did not do as it was asked,
-    by what was asked.
+    by what was asked. `build`: the id of the record of what it ran on; `seed`: what that draws by.
     """
 
     count: int
@@ -93,6 +93,8 @@ class StageDone(Event, frozen=True, tag="stage.done", omit_defaults=True):
     model_started: float | None = None
     waited: float = 0.0
     declined: dict[str, str] = {}
+    build: str = ""
+    seed: int | None = None
 
 
 class StageFailed(Event, frozen=True, tag="stage.failed"):

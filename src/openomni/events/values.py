@@ -10,7 +10,7 @@ from ..media import Audio, Frame
 from .event import Event
 
 
-class Word(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Word(msgspec.Struct, frozen=True):
     """One word, in seconds from the start of the utterance, or of the clause, that it belongs to."""
 
     text: str
@@ -65,7 +65,7 @@ class Endings(msgspec.Struct, frozen=True):
 NOTHING_KNOWN = Endings()
 
 
-class Tool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
     """A function that the client runs for the language model; `parameters` is a JSON Schema."""
 
     name: str
@@ -81,7 +81,7 @@ class ToolCall(Event, frozen=True, tag="tool_call"):
     arguments: str
 
 
-class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """One item of the conversation, as a language model reads it.
 
     An assistant's message may carry the `tool_calls` that it made; a `tool` message is the result of the call
@@ -106,10 +106,15 @@ class Prompt(Event, frozen=True, tag="prompt", omit_defaults=True):
     tool_choice: str = "auto"
 
 
-class Text(Event, frozen=True, tag="text"):
-    """A piece of written reply: a token or two from a language model, a clause on its way to a voice."""
+class Text(Event, frozen=True, tag="text", omit_defaults=True):
+    """A piece of written reply: a token or two from a language model, a clause on its way to a voice.
+
+    `reasoning`: what a model thought on its way there, from a component that knows; it is recorded, and neither shown
+    nor spoken nor remembered.
+    """
 
     text: str
+    reasoning: str = ""
 
 
 class Emotion(Event, frozen=True, tag="emotion"):
@@ -122,7 +127,7 @@ class Emotion(Event, frozen=True, tag="emotion"):
     label: str | None = None
 
 
-class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Document(msgspec.Struct, frozen=True):
     """A retrieved passage; a higher score is a better match."""
 
     text: str
@@ -143,8 +148,12 @@ class Speaker(Event, frozen=True, tag="speaker"):
     confidence: float | None = None
 
 
-class Usage(Event, frozen=True, tag="usage"):
-    """What a call consumed, for cost: tokens, characters or seconds, and money where the component knows it."""
+class Usage(Event, frozen=True, tag="usage", omit_defaults=True):
+    """What a call consumed, for cost: tokens, characters or seconds, and money where the component knows it.
+
+    `cached_tokens` are those of the input that the model had read before; `requests` and `images` are counted by the
+    framework where the component says nothing.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -152,15 +161,28 @@ class Usage(Event, frozen=True, tag="usage"):
     seconds: float | None = None
     cost: float | None = None
     currency: str = "USD"
+    cached_tokens: int | None = None
+    images: int | None = None
+    requests: int | None = None
 
     def __add__(self, other: Usage) -> Usage:
         """Both together; what neither knows stays unknown. Amounts of two currencies can't be added (ValueError)."""
         if None not in (self.cost, other.cost) and self.currency != other.currency:
             raise ValueError(f"costs in {self.currency} and {other.currency} can't be added; use one currency")
-        names = ("input_tokens", "output_tokens", "characters", "seconds", "cost")
-        pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
-        known = {name: sum(part for part in pair if part is not None) for name, pair in pairs.items() if any(pair)}
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in _AMOUNTS}
+        known = {
+            name: sum(part for part in pair if part is not None) for name, pair in pairs.items() if pair != (None, None)
+        }
         return Usage(**known, currency=other.currency if self.cost is None else self.currency)
+
+
+_AMOUNTS = tuple(name for name in Usage.__struct_fields__ if name != "currency")
+
+
+class Unknown(Event, frozen=True, tag="unknown"):
+    """In place of a value of a newer version, which nobody here can use: it is counted, and left out."""
+
+    name: str = ""
 
 
 Value = Sound | Picture | Transcript | Prompt | Text | Emotion | Documents | Speaker | Usage | ToolCall

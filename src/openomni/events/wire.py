@@ -1,8 +1,15 @@
-"""Events as bytes: MessagePack with a `type` tag; an unknown field or type is an error, never dropped in silence."""
+"""Events as bytes: MessagePack with a `type` tag.
+
+Versions mix: a field that this version does not know is left out, and one that is missing has its default. An event of
+a type that it does not know raises `UnknownEvent`, which a reader skips; a value of one comes as `Unknown`. Both are
+counted in `skipped`, and told once. Anything else that does not fit is a `WireError`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
@@ -12,12 +19,19 @@ from ..media import Audio, Frame
 from .event import Event
 from .session_input import SessionInput
 from .session_output import SessionOutput
-from .stages import StageAnswer, StageRequest
+from .stages import StageAnswer, StageCall, StageInput, StageOutput, StageRequest
+from .values import Unknown, Value
 
 if TYPE_CHECKING:
     import numpy as np
 else:
     np = Lazy("numpy")
+
+
+log = logging.getLogger(__name__)
+
+skipped: Counter[str] = Counter()
+"""How often each type was skipped that this version does not know."""
 
 
 def _to_wire(value: Any) -> Any:
@@ -43,8 +57,20 @@ _decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {
 }
 
 
+_plain = msgspec.msgpack.Decoder()
+_values = {kind.__struct_config__.tag for kind in get_args(Value)}
+_tags = _values.union(*({kind.__struct_config__.tag for kind in get_args(union)} for union in _decoders))
+_carriers = {"stage.input": (StageInput, "value"), "stage.output": (StageOutput, "value"),
+             "stage.call": (StageCall, "first")}  # fmt: skip
+"""Which events carry a value, and where."""
+
+
 class WireError(OpenOmniError, ValueError):
     """Bytes that are no event of the expected kind; the two sides run different versions, or something is broken."""
+
+
+class UnknownEvent(WireError):
+    """An event of a newer version: to be skipped."""
 
 
 def encode(event: Event) -> bytes:
@@ -71,4 +97,37 @@ def _decode(data: bytes, union: Any) -> Any:
     try:
         return _decoders[union].decode(data)
     except msgspec.MsgspecError as error:
+        if (event := _of_a_newer_version(data, union)) is not None:
+            return event
         raise WireError(f"not an event of this version ({error}); upgrade the older side") from None
+
+
+def _of_a_newer_version(data: bytes, union: Any) -> Event | None:
+    """The event with `Unknown` in place of a value that is; None when that isn't what is wrong with it."""
+    try:
+        plain = _plain.decode(data)
+    except msgspec.MsgspecError:
+        return None
+    tag = plain.get("type") if isinstance(plain, dict) else None
+    if not isinstance(tag, str):
+        return None
+    if tag not in _tags:
+        _skip(tag)
+        raise UnknownEvent(f"{tag!r} is an event of a newer version; it is skipped")
+    kind, place = _carriers.get(tag, (None, ""))
+    value = plain.get(place)
+    name = value.get("type") if isinstance(value, dict) else None
+    if kind is None or not isinstance(name, str) or name in _values:
+        return None
+    _skip(name)
+    try:
+        event: Event = msgspec.convert({**plain, place: {"type": "text", "text": ""}}, kind, dec_hook=_from_wire)
+    except msgspec.ValidationError:
+        return None
+    return msgspec.structs.replace(event, **{place: Unknown(name)})
+
+
+def _skip(tag: str) -> None:
+    skipped[tag] += 1
+    if skipped[tag] == 1:
+        log.warning("%r is of a newer version than this one; it is skipped, now and later: upgrade this side", tag)

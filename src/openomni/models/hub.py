@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import installs
 from ..errors import WrongUsage
 from .catalogue import ModelError
 from .download import Remote
@@ -83,5 +84,5 @@ def _client() -> Any:
     try:
         import huggingface_hub
     except ModuleNotFoundError:
-        raise ModelError("a hub needs the hub's client; pip install 'openomni[local]'") from None
+        raise ModelError(f"a hub needs the hub's client; {installs.line('local')}") from None
     return huggingface_hub

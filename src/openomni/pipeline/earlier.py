@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 from ..events import Message
 from ..records import TurnRecord
+
+
+class Said(Protocol):
+    """A turn, as far as it matters to the next one."""
+
+    @property
+    def transcript(self) -> str: ...
+    @property
+    def reply_text(self) -> str: ...
 
 
 class Earlier(NamedTuple):
@@ -28,7 +37,7 @@ class Earlier(NamedTuple):
 NOTHING_EARLIER = Earlier()
 
 
-def spoken_history(record: TurnRecord, before: Sequence[Message]) -> list[Message]:
+def spoken_history(record: Said, before: Sequence[Message]) -> list[Message]:
     """What the next turn of the session is told was said."""
     said = [*before]
     if record.transcript.strip():

@@ -7,13 +7,13 @@ silent, each as long as its share of the letters.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..events import Word
 from ..media import Audio, Samples
+from .clauses import Clause
 
 STEP = 0.01
 """Seconds of sound that are looked at together."""
@@ -22,14 +22,12 @@ SILENT = 0.01
 ENOUGH = 0.5
 """A word counts as heard when this share of it was."""
 
-_WORD = re.compile(r"\S+\s*")
-
 
 @dataclass(slots=True)
 class SpokenClause:
     """A clause, and the pieces of sound that speak it; the first begins `start` seconds into the reply."""
 
-    text: str
+    clause: Clause
     start: float
     pieces: list[Audio] = field(default_factory=list)
     words: tuple[Word, ...] = ()
@@ -41,30 +39,38 @@ class SpokenClause:
 
 
 def words_heard(clauses: list[SpokenClause], seconds: float) -> str:
-    """The text of the first `seconds` of a reply, in whole words."""
+    """The text of the first `seconds` of a reply, in whole words as they were written."""
     heard = ""
-    for clause in clauses:
-        if clause.start >= seconds:
+    for each in clauses:
+        if each.start >= seconds:
             break
-        if clause.start + clause.seconds <= seconds:
-            heard += clause.text.rstrip() + " "
+        if each.start + each.seconds <= seconds:
+            heard += each.clause.written
         else:
-            heard += _part(clause, seconds - clause.start)
+            heard += each.clause.written[: _end_of_heard(each, seconds - each.start)]
     return heard.strip()
 
 
-def _part(clause: SpokenClause, seconds: float) -> str:
-    if clause.words:
-        heard = [word.text for word in clause.words if word.start + ENOUGH * (word.end - word.start) <= seconds]
-        return " ".join(heard)
-    words = [match.group() for match in _WORD.finditer(clause.text)]
-    weights = np.array([_weight(word) for word in words], dtype=np.float64)
-    if not len(words) or not weights.sum():
-        return ""
-    spoken = _spoken_share(clause, seconds) * weights.sum()
-    ends = np.cumsum(weights)
-    count = int(np.sum(ends - (1 - ENOUGH) * weights <= spoken))
-    return "".join(words[:count])
+def _end_of_heard(spoken: SpokenClause, seconds: float) -> int:
+    """Up to which letter of the written clause its first `seconds` come."""
+    said, ends = spoken.clause.spoken, spoken.clause.ends
+    begins = [0, *(end for _, end in ends)]
+    weights = np.array([_weight(said[begin:end]) for begin, (_, end) in zip(begins, ends, strict=False)])
+    if spoken.words:
+        count = sum(word.start + ENOUGH * (word.end - word.start) <= seconds for word in spoken.words)
+        whole = np.array([_words_in(said[:end]) <= count for _, end in ends])
+    elif weights.sum():
+        share = _spoken_share(spoken, seconds) * weights.sum()
+        whole = np.cumsum(weights) - (1 - ENOUGH) * weights <= share
+    else:
+        return 0
+    # What nobody says belongs to the words before it and after it: it was heard where both were.
+    heard = np.flatnonzero(whole & (weights > 0))
+    return ends[heard[-1]][0] if len(heard) else 0
+
+
+def _words_in(text: str) -> int:
+    return sum(any(map(str.isalnum, word)) for word in text.split())
 
 
 def _weight(word: str) -> float:

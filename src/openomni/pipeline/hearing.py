@@ -15,6 +15,7 @@ from typing import Any
 from .. import clock
 from ..clock import Offset
 from ..events import AXIS_RATE, AudioIn, Endings, Heard, NothingCommitted, PictureIn, SessionOutput, SpeechStarted
+from ..media import Samples
 from ..records import PauseRecord
 from .ahead import Ahead
 from .backchannels import UNSURE, is_backchannel
@@ -24,12 +25,14 @@ from .replies import Replies
 from .revision import Draft, Revision
 from .settings import Settings
 from .spec import Pipeline, StageSpec
-from .tape import Tape
+from .tape import BRIDGED, Tape
 from .turn import Turn, Utterance
 from .turn_taking import Detector, SpeechBegan, SpeechEnded, SpeechFinder, SpeechPaused, SpeechResumed
 
 KEPT_SECONDS = 0.5
 """Sound that is kept while nobody speaks, besides what may turn out to be the beginning of an utterance."""
+SKIPPED_SECONDS = 0.5
+"""While nobody speaks, a gap in the capture that is longer is left out, not looked at as silence."""
 GROWS = 0.5
 """Somebody who speaks on is recognised again when they have said that much more, as a share of what is known."""
 
@@ -83,13 +86,29 @@ class Hearing:
             self._finder.taking, self._finder.default = self._settings.taking, self._end_of_turn.usual
 
     async def hear(self, event: AudioIn) -> None:
+        if self._finder is not None:
+            await self._mind_gap(self._finder, event.position)
         new = self._tape.write(event)
-        settings, taking = self._settings, self._settings.taking
         if self._finder is None:
-            self._finder = SpeechFinder(self._detector, taking, event.position)
+            self._finder = SpeechFinder(self._detector, self._settings.taking, event.position)
             self._finder.default = self._end_of_turn.usual
             self._committed = event.position
-        for found in self._finder.feed(new):
+        await self._listen(self._finder, new)
+
+    async def _mind_gap(self, finder: SpeechFinder, position: int) -> None:
+        """Behind a long gap all begins anew: what was being said is over, and the gap costs no more than a pause."""
+        under_way = finder.speaking or not self._settings.detects_turns
+        if self._tape.gap(position) <= (BRIDGED if under_way else round(SKIPPED_SECONDS * AXIS_RATE)):
+            return
+        if under_way:
+            await self._listen(finder, self._tape.be_silent(BRIDGED))
+            await self.commit(anything=False)
+        self._tape.skip(position)
+        self._finder = None
+
+    async def _listen(self, finder: SpeechFinder, new: Samples) -> None:
+        settings, taking = self._settings, self._settings.taking
+        for found in finder.feed(new):
             match found:
                 case SpeechBegan():
                     await self._speech_began(found)
@@ -103,13 +122,13 @@ class Hearing:
         if draft is not None and settings.detects_turns and taking.recognise_every is not None:
             self._keep_up(draft, taking.recognise_every)
         if draft is not None and draft.challenges:
-            speech = self._finder.last_speech - draft.start
+            speech = finder.last_speech - draft.start
             if speech >= round(taking.interruption_speech * AXIS_RATE):
                 await self._take_word(draft)
         if not settings.detects_turns:
             if self._tape.end - self._committed >= taking.max_utterance * AXIS_RATE:
                 await self.commit()
-        elif not self._finder.speaking:
+        elif not finder.speaking:
             keep = taking.padding + taking.min_speech + KEPT_SECONDS
             self._tape.forget(self._tape.end - round(keep * AXIS_RATE))
 

@@ -8,33 +8,36 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from .. import clock
 from ..events import AXIS_RATE, Message, ReplySound, SessionOutput
 from ..media import Audio, Frame
 from ..records import TimePointRecord, TurnRecord
 from .account import Account, ReplySink
-from .spec import parse
+from .spec import Pipeline
 from .turn import StageRunner, Turn, TurnFailed, Utterance
 
 if TYPE_CHECKING:
-    from ..bus.work import TurnWork
+    from ..bus.work import TurnWork, Work
 
 
 async def run_queued(
-    work: TurnWork,
+    work: Work,
+    wanted: TurnWork,
+    pipeline: Pipeline,
     audio: Audio,
     runner: StageRunner,
     new_sink: Callable[[], ReplySink],
+    *,
+    history: Sequence[Message] = (),
     frames: Sequence[Frame] = (),
 ) -> TurnRecord:
-    """Runs one turn on `audio` (16 kHz) and gives its record; a stage's failure is in the record, not raised.
+    """Runs one turn on `audio` (16 kHz) after `history`, and gives its record; a stage's failure is in the record, not
+    raised.
 
     Its timeline begins where this host claimed it. How long it lay in the queue is the time point `queued`, from
     wall clocks: it counts in no duration.
     """
-    claimed, pipeline = clock.now(), parse(work.spec, work.pipeline)
+    claimed = clock.now()
     sink: ReplySink | None = None
 
     async def keep(event: SessionOutput) -> None:
@@ -42,17 +45,16 @@ async def run_queued(
         if isinstance(event, ReplySound):
             if sink is None:
                 sink, account.reply_recording = new_sink(), uuid.uuid4().hex
-                sink.begin(work.turn_id, account.reply_recording, event.rate)
+                sink.begin(wanted.turn_id, account.reply_recording, event.rate)
                 turn.reply.first_emitted = clock.now()
             sink.write(event.pcm)
 
-    history = msgspec.convert(work.history, list[Message])
-    turn = Turn(work.turn_id, pipeline, runner, Utterance(audio=audio, frames=frames, history=history), keep)
-    start = round(work.start * AXIS_RATE)
+    turn = Turn(wanted.turn_id, pipeline, runner, Utterance(audio=audio, frames=frames, history=history), keep)
+    start = round(wanted.start * AXIS_RATE)
     account = Account(
         project=work.project,
-        session_id=work.session_id,
-        index=work.index,
+        session_id=wanted.session_id,
+        index=wanted.index,
         turn=turn,
         start=start,
         end=start + len(audio.samples),
@@ -60,7 +62,7 @@ async def run_queued(
         decided=claimed,
         speech_start=claimed,
         began_at=time.time(),
-        recording=work.recording,
+        recording=wanted.recording,
         live=False,
     )
     try:

@@ -17,6 +17,7 @@ import msgspec
 
 from .. import clock, records
 from ..clock import Offset
+from ..errors import WrongUsage
 from ..events import (
     Answering,
     AudioEnd,
@@ -43,6 +44,7 @@ from ..events import (
 )
 from ..records import AnyRecord, SessionRecord, Status
 from .account import Account, ReplySink
+from .admission import Admission, fault
 from .ahead import Ahead
 from .conversation import Conversation
 from .earlier import NOTHING_EARLIER, Earlier
@@ -92,10 +94,14 @@ class LiveSession:
         self._waiting: asyncio.Queue[Answer | None] = asyncio.Queue()
         self._runs: set[asyncio.Task[Any]] = set()
         self._seen = Seen()
+        self._admission = Admission(opened.session_id, lambda: self._to_gateway(clock.now()))
         self._started_at = time.time()
         taking = self._pipeline.turn_taking
         self._settings = Settings(taking, interruptible=taking.interruption == "stop")
-        self._settings.change(msgspec.convert(_known(opened.settings), SessionChange))
+        change = msgspec.convert(_known(opened.settings), SessionChange)
+        if reason := fault(change):
+            raise WrongUsage(f"the session's settings can't be had: {reason}")
+        self._settings.change(change)
         self._end_of_turn = EndOfTurn(self._settings, judge)
         self._hearing = Hearing(
             self._pipeline, self._settings, detector, self._end_of_turn, self._ahead, self._replies,
@@ -133,7 +139,8 @@ class LiveSession:
 
     async def _read(self, inputs: AsyncIterator[SessionInput]) -> Literal["ended", "left"]:
         """`ended`: the capture is over and what was said is to be answered; `left`: nobody waits for an answer."""
-        async for event in inputs:
+        async for came in inputs:
+            event = self._admission.admit(came)
             match event:
                 case AudioIn():
                     await self._hearing.hear(event)

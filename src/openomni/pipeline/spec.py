@@ -100,6 +100,9 @@ class Framework(msgspec.Struct, frozen=True, omit_defaults=True):
     """How many earlier turns a language model sees; all that fit by default (`llm`, `end_to_end`)."""
     template: str | None = None
     """How the newest message is put, with {transcript}, {emotion}, {documents} and {speaker} (`llm`)."""
+    reasons_first: bool = False
+    """The model's own template opens its reasoning, so that a reply only tells where that ends (`llm`): nothing before
+    it is shown or spoken."""
     frames: int = 0
     """How many camera frames of the utterance go along, spread over it (`llm`, `end_to_end`, `emotion`)."""
     timeout: float | None = None
@@ -107,7 +110,7 @@ class Framework(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _FRAMEWORK_KEYS = {
-    "llm": {"instructions", "history", "template", "frames", "timeout"},
+    "llm": {"instructions", "history", "template", "reasons_first", "frames", "timeout"},
     "end_to_end": {"instructions", "history", "frames", "timeout"},
     "emotion": {"frames", "timeout"},
 }
@@ -127,6 +130,11 @@ class StageSpec(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         return f"{self.kind}:{self.component}"
+
+    @property
+    def model(self) -> str:
+        """The same for every stage of the same component and parameters."""
+        return f"{self.name} {msgspec.json.encode(self.parameters, order='sorted').decode()}"
 
 
 class Pipeline(msgspec.Struct, frozen=True):

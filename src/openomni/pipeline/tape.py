@@ -10,6 +10,8 @@ from ..events import AXIS_RATE, AudioIn, PictureIn
 from ..media import Audio, Frame, Samples
 
 MOST_PICTURES = 300
+BRIDGED = 5 * AXIS_RATE
+"""Samples of a gap that are filled with silence; a longer one ends what is held, and the tape goes on behind it."""
 
 
 class Tape:
@@ -23,20 +25,37 @@ class Tape:
         self._pictures: deque[PictureIn] = deque(maxlen=MOST_PICTURES)
         self._anchor = (0, 0.0)
 
+    def gap(self, position: int) -> int:
+        """How many samples are missing before that one."""
+        return max(position - self.end, 0) if self._started else 0
+
     def write(self, event: AudioIn) -> Samples:
         """Returns the samples that are new, the silence of a gap before them included."""
         samples = np.frombuffer(event.pcm, "<i2").astype(np.float32) / 32768.0
-        if not self._started:
-            self._started, self.base, self.end = True, event.position, event.position
-        self._anchor = (event.position, event.captured)
+        if not self._started or self.gap(event.position) > BRIDGED:
+            self.skip(event.position)
         new = samples[max(self.end - event.position, 0) :]
-        gap = event.position - self.end
-        if gap > 0:
+        if gap := self.gap(event.position):
             new = np.concatenate((np.zeros(gap, np.float32), samples))
         if len(new):
-            self._blocks.append(new)
-            self.end += len(new)
+            self._anchor = (event.position, event.captured)
+            self._append(new)
         return new
+
+    def be_silent(self, samples: int) -> Samples:
+        """Writes as much silence, and returns it."""
+        silence = np.zeros(samples, np.float32)
+        self._append(silence)
+        return silence
+
+    def skip(self, position: int) -> None:
+        """Lets go of all sound, and goes on at that sample."""
+        self._blocks.clear()
+        self._started, self.base, self.end = True, position, position
+
+    def _append(self, samples: Samples) -> None:
+        self._blocks.append(samples)
+        self.end += len(samples)
 
     def show(self, event: PictureIn) -> None:
         self._pictures.append(event)

@@ -12,10 +12,14 @@ import msgspec
 
 from .. import clock
 from ..components.kinds import KINDS
-from ..events import Documents, Emotion, Sound, Speaker, Text, Transcript, Usage, Value
+from ..events import Documents, Emotion, Sound, Speaker, Text, ToolCall, Transcript, Usage, Value
 from ..records import AttemptRecord, StageRecord, Status
 from ..trace import Span
+from .meter import Meter, total
 from .spec import StageSpec
+
+MOST_REASONING = 60_000
+"""Letters of a model's reasoning that its task's record keeps."""
 
 
 @dataclass(slots=True)
@@ -42,6 +46,9 @@ class AttemptTrace:
     status: Status = "started"
     reason: str = ""
     agent_lost: bool = False
+    build: str = ""
+    seed: int | None = None
+    meter: Meter = field(default_factory=Meter)
 
     @property
     def seconds(self) -> float:
@@ -104,6 +111,8 @@ class TaskTrace:
     reason: str = ""
     attempts: list[AttemptTrace] = field(default_factory=list)
     output: dict[str, object] = field(default_factory=dict)
+    called: bool = False
+    """It called a tool."""
     usage: Usage | None = None
     """What all its calls consumed: a voice is called once a clause."""
 
@@ -121,8 +130,11 @@ class TaskTrace:
 
     def note(self, value: Value, at: float) -> None:
         """Keeps what is small and readable of an output."""
-        if self.first_arrival is None and not isinstance(value, Usage):
+        thinks = isinstance(value, Text) and not value.text
+        if self.first_arrival is None and not isinstance(value, Usage) and not thinks:
             self.first_arrival = at
+        if self.attempts:
+            self.attempts[-1].meter.gave(value)
         match value:
             case Transcript():
                 self.output |= {
@@ -133,7 +145,10 @@ class TaskTrace:
                 if value.diagnostics:
                     self.output["diagnostics"] = value.diagnostics
             case Text():
-                self.output["text"] = str(self.output.get("text", "")) + value.text
+                if value.text:
+                    self.output["text"] = str(self.output.get("text", "")) + value.text
+                if value.reasoning:
+                    self._keep_reasoning(value.reasoning)
             case Sound():
                 self.output["seconds"] = round(_number(self.output.get("seconds")) + value.audio.duration, 6)
                 self.output["rate"] = value.audio.rate
@@ -147,13 +162,33 @@ class TaskTrace:
                 ]
             case Speaker():
                 self.output |= _some(label=value.label, confidence=value.confidence)
+            case ToolCall():
+                self.called = True
             case Usage():
                 self.usage = value if self.usage is None else self.usage + value
-                self.output["usage"] = {
-                    name: amount for name, amount in msgspec.to_builtins(self.usage).items() if amount is not None
-                }
+                self.output["usage"] = _some(**msgspec.structs.asdict(self.usage))
             case _:
                 pass
+
+    @property
+    def shortfall(self) -> str:
+        """Why what it gave may be less than was hoped for, though nothing failed."""
+        replied = "reasoning" not in self.output or self.output.get("text") or self.called
+        return "" if replied else "it gave its reasoning and no reply"
+
+    def take_back(self) -> None:
+        """What it was thought to have written was its reasoning."""
+        self._keep_reasoning(str(self.output.pop("text", "")))
+        self.first_arrival = None
+
+    def _keep_reasoning(self, text: str) -> None:
+        """As much of it as a record should hold; how much there was is told."""
+        kept = str(self.output.get("reasoning", ""))
+        if kept or text:
+            self.output["reasoning"] = kept + text[: max(MOST_REASONING - len(kept), 0)]
+            letters = len(text) + int(_number(self.output.get("reasoning_letters")) or len(kept))
+            if letters > MOST_REASONING:
+                self.output["reasoning_letters"] = letters
 
     def finish(self, status: Status, reason: str = "") -> None:
         """Settles the task once; its open attempt ends the same way."""
@@ -266,9 +301,15 @@ class TaskTrace:
                     reason=each.reason,
                     started_s=since(each.opened),
                     ended_s=since(each.ended),
+                    build=each.build,
+                    seed=each.seed,
+                    usage=each.meter.record(self.stage.kind),
                 )
                 for each in self.attempts
             ],
+            build=attempt.build if attempt else "",
+            seed=attempt.seed if attempt else None,
+            usage=total(each.meter.record(self.stage.kind) for each in self.attempts),
         )
 
     def _waited(self) -> float | None:
@@ -290,4 +331,4 @@ def _some(**values: object) -> dict[str, object]:
 
 
 def _number(value: object) -> float:
-    return value if isinstance(value, float) else 0.0
+    return value if isinstance(value, (int, float)) else 0.0

@@ -38,11 +38,13 @@ from ..events import (
 )
 from ..media import Audio, Frame
 from .channel import Arrival, Flow
-from .clauses import ClauseCutter, goes_on
+from .clauses import Clause
 from .heard import SpokenClause
 from .prompt import beginning, make_prompt, spread
+from .reasoning import Sorted
 from .spec import Pipeline, StageSpec
 from .task import TaskTrace
+from .writing import Writing
 
 PIECE_SECONDS = 0.5
 """Reply sound leaves in pieces of at most this length, far below the bus's message limit."""
@@ -149,7 +151,7 @@ class Turn:
             if self.utterance.text_only and kind.gives == ("voice",) and "reply" in kind.takes:
                 continue
             self.tasks.append(TaskTrace(stage, self.revision))
-        self._spoken: list[str] = []
+        self._writing = Writing()
         self._cleared: asyncio.Future[None] | None = None
         self.superseded = False
         """Set before `run` is cancelled because the person spoke on."""
@@ -229,24 +231,24 @@ class Turn:
         try:
             async for value in stream:
                 await self._take(task, value)
+            await self._write(task, self._writing.rest(task))
         finally:
             close = getattr(stream, "aclose", None)
             if close is not None:
                 await close()
-        task.finish("completed")
+        task.finish("completed", task.shortfall)
 
     async def _take(self, task: TaskTrace, value: Value) -> None:
         """Puts one output on its channel, and tells the outside what it may want to know."""
+        if isinstance(value, Text):
+            await self._write(task, self._writing.sort(task, value))
+            return
         task.note(value, clock.now())
         match value:
             case Transcript():
                 self.reply.transcript = value.text
                 self._flows["transcript"].put(value, task)
                 await self.emit(Heard(self.turn_id, value.text, value.final))
-            case Text():
-                self.reply.text += value.text
-                self._flows["reply"].put(value, task)
-                await self.emit(ReplyText(self.turn_id, value.text))
             case Sound():
                 arrival = self._flows["voice"].put(value, task)
                 self._note_clause(value)
@@ -265,6 +267,20 @@ class Turn:
             case _:
                 raise TurnFailed(f"{task.stage.name} gave a {type(value).__name__}, which no {task.stage.kind} gives")
 
+    async def _write(self, task: TaskTrace, piece: Sorted) -> None:
+        """What a model wrote: its reply goes on, its reasoning stays in the record."""
+        if piece.takes_back:
+            task.take_back()
+            self.reply.text = ""
+        if not (piece.said or piece.thought):
+            return
+        text = Text(piece.said, piece.thought)
+        task.note(text, clock.now())
+        if piece.said:
+            self.reply.text += piece.said
+            self._flows["reply"].put(text, task)
+            await self.emit(ReplyText(self.turn_id, piece.said))
+
     async def _speak(self, audio: Audio, arrival: Arrival) -> None:
         reply = self.reply
         if not reply.rate:
@@ -282,10 +298,11 @@ class Turn:
     def _note_clause(self, sound: Sound) -> None:
         """Which words the sound speaks: what is heard of a reply is known by it."""
         clauses, reply = self.reply.clauses, self.reply
-        number = sound.clause if sound.clause >= 0 else max(len(self._spoken) - 1, 0)
+        given = self._writing.clauses
+        number = sound.clause if sound.clause >= 0 else max(len(given) - 1, 0)
         while len(clauses) <= number:
-            text = self._spoken[len(clauses)] if len(clauses) < len(self._spoken) else ""
-            clauses.append(SpokenClause(text, reply.samples / reply.rate if reply.rate else 0.0))
+            clause = given[len(clauses)] if len(clauses) < len(given) else Clause.of("")
+            clauses.append(SpokenClause(clause, reply.samples / reply.rate if reply.rate else 0.0))
         clauses[number].pieces.append(sound.audio)
         clauses[number].words = clauses[number].words or sound.words
 
@@ -298,7 +315,7 @@ class Turn:
             "emotion": self._speech_and_words,
             "retrieval": self._query,
             "llm": self._prompt,
-            "tts": self._clauses,
+            "tts": self._spoken,
             "end_to_end": self._conversation,
         }[task.stage.kind]
         async for value in make(task):
@@ -345,19 +362,10 @@ class Turn:
             **extras,  # type: ignore[arg-type]
         )
 
-    async def _clauses(self, task: TaskTrace) -> AsyncIterator[Value]:
-        cutter = ClauseCutter()
-        arrival = None
-        async for arrival in self._flows["reply"]:
-            assert isinstance(arrival.value, Text)
-            for clause in cutter.feed(arrival.value.text):
-                self._release(task, arrival)
-                self._spoken.append(clause)
-                yield Text(f"{clause}," if goes_on(clause) else clause)
-        if (rest := cutter.rest()) is not None and arrival is not None:
+    async def _spoken(self, task: TaskTrace) -> AsyncIterator[Value]:
+        async for clause, arrival in self._writing.spoken(self._flows["reply"]):
             self._release(task, arrival)
-            self._spoken.append(rest)
-            yield Text(rest)
+            yield Text(clause.spoken)
 
     async def _conversation(self, task: TaskTrace) -> AsyncIterator[Value]:
         framework = task.stage.framework

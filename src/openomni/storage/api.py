@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from .. import __version__, clock
+from .. import clock
 from ..errors import OpenOmniError, WrongUsage
+from ..version import __version__, too_old, upgrade_line
 from .http import FAILURES, Answer, Http
 
 AWAY_PATIENCE_S = 60.0
@@ -209,9 +210,17 @@ class Api:
                           "give that as --server", answer.status)  # fmt: skip
         if answer.status not in _PASSING:
             self._tell_back()
+        self._shake_hands(answer)
         if answer.status >= 400 and answer.status not in accept:
             raise refusal(self.server, answer.status, answer.body)
         return answer
+
+    def _shake_hands(self, answer: Answer) -> None:
+        """Raises Refused for a server that is too old for us. One that says nothing of its version is none, or a
+        proxy in front of it."""
+        version = answer.headers.get("openomni-version", "")
+        if version and too_old(version):
+            raise Refused(upgrade_line(version, f"the server at {self.server}", "this part of it"), 426)
 
     def _elsewhere(self, recording_id: str, answer: Answer) -> OpenOmniError:
         """A refusal that tells how many bytes are there is no refusal: the upload goes on from there."""

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import BinaryIO
 from urllib.parse import unquote, urlencode, urlsplit
-from urllib.request import getproxies, proxy_bypass
+
+from ..proxies import proxy_for
 
 CONNECT_S = 5.0
 ANSWER_S = 30.0
@@ -64,10 +65,11 @@ class Http:
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if self._secure else 80)
         self._prefix = parts.path.rstrip("/")
-        self._proxy = urlsplit("" if proxy_bypass(self._host) else getproxies().get(parts.scheme, ""))
+        self._proxy = urlsplit(proxy_for(server) or "")
         self._headers = dict(headers)
         self._tls = tls() if self._secure else None
         self._kept: list[http.client.HTTPConnection] = []
+        self._closed = False
         # Threads of their own: uploads that hang must not hold up the sound that is being decoded.
         self._threads = ThreadPoolExecutor(AT_ONCE, "http")
 
@@ -87,12 +89,20 @@ class Http:
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-        while self._kept:
-            self._kept.pop().close()
+        self._closed = True
+        while connection := self._idle():
+            connection.close()
+
+    def _idle(self) -> http.client.HTTPConnection | None:
+        """A kept connection that no other thread has."""
+        try:
+            return self._kept.pop()
+        except IndexError:  # asking first whether there is one would ask for one that another thread takes
+            return None
 
     def _perform(self, call: _Call) -> Answer:
-        if self._kept:
-            call.connection = self._kept.pop()
+        call.connection = self._idle()
+        if call.connection is not None:
             try:
                 response = self._ask(call, call.connection)
             except (ConnectionError, http.client.BadStatusLine, http.client.CannotSendRequest):
@@ -133,7 +143,7 @@ class Http:
             connection.close()
             raise
         answer = Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
-        if response.will_close:
+        if response.will_close or self._closed:
             connection.close()
         else:
             self._kept.append(connection)

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import platformdirs
 
+from .. import folders
 from ..errors import OpenOmniError
 from .api import RecordingMeta
 
@@ -121,7 +121,7 @@ class Spool:
     """Recordings in a folder; by default where the system keeps a user's application state."""
 
     def __init__(self, folder: str | Path | None = None, server: str = "", token: str = "") -> None:
-        self.folder = Path(folder) if folder else platformdirs.user_state_path("openomni") / "spool"
+        self.folder = Path(folder) if folder else folders.spool()
         self.server = server
         self.token_id = token_id(token)
         try:

@@ -13,8 +13,9 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from ..project_admin import ProjectAdmin, ProjectFilter, TabularInline, display, may, roles_in
 from .models import Membership, Project, Role, Scope, Token, User
+from .project_admin import ProjectAdmin, ProjectFilter, TabularInline, display
+from .roles import may, roles_in
 
 admin.site.unregister(Group)  # what a person may do is their membership's role
 

@@ -13,7 +13,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
 
-from ..scoping import ProjectOwned
+from ..ground.scoping import ProjectOwned
 
 slug_validator = RegexValidator(r"^[a-z0-9][a-z0-9-]*$", "use small letters, digits and '-', and start with no '-'")
 

@@ -1,1 +1,1 @@
-"""What was said and done: sessions, turns, tasks; the recorder that writes them; the queue of turns to run."""
+"""Conversations as people see and hear them: their pages, and their sound."""

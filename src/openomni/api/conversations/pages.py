@@ -14,14 +14,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from ..errors import Refusal
-from ..look.people import here, page
-from ..media.models import Recording, content_url
-from ..paging import Paging
-from ..paging import page as paged
-from . import snapshots, waterfall
-from .heard import Place, places_of
-from .models import UNFINISHED, Progress, Session, Task, Turn
+from ..ground.errors import Refusal
+from ..ground.paging import Paging
+from ..ground.paging import page as paged
+from ..look.project_page import here, page
+from ..records import snapshots, waterfall
+from ..records.models import UNFINISHED, Progress, Recording, Session, Task, Turn
+from ..records.players import content_url
+from .tracks import Place, places_of
 
 PER_PAGE = 25
 BADGES = {
@@ -195,7 +195,12 @@ def _words_heard(turns: Iterable[Turn]) -> dict[str, str]:
 
 
 def _up_to(reply: str, heard: str) -> str:
-    """As much of a reply as has the words that were heard; a dash or a smiley is none, for nobody speaks it."""
+    """As much of a reply as was heard: it begins with that, or, as earlier hosts told it, has as many words; a dash or
+    a smiley is none, for nobody speaks it."""
+    ahead = len(reply) - len(reply.lstrip())
+    if heard and reply.startswith(heard, ahead):
+        end = ahead + len(heard)
+        return reply[: end + len(reply[end:]) - len(reply[end:].lstrip())]
     left = sum(map(_is_word, heard.split()))
     for found in _WORD.finditer(reply):
         left -= _is_word(found.group())

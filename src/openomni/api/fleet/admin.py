@@ -8,8 +8,8 @@ from django.http import HttpRequest
 
 from ...errors import OpenOmniError
 from ..accounts.models import Role
-from ..errors import Refusal
-from ..project_admin import ProjectAdmin, ProjectFilter, ReadOnlyInline, display
+from ..accounts.project_admin import ProjectAdmin, ProjectFilter, ReadOnlyInline, display
+from ..ground.errors import Refusal
 from . import draining
 from .models import Agent, Offer, alive_since
 

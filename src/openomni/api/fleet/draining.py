@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..conversations import busline
-from ..errors import conflict
+from ..ground import bus_line
+from ..ground.errors import conflict
 from .models import Agent
 
 
@@ -14,7 +14,7 @@ def drain(agent: Agent) -> None:
 
     subject = subjects.drain(agent.project_id, agent.pk)
     try:
-        busline.run(lambda bus: bus.request(subject))
+        bus_line.run(lambda bus: bus.request(subject))
     except NoAnswer:
         conflict(f"{agent.name} does not answer; it is gone or was never there")
     agent.draining = True

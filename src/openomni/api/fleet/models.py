@@ -7,7 +7,7 @@ from typing import Any
 from django.db import models
 from django.utils import timezone
 
-from ..scoping import ProjectOwned
+from ..ground.scoping import ProjectOwned
 
 ALIVE_FOR = timedelta(seconds=3.5)
 """An agent says that it is here every second; after this much silence it is taken for gone."""

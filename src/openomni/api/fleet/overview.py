@@ -12,12 +12,12 @@ from django.db.models import Count, Max, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from ... import __version__
 from ...bus.connection import Bus
 from ...errors import OpenOmniError
-from ..conversations import busline
-from ..conversations.models import Attempt, Progress, Task
-from ..handshake import MIN_CLIENT, too_old
+from ...version import __version__
+from ..ground import bus_line
+from ..ground.handshake import MIN_CLIENT, too_old
+from ..records.models import Attempt, Progress, Task
 from .models import Agent
 
 LATELY = timedelta(hours=1)
@@ -78,7 +78,7 @@ class Card:
 def bus_fault() -> str:
     """Why nothing is known of agents just now: the bus is away; empty when it is there. Waits `BUS_PATIENCE` s."""
     try:
-        busline.run(_heard, timeout=BUS_PATIENCE)
+        bus_line.run(_heard, timeout=BUS_PATIENCE)
     except OpenOmniError as error:
         return str(error)
     return ""
@@ -87,7 +87,7 @@ def bus_fault() -> str:
 async def _heard(bus: Bus) -> None:
     """There and back: a bus that hangs keeps its connections for a while."""
     if not bus.connected.is_set():
-        raise busline.BusAway("the bus does not answer just now")
+        raise bus_line.BusAway("the bus does not answer just now")
     await bus.flush()
 
 

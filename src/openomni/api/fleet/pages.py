@@ -10,12 +10,12 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from ... import __version__
 from ...errors import OpenOmniError
+from ...version import __version__
 from ..accounts.models import Role
-from ..conversations.models import Task
-from ..errors import Refusal
-from ..look.people import here, page
+from ..ground.errors import Refusal
+from ..look.project_page import here, page
+from ..records.models import Task
 from . import draining, overview
 from .models import Agent, Offer
 from .parameters import parameters

@@ -11,13 +11,13 @@ from ninja import Field, Query, Router, Schema, Status
 
 from ...components.kinds import KINDS
 from ...errors import nearest
-from .. import bus_access
+from ..accounts.authentication import allow
 from ..accounts.models import Scope
-from ..auth import AuthedRequest, allow
-from ..conversations import queueing
-from ..errors import Refusal, bad_request, conflict, not_found
-from ..paging import Page, Paging, page
-from . import draining
+from ..ground import bus_access
+from ..ground.caller import AuthedRequest
+from ..ground.errors import Refusal, bad_request, conflict, not_found
+from ..ground.paging import Page, Paging, page
+from . import draining, work_queue
 from .models import Agent, Offer, alive_since
 
 router = Router(tags=["fleet"])
@@ -124,7 +124,7 @@ def register(request: AuthedRequest, payload: Registration) -> dict[str, Any]:
         credentials = bus_access.for_agent(request, agent.pk, payload.public_key)
         _offer(agent, payload.components)
     if "host" in payload.roles:
-        queueing.open_queue(agent.project_id)
+        work_queue.open_queue(agent.project_id)
     return {
         "agent_id": agent.pk,
         "project": agent.project_id,

@@ -11,7 +11,7 @@ from django.template.loader import get_template
 from django.views.decorators.http import require_safe
 
 from ..accounts.models import Role
-from .people import page
+from .project_page import page
 
 
 @dataclass(frozen=True, slots=True)

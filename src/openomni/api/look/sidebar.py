@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 
-from .people import PAGES
+from .project_page import PAGES
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""Recordings: their rows, and their bytes over HTTP."""
+"""The bytes of recordings: where they are kept, and how they come and go over HTTP."""

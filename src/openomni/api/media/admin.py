@@ -5,11 +5,11 @@ from typing import Any
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from ..evidence_admin import EvidenceAdmin, values_filter
-from ..project_admin import ProjectFilter, display
-from .models import Recording
-from .players import player
-from .rest import RecordingOut
+from ..accounts.project_admin import ProjectFilter, display
+from ..records.evidence_admin import EvidenceAdmin, values_filter
+from ..records.models import Recording
+from ..records.players import player
+from .schemas import RecordingOut
 
 
 @admin.register(Recording)

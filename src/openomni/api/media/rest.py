@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import wave
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from django.core.exceptions import RequestDataTooBig
 from django.db import transaction
-from django.http import HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 from ninja import Field, Path, Query, Router, Schema
 from pydantic import AfterValidator
 
 from ...storage import ChecksumMismatch, NotStored, OffsetMismatch, StorageError, StorageFull
+from ..accounts.authentication import PROJECT_HEADER, SERVER, allow
 from ..accounts.models import Scope
-from ..auth import PROJECT_HEADER, SERVER, AuthedRequest, Caller, allow, limited_to
-from ..conversations import snapshots
-from ..errors import Refusal, bad_request, conflict, not_found
-from ..paging import Page, Paging, page
+from ..ground.caller import AuthedRequest, Caller, limited_to
+from ..ground.errors import Refusal, bad_request, conflict, not_found
+from ..ground.file_response import deliver
+from ..ground.paging import Page, Paging, page
 from ..places.models import site_of
-from .models import Recording, storage, takes
-from .ranges import serve
+from ..records import snapshots
+from ..records.media_types import takes
+from ..records.models import Recording
+from .schemas import RecordingOut
+from .store import storage
 
 router = Router(tags=["recordings"])
 # The gateway records for clients without a disk. It uploads as a part of the server, for a client's token may be over
@@ -50,32 +54,6 @@ class RecordingIn(Schema):
     site: str = Field("", max_length=40)
     device: str = Field("", max_length=40)
     source: str = Field("", max_length=2000)
-
-
-class RecordingOut(Schema):
-    """A recording; `received` bytes of it are on disk, `samples` are known so far. It begins at `position` on the
-    session's axis (samples at 16 kHz). `started_at` is Unix time."""
-
-    recording_id: str = Field(alias="pk")
-    kind: str
-    media_type: str
-    session_id: str | None
-    turn_id: str
-    site: str
-    device: str
-    source: str
-    rate: int | None
-    samples: int | None
-    position: int
-    seconds: float | None
-    received: int
-    status: str
-    sha256: str
-    started_at: float | None
-
-    @staticmethod
-    def resolve_started_at(row: Recording) -> float | None:
-        return row.started_at.timestamp() if row.started_at else None
 
 
 class Received(Schema):
@@ -200,7 +178,12 @@ def content(request: AuthedRequest, recording_id: Id) -> HttpResponseBase:
     row = _find(request, recording_id)
     if not row.key:
         raise Refusal(404, f"nothing of recording {recording_id} has come yet")
-    return serve(request, _stored(lambda: storage().open(row.key)), row)
+    return _serve(request, _stored(lambda: storage().open(row.key)), row)
+
+
+def _serve(request: HttpRequest, file: BinaryIO, row: Recording) -> HttpResponseBase:
+    """The response for a GET or HEAD of this recording, whose bytes are in `file`."""
+    return deliver(request, file, row.media_type, row.key.rpartition("/")[2], row.sha256)
 
 
 def _find(request: AuthedRequest, recording_id: str) -> Recording:

@@ -8,7 +8,7 @@ from django.db.models import Count
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from ..project_admin import ProjectAdmin, ProjectFilter, ReadOnlyInline, display
+from ..accounts.project_admin import ProjectAdmin, ProjectFilter, ReadOnlyInline, display
 from .models import Pipeline, PipelineVersion
 
 

@@ -1,4 +1,4 @@
-"""Which pipelines a project has, and what each needs: its own ones, and those that come with OpenOmni."""
+"""Which pipelines a project has: its own ones, and those that come with OpenOmni."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from ...components import registry
 from ...pipeline import spec as pipeline_spec
-from ..errors import not_found
-from ..fleet.models import Offer
+from ..ground.errors import not_found
 from .models import Pipeline
-from .placing import Placing
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +64,3 @@ def _found(row: Pipeline) -> Found:
     version = row.current
     assert version is not None
     return Found(row.name, row.description, version.hash, version.spec, version.number, version.text)
-
-
-def schemas(project_id: str) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """(kind, component) → JSON Schema: as the project's agents registered it last, else as it is installed here."""
-    known = dict(_installed())
-    offers = Offer.objects.filter(project_id=project_id).order_by("agent__registered_at")
-    known.update({(kind, name): schema for kind, name, schema in offers.values_list("kind", "name", "schema")})
-    return known
-
-
-@cache
-def _installed() -> dict[tuple[str, str], Mapping[str, Any]]:
-    return {key: info.schema for key, info in registry.registered().items()}
-
-
-def missing(project_id: str, pipeline: pipeline_spec.Pipeline) -> list[tuple[str, str]]:
-    """What the pipeline needs and no live agent of the project offers."""
-    return Placing.now(project_id).missing(pipeline)
-
-
-def unplaced(project_id: str, pipeline: pipeline_spec.Pipeline, known: Mapping[tuple[str, str], Any]) -> list[str]:
-    """A line for each thing that no live agent offers, with what to start; what is unknown, `check` says."""
-    return Placing.now(project_id).unplaced(pipeline, known)

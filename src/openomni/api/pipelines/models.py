@@ -5,7 +5,7 @@ from typing import Any
 from django.db import models, transaction
 
 from ..accounts.models import User
-from ..scoping import ProjectOwned
+from ..ground.scoping import ProjectOwned
 
 
 class Pipeline(ProjectOwned):
@@ -57,9 +57,10 @@ def version_of(
     spec: dict[str, Any],
     text: str = "",
     description: str = "",
-    by: User | None = None,
+    by: int | None = None,
 ) -> PipelineVersion:
-    """The version with this hash, made when it is new. Safe to call again and at once from several processes."""
+    """The version with this hash, made when it is new, `by` the user with this id. Safe to call again and at once from
+    several processes."""
     with transaction.atomic():
         pipeline, _ = Pipeline.objects.get_or_create(
             project_id=project_id, name=name, defaults={"description": description}
@@ -70,6 +71,6 @@ def version_of(
         if version is None:
             last = pipeline.versions.aggregate(models.Max("number"))["number__max"] or 0
             version = pipeline.versions.create(
-                project_id=project_id, number=last + 1, hash=hash, spec=spec, text=text, created_by=by
+                project_id=project_id, number=last + 1, hash=hash, spec=spec, text=text, created_by_id=by
             )
         return version

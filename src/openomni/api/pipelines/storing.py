@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from ...pipeline import spec as pipeline_spec
-from ..accounts.models import User
-from ..errors import Refusal, bad_request, conflict
+from ..ground.errors import Refusal, bad_request, conflict
 from . import catalogue
 from .models import Pipeline, PipelineVersion, version_of
 
@@ -36,7 +35,7 @@ def seal(number: int | None, text: str) -> str:
 
 
 def store(
-    project_id: str, pipeline: pipeline_spec.Pipeline, text: str = "", by: User | None = None, seen: str | None = None
+    project_id: str, pipeline: pipeline_spec.Pipeline, text: str = "", by: int | None = None, seen: str | None = None
 ) -> Stored:
     """Makes the content the current version, and a new one when its hash is. A text that says the same in other words
     or with other comments takes the place of the version's.

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 from django.db import models
-from django.utils import timezone
 
 from ..accounts.models import slug_validator
-from ..scoping import ProjectOwned
+from ..ground.scoping import ProjectOwned
 
 
 class Site(ProjectOwned):
@@ -49,57 +48,3 @@ def site_of(project_id: str, device: str) -> str:
     """The slug of the site where a device stands; empty when it stands nowhere, or nobody told of it."""
     sites = Device.objects.filter(project_id=project_id, slug=device).values_list("site__slug", flat=True)
     return (device and sites.first()) or ""
-
-
-class Participant(ProjectOwned):
-    """A person who is heard or seen, known by a code; the name is optional and for the project's eyes."""
-
-    limits = {"site": ("site__slug",), "device": ("site__device__slug",)}
-
-    code = models.CharField(max_length=40)
-    name = models.CharField(max_length=200, blank=True)
-    site = models.ForeignKey(Site, null=True, blank=True, on_delete=models.SET_NULL)
-    notes = models.TextField(blank=True)
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        ordering = ("code",)
-        constraints = [models.UniqueConstraint(fields=["project", "code"], name="one_participant_a_code")]
-
-    def __str__(self) -> str:
-        return self.name or self.code
-
-
-class Purpose(models.TextChoices):
-    """What a participant can agree to."""
-
-    RECORDING = "recording", "being recorded"
-    RESEARCH = "research", "use in this project's research"
-    SHARING = "sharing", "sharing with other researchers"
-    TRAINING = "training", "training of models"
-    REMOTE = "remote", "processing by remote services"
-
-
-class Consent(ProjectOwned):
-    """A participant agreed to one purpose, from `given_at` until `withdrawn_at`."""
-
-    limits = {"site": ("participant__site__slug",), "device": ("participant__site__device__slug",)}
-
-    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="consents")
-    purpose = models.CharField(max_length=20, choices=Purpose.choices)
-    given_at = models.DateTimeField(default=timezone.now)
-    withdrawn_at = models.DateTimeField(null=True, blank=True)
-    evidence = models.CharField(max_length=500, blank=True, help_text="Where the signed form or the recording is.")
-
-    class Meta:
-        ordering = ("participant", "purpose", "-given_at")
-        constraints = [
-            models.UniqueConstraint(
-                fields=["participant", "purpose"],
-                condition=models.Q(withdrawn_at=None),
-                name="one_consent_in_force_a_purpose",
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.get_purpose_display()}" + (" (withdrawn)" if self.withdrawn_at else "")

@@ -16,12 +16,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ...pipeline.spec import PipelineError
-from ..conversations import busline
-from ..conversations.models import Progress, Turn
 from ..fleet.models import Agent, alive_since
-from ..media.models import Recording
+from ..fleet.placing import Placing
+from ..ground import bus_line
 from ..pipelines import catalogue
-from ..pipelines.placing import Placing
+from ..records.models import Progress, Recording, Turn
 
 GIB = 2**30
 LOW, FULL = 5 * GIB, 1 * GIB
@@ -87,11 +86,11 @@ def look(project: str, server: str) -> Health:
     )
     ready, pipelines = _pipelines(project, server)
     findings = [_bus(), _agents(project, agents, server), pipelines, _disk(), _recordings(project), *_turns(project)]
-    return Health(findings, ready if busline.connected() else [])
+    return Health(findings, ready if bus_line.connected() else [])
 
 
 def _bus() -> Finding:
-    if busline.connected():
+    if bus_line.connected():
         return Finding("Bus", "good", "answers")
     if not settings.BUS_URL:
         return Finding("Bus", "bad", "this server was started without one", "start all parts together", "openomni up")
@@ -202,7 +201,7 @@ def _disk() -> Finding:
 
 def _recordings(project: str) -> Finding:
     """Those that are still on their way from a device. What is being captured now is no reason to worry."""
-    link = reverse("admin:media_recording_changelist")
+    link = reverse("admin:records_recording_changelist")
     waiting = Recording.objects.filter(
         project_id=project, status__in=(Recording.Status.AWAITED, Recording.Status.RECEIVING)
     )
@@ -228,7 +227,7 @@ def _turns(project: str) -> Iterator[Finding]:
     recent = Turn.objects.filter(project_id=project, created_at__gt=timezone.now() - RECENTLY)
     failed = recent.filter(status=Progress.FAILED).count()
     if failed:
-        link = f"{reverse('admin:conversations_turn_changelist')}?status__exact=failed"
+        link = f"{reverse('admin:records_turn_changelist')}?status__exact=failed"
         yield Finding("Turns", "warn", f"{failed} failed within a day", "each says why", link=link)
 
 

@@ -17,10 +17,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from ..accounts.models import Role
-from ..conversations.models import Session, Turn
 from ..fleet.models import Agent, alive_since
-from ..look.people import Here, here, page
-from ..media.models import Recording
+from ..look.project_page import Here, here, page
+from ..records.models import Recording, Session, Turn
 from . import checks
 
 SHOWN = 5

@@ -17,13 +17,13 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from ... import __version__
 from ...pipeline.spec import PipelineError, builtin
+from ...version import __version__
 from ..accounts.models import Project, Role, Scope, Token
-from ..conversations.models import Session
-from ..look.people import Here, here, page
+from ..fleet.placing import Placing
+from ..look.project_page import Here, here, page
 from ..pipelines import catalogue
-from ..pipelines.placing import Placing
+from ..records.models import Session
 
 MAY_RECORD = Role.RESEARCHER
 HOLDS = timedelta(hours=12)

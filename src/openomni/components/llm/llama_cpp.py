@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from ... import models
 from ...errors import OpenOmniError
-from ...events import Message, Usage
+from ...events import Message, Text, Usage
 from .. import cores
 from ..registry import component
 from .requantised import as_mixed
@@ -98,7 +98,7 @@ class LlamaCpp:
         self._one_at_a_time = threading.Lock()
         self._forgotten: tuple[Message, ...] = ()
 
-    def generate(self, messages: Sequence[Message]) -> Iterator[str | Usage]:
+    def generate(self, messages: Sequence[Message]) -> Iterator[str | Text | Usage]:
         """The reply as it is written, and last what it consumed."""
         with self._one_at_a_time:
             yield from self._answer(tuple(messages), self._max_tokens)
@@ -148,7 +148,7 @@ class LlamaCpp:
         with self._one_at_a_time:
             self._server = None
 
-    def _answer(self, messages: tuple[Message, ...], max_tokens: int) -> Iterator[str | Usage]:
+    def _answer(self, messages: tuple[Message, ...], max_tokens: int) -> Iterator[str | Text | Usage]:
         kept = self._recall(messages)
         while True:
             call = _Call(self._request(kept, max_tokens), self._context - max_tokens)
@@ -251,7 +251,7 @@ class _Call:
             cores.VOICE.give_way(STAND_BACK)
         return self.cancelled
 
-    def read(self, event: dict[str, Any]) -> Iterator[str | Usage]:
+    def read(self, event: dict[str, Any]) -> Iterator[str | Text | Usage]:
         """The text in it, or what was consumed. Raises OpenOmniError for what llama.cpp refuses."""
         if self.cancelled:
             return
@@ -260,10 +260,15 @@ class _Call:
                 raise OpenOmniError(f"llama.cpp refused the request: {error.get('message', error)}")
             self.too_long = error["n_prompt_tokens"]
         for choice in event.get("choices", ()):
+            if thought := choice["delta"].get("reasoning_content"):
+                yield Text("", thought)
             if text := choice["delta"].get("content"):
                 yield text
         if used := event.get("usage"):
-            yield Usage(input_tokens=used["prompt_tokens"], output_tokens=used["completion_tokens"])
+            cached = (used.get("prompt_tokens_details") or {}).get("cached_tokens")
+            yield Usage(
+                input_tokens=used["prompt_tokens"], output_tokens=used["completion_tokens"], cached_tokens=cached
+            )
 
 
 def _without(messages: tuple[Message, ...], count: int) -> tuple[Message, ...]:

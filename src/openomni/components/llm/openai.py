@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ...events import Message, Tool, ToolCall, Usage
+from ...events import Message, Text, Tool, ToolCall, Usage
 from ..registry import component
 from ..remote import ENVIRONMENT, Remote
 
@@ -43,6 +43,7 @@ class OpenAIChat:
         currency: str = "USD",
     ) -> None:
         self._remote = Remote(model, base_url)
+        self.effective = {"base_url": self._remote.url}
         # OpenAI's newer models refuse the older name, and most other servers know no other.
         limit = "max_completion_tokens" if self._remote.is_openai else "max_tokens"
         options = {"temperature": temperature, limit: max_tokens}
@@ -52,8 +53,9 @@ class OpenAIChat:
 
     async def generate(
         self, messages: Sequence[Message], tools: Sequence[Tool] = (), tool_choice: str = "auto"
-    ) -> AsyncIterator[str | ToolCall | Usage]:
-        """The reply as it is written; tools that it calls come whole, at its end."""
+    ) -> AsyncIterator[str | Text | ToolCall | Usage]:
+        """The reply as it is written, and apart from it the reasoning that the server tells; tools that it calls come
+        whole, at its end."""
         calls: dict[int, ToolCall] = {}
         async with self._remote.asking() as client:
             stream = await client.chat.completions.create(
@@ -66,24 +68,37 @@ class OpenAIChat:
             )
             async with stream:
                 async for chunk in stream:
+                    if chunk.choices and (thought := _thought(chunk.choices[0].delta)):
+                        yield Text("", thought)
                     if chunk.choices and chunk.choices[0].delta.content:
                         yield chunk.choices[0].delta.content
                     for piece in (chunk.choices[0].delta.tool_calls or ()) if chunk.choices else ():
                         calls[piece.index] = _grown(calls.get(piece.index), piece)
                     if chunk.usage is not None:
-                        yield self._usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+                        yield self._usage(chunk.usage)
         for _, call in sorted(calls.items()):
             yield call
 
     async def close(self) -> None:
         await self._remote.close()
 
-    def _usage(self, given: int, written: int) -> Usage:
+    def _usage(self, used: Any) -> Usage:
+        given, written = used.prompt_tokens, used.completion_tokens
+        details = getattr(used, "prompt_tokens_details", None)  # which not every server tells
         price_in, price_out = self._prices
         cost = None
         if price_in is not None and price_out is not None:
             cost = (given * price_in + written * price_out) / 1_000_000
-        return Usage(input_tokens=given, output_tokens=written, cost=cost, currency=self._currency)
+        return Usage(
+            input_tokens=given, output_tokens=written, cost=cost, currency=self._currency,
+            cached_tokens=getattr(details, "cached_tokens", None),
+        )  # fmt: skip
+
+
+def _thought(delta: Any) -> str:
+    """Reasoning, which has no place in the protocol: servers name it one way or the other."""
+    found = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
+    return found if isinstance(found, str) else ""
 
 
 def _offered(tools: Sequence[Tool], choice: str) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class OpenAITranscriber:
         currency: str = "USD",
     ) -> None:
         self._remote = Remote(model, base_url)
+        self.effective = {"base_url": self._remote.url}
         options = {"prompt": prompt, "temperature": temperature}
         self._options: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         self._language = language

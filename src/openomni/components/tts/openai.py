@@ -49,6 +49,7 @@ class OpenAISpeech:
         currency: str = "USD",
     ) -> None:
         self._remote = Remote(model, base_url)
+        self.effective = {"base_url": self._remote.url}
         options = {"instructions": instructions, "speed": speed}
         self._options: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         self._voice = voice

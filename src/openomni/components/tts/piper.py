@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,10 @@ RAMP_S = 0.005
 """A voice that gets too loud is turned down over so long."""
 OTHERS = 2
 """Voices besides its own that a component keeps loaded; the longest unused one goes first."""
+
+
+_PHONEMES = re.compile(r"\[{2,}|\]{2,}")
+"""Piper takes what stands between two brackets for phonemes; whoever writes a reply does not mean that."""
 
 
 @component("tts", "piper", install="openomni[local]", requires=("piper", "onnxruntime", "onnx"))
@@ -146,6 +151,7 @@ class _Voice:
     def speak(self, text: str) -> Iterator[Sound]:
         if self._gain is None:
             self.warm_up()
+        text = _PHONEMES.sub(lambda marks: marks.group()[0], text)
         rate = self._config.sample_rate
         sentences = [phonemes for phonemes in self._voice.phonemize(text) if phonemes]
         first, left_out = True, 0.0
@@ -213,7 +219,8 @@ def _without_lead(audio: Audio) -> Audio:
 
 def _files(voice: str) -> tuple[Path, Path]:
     model = models.locate(voice, "piper")
-    settings = models.locate(f"{voice}.json", "piper") if voice.startswith("hf://") else Path(f"{model}.json")
+    from_hub = voice.startswith("hf://")
+    settings = models.locate(f"{voice}.json", "piper") if from_hub else models.note(Path(f"{model}.json"))
     if model.is_dir() or not settings.is_file():
         raise OpenOmniError(f"{voice} is no Piper voice; name a .onnx file that has its .onnx.json beside it")
     return model, settings

@@ -6,6 +6,7 @@ from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ... import installs, models
 from ...errors import OpenOmniError
 from ...lazy import Lazy
 from ...media import Samples
@@ -41,7 +42,9 @@ class Silero:
         options.inter_op_num_threads = options.intra_op_num_threads = 1
         options.enable_cpu_mem_arena = False
         options.log_severity_level = 4
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            str(models.note(path)), options, providers=["CPUExecutionProvider"]
+        )
 
     def open(self) -> SileroDetector:
         """A detector for one stream. Several may run at once, each from its own thread."""
@@ -84,6 +87,6 @@ def _shipped() -> Path:
     found = sorted(path for folder in folders for path in folder.glob("silero_vad*.onnx"))
     if not found:
         raise OpenOmniError(
-            "no Silero model comes with faster-whisper here; pip install 'openomni[local]' or give `model`"
+            f"no Silero model comes with faster-whisper here; {installs.line('local')}, or give `model`"
         )
     return found[-1]

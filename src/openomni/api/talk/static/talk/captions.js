@@ -36,18 +36,19 @@ export class Captions {
   begin(key, side) { this.#line(key, side); this.#follow(); }
 
   /** The reply was cut: what was heard of it stays, the rest is struck. `share`: how much of it was, 0…1. */
-  cut(key, share) { this.#strike(key, (words) => Math.round(words.length * Math.min(Math.max(share, 0), 1))); }
+  cut(key, share) { this.#strike(key, (text) => endOf(wordsOf(text), (words) => Math.round(words.length * Math.min(Math.max(share, 0), 1)))); }
 
   /** The same, once the host says which words were heard. */
-  cutAfter(key, heard) { this.#strike(key, (words) => upTo(words, heard)); }
+  cutAfter(key, heard) { this.#strike(key, (text) => upTo(text, heard)); }
 
-  #strike(key, keep) {
+  /** `end`: up to which letter of a text it was heard. */
+  #strike(key, end) {
     const line = this.#lines.get(key);
     if (!line) return;
-    const words = line.text.match(/\s*\S+\s*/g) ?? [], kept = keep(words);
-    line.spoken.textContent = words.slice(0, kept).join("");
+    const kept = end(line.text);
+    line.spoken.textContent = line.text.slice(0, kept);
     const unheard = document.createElement("del");
-    unheard.textContent = words.slice(kept).join("");
+    unheard.textContent = line.text.slice(kept);
     const note = document.createElement("span");
     note.className = "note";
     note.textContent = " interrupted: the rest was not heard";
@@ -91,11 +92,24 @@ export class Captions {
   #follow() { this.list.scrollTop = this.list.scrollHeight; }
 }
 
-/** How many of a reply's tokens were heard; a dash or a smiley is no word, for nobody speaks it. */
-function upTo(tokens, heard) {
+const wordsOf = (text) => text.match(/\s*\S+\s*/g) ?? [];
+
+/** Where the first `count(words)` of them end. */
+const endOf = (words, count) => words.slice(0, count(words)).join("").length;
+
+/** Up to which letter a reply was heard: it begins with that, or, as earlier hosts told it, has as many words; a dash or
+ *  a smiley is none, for nobody speaks it. */
+function upTo(text, heard) {
+  const ahead = text.length - text.trimStart().length;
+  if (heard && text.startsWith(heard, ahead)) {
+    const rest = text.slice(ahead + heard.length);
+    return text.length - rest.trimStart().length;
+  }
   const isWord = (token) => /[\p{L}\p{N}]/u.test(token);
   const count = heard.split(/\s+/).filter(isWord).length;
   let found = 0;
-  const end = tokens.findIndex((token) => isWord(token) && ++found > count);
-  return end < 0 ? tokens.length : end;
+  return endOf(wordsOf(text), (words) => {
+    const end = words.findIndex((word) => isWord(word) && ++found > count);
+    return end < 0 ? words.length : end;
+  });
 }

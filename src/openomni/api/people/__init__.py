@@ -1,0 +1,1 @@
+"""Who is heard or seen: participants, and what each agreed to."""

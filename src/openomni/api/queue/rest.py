@@ -1,0 +1,104 @@
+"""Turns to run on recordings, and what failed too often, over HTTP."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from ninja import Field, Path, Query, Router, Schema
+from pydantic import AfterValidator
+
+from ..accounts.authentication import allow
+from ..accounts.models import Scope
+from ..ground.caller import AuthedRequest
+from ..ground.errors import not_found
+from ..ground.paging import Page
+from ..pipelines import catalogue
+from ..records.models import Recording
+from ..records.schemas import NewId
+from . import dead_letters, turn_work
+
+router = Router(tags=["conversations"])
+MAKERS = allow(Scope.DEVICE, Scope.AGENT, Scope.RESEARCHER)
+
+
+def _span(span: turn_work.Span) -> turn_work.Span:
+    start, end = span
+    if not (0 <= start < math.inf and (end < 0 or start < end)):
+        raise ValueError(f"{start:g} to {end:g} s is no span; it takes 0 ≤ start < end, or an end below 0 for the rest")
+    return span
+
+
+class QueueNew(Schema):
+    """Turns to run on a recording: one a span in seconds, an end below 0 meaning the recording's; without spans the
+    speech in it is found first. Without `session_id` it is the session of this very request, which adds nothing when
+    it is sent again. `wait`: queue even when no live agent offers what the pipeline needs.
+    """
+
+    recording_id: NewId
+    pipeline: str
+    session_id: NewId | None = None
+    spans: list[Annotated[turn_work.Span, AfterValidator(_span)]] | None = Field(None, min_length=1, max_length=500)
+    wait: bool = False
+    options: dict[str, Any] = {}
+
+
+class QueuedTurn(Schema):
+    turn_id: str = Field(alias="pk")
+    index: int
+    status: str
+
+
+class Queued(Schema):
+    session_id: str
+    turns: list[QueuedTurn]
+
+
+class DeadOut(Schema):
+    """Work or a record that failed too often: what it was, why, and when (Unix time)."""
+
+    sequence: int
+    kind: str
+    key: str
+    reason: str
+    attempts: int
+    at: float
+    cause: str
+    """`failed`, `unreadable` (by this version), `refused`, `too_large` (the content is an excerpt)."""
+    size: int
+    content: Any
+
+
+class Retried(Schema):
+    status: Literal["queued"] = "queued"
+
+
+@router.post("/turns/queue", auth=MAKERS, response={202: Queued}, summary="Run turns on a recording")
+def queue_turns(request: AuthedRequest, payload: QueueNew) -> Any:
+    """They are there with the status `pending` at once; the same request again adds nothing."""
+    caller = request.auth
+    recording = Recording.objects.scoped(request).filter(pk=payload.recording_id).first()
+    if recording is None:
+        not_found("recording", payload.recording_id)
+    pipeline = catalogue.find(caller.project_id, payload.pipeline).pipeline
+    session_id = payload.session_id or turn_work.session_for(recording, pipeline, payload.spans)
+    turns = turn_work.queue(recording, pipeline, session_id, payload.spans, payload.wait, payload.options, caller)
+    return 202, {"session_id": session_id, "turns": turns}
+
+
+@router.get("/tasks/dead", auth=allow(Scope.VIEWER), response=Page[DeadOut], summary="What failed too often")
+def list_dead(
+    request: AuthedRequest,
+    cursor: Annotated[str, Query(pattern=r"^\d{0,18}$")] = "",
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> Any:
+    """Oldest first."""
+    letters = dead_letters.of_project(request, int(cursor or 0), limit)
+    return {"items": letters, "next": str(letters[-1]["sequence"]) if len(letters) == limit else None}
+
+
+@router.post("/tasks/dead/{sequence}/retry", auth=MAKERS, response={202: Retried}, summary="Try dead work again")
+def retry_dead(request: AuthedRequest, sequence: Annotated[int, Path(ge=1)]) -> Any:
+    """Work goes back into the queue, with all its attempts anew; a record is written back as it was."""
+    dead_letters.retry(request, sequence)
+    return 202, {}

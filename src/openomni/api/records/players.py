@@ -1,0 +1,35 @@
+"""Players for recordings, for pages: nothing is loaded before somebody presses play."""
+
+from __future__ import annotations
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from .models import Recording
+
+_UNPLAYABLE = ("pcm", "bin", "zip")
+
+
+def content_url(project_id: str, recording_id: str) -> str:
+    """Where a player gets the bytes, with the cookie of a member of the project."""
+    return f"/api/v1/recordings/{recording_id}/content?project={project_id}"
+
+
+def player(recording: Recording | None, start: float | None = None, end: float | None = None) -> SafeString:
+    """An <audio> or <video> of the recording, or of its seconds from `start` to `end`; a line where there is none."""
+    if recording is None or not recording.received:
+        return SafeString("<span>nothing received yet</span>")
+    url = content_url(recording.project_id, recording.pk)
+    source = f"{url}#t={start:.3f},{end:.3f}" if start is not None and end is not None else url
+    if recording.media_type.startswith("image/"):
+        return format_html('<img src="{}" alt="" loading="lazy" style="max-height: 8rem">', source)
+    if recording.key.rpartition(".")[2] in _UNPLAYABLE:
+        return format_html('<a href="{}" download>download</a>', url)
+    if recording.media_type.startswith("video/"):
+        return format_html('<video controls preload="none" src="{}" style="max-width: 24rem"></video>', source)
+    return sound(source)
+
+
+def sound(url: str) -> SafeString:
+    """An <audio> of what is at this address."""
+    return format_html('<audio controls preload="none" src="{}" style="width: 16rem; height: 2.2rem"></audio>', url)

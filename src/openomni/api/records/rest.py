@@ -1,0 +1,150 @@
+"""Sessions, turns and tasks over HTTP, in the shapes of `openomni.records`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from django.db import transaction
+from ninja import Field, Query, Router, Schema
+
+from ...records import BuildRecord, ItemRecord, SessionRecord, StageRecord, TurnRecord
+from ..accounts.authentication import allow
+from ..accounts.models import Scope
+from ..ground.caller import AuthedRequest
+from ..ground.errors import conflict, not_found
+from ..ground.paging import Page, Paging, page
+from ..pipelines import catalogue
+from ..places.models import site_of
+from . import snapshots
+from .models import Build, Item, Session, Task, Turn
+from .schemas import NewId, schema
+
+router = Router(tags=["conversations"])
+READERS = allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER)
+MAKERS = allow(Scope.DEVICE, Scope.AGENT, Scope.RESEARCHER)
+
+SessionOut = schema(SessionRecord)
+ItemOut = schema(ItemRecord)
+BuildOut = schema(BuildRecord)
+TurnOut = schema(TurnRecord)
+TaskOut = schema(StageRecord, "Task", turn_id=str, session_id=str)
+
+
+class SessionNew(Schema):
+    """A session to come; its id is made by whoever opens it. `started_at` is Unix time."""
+
+    session_id: NewId
+    pipeline: str
+    source: str = Field("", max_length=2000)
+    site: str = Field("", max_length=40)
+    device: str = Field("", max_length=40)
+    recording: str = Field("", max_length=64)
+    started_at: float = Field(0.0, ge=0)
+
+
+class TurnFilter(Schema):
+    session: str = ""
+    pipeline: str = Field("", description="name or hash")
+    status: str = ""
+
+
+class TaskFilter(Schema):
+    turn: str = ""
+    kind: str = ""
+    component: str = ""
+    agent: str = ""
+    status: str = ""
+
+
+@router.get("/sessions", auth=READERS, response=Page[SessionOut], summary="Sessions, newest first")  # type: ignore[valid-type]
+def list_sessions(
+    request: AuthedRequest, paging: Query[Paging], pipeline: str = "", device: str = "", status: str = ""
+) -> Any:
+    wanted = {"pipeline": pipeline, "device": device, "status": status}
+    rows = Session.objects.scoped(request).filter(**_given(wanted))
+    return _as_records(page(rows, paging), snapshots.session_record)
+
+
+@router.post("/sessions", auth=MAKERS, response=SessionOut, summary="Announce a session")
+def create_session(request: AuthedRequest, payload: SessionNew) -> Any:
+    """Announcing it again changes nothing."""
+    caller = request.auth
+    pipeline = catalogue.find(caller.project_id, payload.pipeline).pipeline
+    with transaction.atomic():
+        try:
+            session = snapshots.placeholder(caller.project_id, payload.session_id, caller)
+        except snapshots.Refused:
+            conflict(f"the session id {payload.session_id} is taken; make a new one")
+        if not session.pipeline:
+            session.pipeline, session.pipeline_hash, session.spec = pipeline.name, pipeline.hash, pipeline.normalised()
+            session.device = caller.device or payload.device
+            session.site = caller.site or payload.site or site_of(caller.project_id, session.device)
+            session.source, session.started_at = payload.source, snapshots.moment(payload.started_at)
+            session.recordings = [payload.recording] if payload.recording else []
+            session.save()
+    return msgspec.to_builtins(snapshots.session_record(session))
+
+
+@router.get("/sessions/{session_id}", auth=READERS, response=SessionOut, summary="One session")
+def get_session(request: AuthedRequest, session_id: str) -> Any:
+    session = Session.objects.scoped(request).filter(pk=session_id).first() or not_found("session", session_id)
+    return msgspec.to_builtins(snapshots.session_record(session))
+
+
+@router.get("/turns", auth=READERS, response=Page[TurnOut], summary="Turns, newest first")  # type: ignore[valid-type]
+def list_turns(request: AuthedRequest, paging: Query[Paging], wanted: Query[TurnFilter]) -> Any:
+    rows = Turn.objects.scoped(request).filter(**_given({"session_id": wanted.session, "status": wanted.status}))
+    if wanted.pipeline:
+        rows = rows.filter(pipeline=wanted.pipeline) | rows.filter(pipeline_hash=wanted.pipeline)
+    return _as_records(page(rows.prefetch_related(*snapshots.COMPLETE_TURN), paging), snapshots.turn_record)
+
+
+@router.get("/turns/{turn_id}", auth=READERS, response=TurnOut, summary="One turn")
+def get_turn(request: AuthedRequest, turn_id: str) -> Any:
+    rows = Turn.objects.scoped(request).prefetch_related(*snapshots.COMPLETE_TURN)
+    turn = rows.filter(pk=turn_id).first() or not_found("turn", turn_id)
+    return msgspec.to_builtins(snapshots.turn_record(turn))
+
+
+@router.get("/tasks", auth=READERS, response=Page[TaskOut], summary="Tasks, newest first")  # type: ignore[valid-type]
+def list_tasks(request: AuthedRequest, paging: Query[Paging], wanted: Query[TaskFilter]) -> Any:
+    rows = Task.objects.scoped(request).filter(**_given({**wanted.dict(exclude={"turn"}), "turn_id": wanted.turn}))
+    found = page(rows.select_related("turn").prefetch_related("attempts"), paging, "-pk")
+    return {**found, "items": [_task(task) for task in found["items"]]}
+
+
+def _given(wanted: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in wanted.items() if value}
+
+
+def _as_records(found: dict[str, Any], record: Any) -> dict[str, Any]:
+    return {**found, "items": [msgspec.to_builtins(record(row)) for row in found["items"]]}
+
+
+def _task(task: Task) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(snapshots.stage_record(task))
+    session_id = task.turn.session_id if task.turn else task.session_id
+    return {**plain, "turn_id": task.turn_id or "", "session_id": session_id}
+
+
+@router.get("/sessions/{session_id}/items", auth=READERS, response=list[ItemOut])  # type: ignore[valid-type]
+def list_items(request: AuthedRequest, session_id: str) -> Any:
+    """What the conversation held, in its order, each item once and as it was heard. A turn's `items` name those that
+    its language model got."""
+    session = Session.objects.scoped(request).filter(pk=session_id).first() or not_found("session", session_id)
+    return [msgspec.to_builtins(snapshots.item_record(each)) for each in Item.objects.filter(session=session)]
+
+
+@router.get("/builds", auth=READERS, response=Page[BuildOut], summary="What tasks ran on, newest first")  # type: ignore[valid-type]
+def list_builds(request: AuthedRequest, paging: Query[Paging], kind: str = "", component: str = "") -> Any:
+    wanted = {name: value for name, value in (("kind", kind), ("component", component)) if value}
+    found = page(Build.objects.scoped(request).filter(**wanted), paging)
+    return {**found, "items": [each.content for each in found["items"]]}
+
+
+@router.get("/builds/{build}", auth=READERS, response=BuildOut)
+def get_build(request: AuthedRequest, build: str) -> Any:
+    """What a task ran on: component, package, files of its models, parameters, libraries, machine."""
+    row = Build.objects.scoped(request).filter(hash=build).first() or not_found("build", build)
+    return row.content

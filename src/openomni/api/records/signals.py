@@ -1,0 +1,8 @@
+"""What other apps do when something is recorded, in the transaction that records it."""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+turn_written = Signal()
+"""A snapshot of a turn that was news is in the tables. Sends `turn`, the row, and `record`, the `TurnRecord`."""

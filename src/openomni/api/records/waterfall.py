@@ -1,0 +1,181 @@
+"""Where each millisecond of a turn went, as a picture: one row a stage, under the row of the whole turn's owners."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.template.loader import render_to_string
+
+from ...records import StageRecord, TurnRecord
+
+LABELS = {
+    "end_of_turn": "end of turn",
+    "queue": "queue",
+    "lost": "lost attempts",
+    "transfer": "transfer",
+    "load": "load",
+    "model": "model",
+    "aggregation": "aggregation",
+    "playback": "playback",
+    "residue": "residue",
+    "other": "waiting for input",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a picture is laid out, in its own units. `above`: the labels stand above their bars, not at their left."""
+
+    name: str
+    left: float
+    width: float
+    row: float
+    ticks: int
+    above: bool
+
+    @property
+    def whole(self) -> float:
+        return self.left + self.width + 20
+
+
+WIDE = Form("wide", left=190, width=800, row=26, ticks=6, above=False)
+NARROW = Form("narrow", left=0, width=320, row=40, ticks=3, above=True)
+"""For a phone: as wide as its screen, so that letters keep their size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A stretch of a row, in the picture's units, with what it stands for."""
+
+    what: str
+    x: str
+    width: str
+    title: str
+
+
+@dataclass(slots=True)
+class Row:
+    """A line of the picture: a label at its left, bars along the time."""
+
+    label: str
+    note: str
+    y: float
+    above: bool
+    bars: list[Bar] = field(default_factory=list)
+
+    @property
+    def text_y(self) -> float:
+        return self.y + (12 if self.above else 16)
+
+    @property
+    def bar_y(self) -> float:
+        return self.y + (17 if self.above else 0)
+
+
+class _Axis:
+    """From seconds to the picture's units."""
+
+    def __init__(self, start: float, end: float, form: Form) -> None:
+        self.start, self.seconds, self.form = start, max(end - start, 1e-6), form
+
+    def x(self, second: float) -> float:
+        return self.form.left + (second - self.start) / self.seconds * self.form.width
+
+    def bar(self, what: str, start: float, end: float, whose: str = "") -> Bar:
+        title = f"{whose} {LABELS[what]}".strip() + f": {(end - start) * 1000:.1f} ms from {start * 1000:.1f} ms on"
+        # A tenth of a unit at least, so that what is short is still seen.
+        return Bar(what, f"{self.x(start):.2f}", f"{max(self.x(end) - self.x(start), 0.1):.2f}", title)
+
+    def ticks(self) -> Iterator[tuple[str, str]]:
+        """Where to write which round number of milliseconds."""
+        rough = self.seconds / self.form.ticks
+        power = 10.0 ** _exponent(rough)
+        steps = [each * power for each in (0.5, 1, 2, 5, 10)]
+        fits = next(place for place, step in enumerate(steps) if step >= rough)
+        found = self._every(steps[fits])
+        for at in found if len(found) > 1 else self._every(steps[fits - 1]):  # one alone is no scale
+            yield f"{self.x(at):.2f}", f"{at * 1000:g}"
+
+    def _every(self, step: float) -> list[float]:
+        first, last = math.ceil(self.start / step), math.floor((self.start + self.seconds) / step + 1e-9)
+        return [count * step for count in range(first, last + 1)]
+
+
+def draw(turn: TurnRecord) -> str:
+    """The turn as an SVG with its legend, for a page; a line of text when nothing of it was timed."""
+    timed = [stage for stage in turn.stages if stage.started_s is not None]
+    ends = [part.end_s for part in turn.parts] + [_end(stage) for stage in timed]
+    if not ends:
+        return render_to_string("records/waterfall.html", {"pictures": []})
+    start, end = min(0.0, *(stage.started_s or 0.0 for stage in timed), 0.0), max(ends)
+    pictures = [_picture(turn, timed, _Axis(start, end, form)) for form in (WIDE, NARROW)]
+    used = {bar.what for row in pictures[0]["rows"] for bar in row.bars}
+    context = {
+        "pictures": pictures,
+        "legend": [(what, label) for what, label in LABELS.items() if what in used],
+        "turn": turn,
+        "zero": "the last user speech sample" if turn.segments else "when the answer was asked for",
+        "end_of_turn": next((pause.words for pause in turn.pauses if pause.ended), ""),
+        "went_on": sum(not pause.ended for pause in turn.pauses),
+    }
+    return render_to_string("records/waterfall.html", context)
+
+
+def _picture(turn: TurnRecord, timed: Iterable[StageRecord], axis: _Axis) -> dict[str, Any]:
+    form, rows = axis.form, list(_rows(turn, timed, axis))
+    points = [
+        (f"{axis.x(point.at_s):.2f}", f"{point.name}: {point.at_s * 1000:.1f} ms {point.where}".strip())
+        for point in turn.time_points
+        if axis.start <= point.at_s <= axis.start + axis.seconds
+    ]
+    bottom = len(rows) * form.row + 6
+    return {
+        "form": form,
+        "rows": rows,
+        "ticks": list(axis.ticks()),
+        "points": points,
+        "bottom": bottom,
+        "axis_y": bottom + 16,
+        "height": bottom + 24,
+    }
+
+
+def _rows(turn: TurnRecord, stages: Iterable[StageRecord], axis: _Axis) -> Iterator[Row]:
+    place, form = 0, axis.form
+    if turn.parts:
+        note = f"{turn.parts[-1].end_s - turn.parts[0].start_s:.3f} s"
+        bars = [axis.bar(part.what, part.start_s, part.end_s, part.stage) for part in turn.parts]
+        yield Row("turn", note, 4.0, form.above, bars)
+        place = 1
+    for place, stage in enumerate(stages, place):  # noqa: B020 (goes on counting)
+        flag = "" if stage.status == "completed" else f" · {stage.status}"
+        start, end = stage.started_s or 0.0, _end(stage)
+        bars = list(_bars(stage, start, end, axis))
+        yield Row(f"{stage.kind}{flag}", stage.component, place * form.row + 4, form.above, bars)
+
+
+def _bars(stage: StageRecord, start: float, end: float, axis: _Axis) -> Iterator[Bar]:
+    """What it did, one after the other; in what remains of its time, it waited for input."""
+    cursor = start
+    for what in ("queue", "lost", "transfer", "load", "model"):
+        stop = min(cursor + (getattr(stage, f"{what}_s") or 0.0), end)
+        if stop > cursor:
+            yield axis.bar(what, cursor, stop, stage.component)
+            cursor = stop
+    if end > cursor:
+        yield axis.bar("other", cursor, end, stage.component)
+
+
+def _end(stage: StageRecord) -> float:
+    """When a stage was over; one that never ended counts as far as its own figures go."""
+    if stage.ended_s is not None:
+        return stage.ended_s
+    figures = (stage.queue_s, stage.lost_s, stage.transfer_s, stage.load_s, stage.model_s)
+    return (stage.started_s or 0.0) + sum(figure or 0.0 for figure in figures)
+
+
+def _exponent(value: float) -> int:
+    return int(f"{value:e}".rpartition("e")[2])

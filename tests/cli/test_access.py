@@ -1,0 +1,38 @@
+"""A token that is not on the command line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from openomni.cli.access import read_token_file
+from openomni.errors import WrongUsage
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("OPENOMNI_TOKEN", "")
+    monkeypatch.setenv("OPENOMNI_TOKEN_FILE", str(tmp_path / "token"))
+    return tmp_path / "token"
+
+
+def test_a_file_holds_the_token(environment: Path) -> None:
+    environment.write_text("oo_1_secret\n")
+    read_token_file()
+    assert os.environ["OPENOMNI_TOKEN"] == "oo_1_secret"
+
+
+def test_the_variable_goes_first(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENOMNI_TOKEN", "oo_mine")
+    read_token_file()
+    assert os.environ["OPENOMNI_TOKEN"] == "oo_mine"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"two words", b"\xff\xfe"])
+def test_a_file_without_one_is_one_line(environment: Path, content: bytes | None) -> None:
+    if content is not None:
+        environment.write_bytes(content)
+    with pytest.raises(WrongUsage, match=f"OPENOMNI_TOKEN_FILE: {environment} (can't be read|holds no token)"):
+        read_token_file()
