@@ -161,21 +161,13 @@ def get_version(request: AuthedRequest, name: str, which: str) -> dict[str, Any]
 def resolve(request: AuthedRequest, name: str) -> dict[str, Any]:
     project = request.auth.project_id
     found = catalogue.find(project, name)
-<<<<<<< HEAD:src/openomni/api/pipelines/rest.py
-    pipeline, known = found.pipeline, catalogue.schemas(project)
+    pipeline, known, placing = found.pipeline, components.schemas(project), Placing.now(project)
     faults = pipeline_spec.check(pipeline, known)
     return {
         **_described(found),
-        "problems": faults + catalogue.unplaced(project, pipeline, known),
+        "problems": faults + placing.unplaced(pipeline, known),
         "faults": faults,
-        "missing": _needs(catalogue.missing(project, pipeline)),
-=======
-    pipeline, known, placing = found.pipeline, components.schemas(project), Placing.now(project)
-    return {
-        **_described(found),
-        "problems": pipeline_spec.check(pipeline, known) + placing.unplaced(pipeline, known),
         "missing": _needs(placing.missing(pipeline)),
->>>>>>> main:src/openomni/api/studio/rest.py
     }
 
 
