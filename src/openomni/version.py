@@ -16,7 +16,7 @@ it says over a wire and keeps in journals is as it was since then, with fields a
 
 def numbers(version: str) -> tuple[int, ...]:
     """`1.4.0rc2` as (1, 4, 0), for comparing; what says nothing is older than all."""
-    return tuple(map(int, re.findall(r"\d+", version.partition("+")[0])[:3]))
+    return tuple(map(int, re.findall(r"[0-9]{1,9}", version.partition("+")[0])[:3]))
 
 
 def too_old(version: str) -> bool:

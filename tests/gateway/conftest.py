@@ -37,8 +37,9 @@ from openomni.events import (
     SpeechStopped,
     TurnDone,
 )
-from openomni.gateway.app import Gateway, application
+from openomni.gateway.app import application
 from openomni.gateway.server import Server, address, bus_connection, listen
+from openomni.gateway.services import Gateway
 from openomni.pipeline import spec
 
 SECRET = "the server's secret"
@@ -55,6 +56,7 @@ class ScriptedApi:
     tokens: dict[str, dict[str, Any]] = field(default_factory=dict)
     recordings: dict[str, bytes] = field(default_factory=dict)
     completed: dict[str, asyncio.Event] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
     introspections: int = 0
     url: str = ""
     server: uvicorn.Server | None = None
@@ -70,6 +72,7 @@ class ScriptedApi:
         return Starlette(
             routes=[
                 Route("/api/v1/auth/introspect", self.introspect, methods=["POST"]),
+                Route("/api/v1/me", self.me),
                 Route("/api/v1/pipelines", self.pipelines),
                 Route("/api/v1/pipelines/{name}/resolve", self.resolve),
                 Route("/api/v1/hello", lambda _: JSONResponse({"version": "0.2.0"})),
@@ -87,6 +90,11 @@ class ScriptedApi:
         known = self.tokens.get((await request.json())["token"])
         return JSONResponse(known) if known else JSONResponse({"error": "this token is unknown to this server"}, 404)
 
+    async def me(self, request: Request) -> Response:
+        known = request.headers["authorization"].removeprefix("Bearer ") in self.tokens
+        known = known or request.cookies.get("openomni_session") == "signed-in"
+        return JSONResponse({"project": "default"}) if known else JSONResponse({"error": "who is this?"}, 401)
+
     async def pipelines(self, request: Request) -> Response:
         assert request.headers["authorization"] == f"Bearer {SECRET}"
         assert request.headers["openomni-project"] == "default"
@@ -98,7 +106,8 @@ class ScriptedApi:
         name = request.path_params["name"]
         if name not in ("local", "x"):
             return JSONResponse({"error": f"there is no pipeline {name!r}; did you mean 'local'?"}, 404)
-        return JSONResponse({"name": name, "hash": LOCAL.hash, "spec": {**LOCAL.normalised(), "name": name}})
+        return JSONResponse({"name": name, "hash": LOCAL.hash, "spec": {**LOCAL.normalised(), "name": name},
+                             "faults": self.faults})  # fmt: skip
 
     async def recording(self, request: Request) -> Response:
         key = request.path_params["id"]

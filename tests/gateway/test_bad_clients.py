@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openomni.events import AXIS_RATE, AudioIn, ReplySound, SessionClose
-from openomni.gateway import door
+from openomni.gateway import connection
 
 
 def frame(position: int, samples: int) -> bytes:
@@ -58,7 +58,7 @@ async def test_a_flood_of_sound_is_paced_and_others_are_heard_meanwhile(world: A
 async def test_a_client_that_never_reads_is_sent_away_and_others_are_answered(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "SLOW_CLIENT", 0.5)
+    monkeypatch.setattr(connection, "SLOW_CLIENT", 0.5)
     host = await world.host()
     deaf, spoken_to = await session(world, host)
     other, heard = await session(world, host)
@@ -78,6 +78,19 @@ async def test_a_client_that_never_reads_is_sent_away_and_others_are_answered(
     finally:
         talking.cancel()
         await asyncio.gather(talking, return_exceptions=True)
+
+
+async def test_a_frame_far_ahead_is_refused_and_the_session_goes_on(world: Any) -> None:
+    host = await world.host()
+    client, hosted = await session(world, host)
+    await client.send(frame(0, 320))
+    await client.send(frame(1200 * AXIS_RATE, 320))
+    error = (await client.until("error"))["error"]
+    assert (error["code"], error["param"]) == ("invalid_value", "position")
+    await client.send({"type": "openomni.frame", "position": 1200 * AXIS_RATE, "jpeg": ""})
+    assert (await client.until("error"))["error"]["param"] == "position"
+    await client.send(frame(640, 320))
+    assert [(await hosted.until(AudioIn)).position for _ in range(2)] == [0, 640]
 
 
 async def test_a_client_that_says_nothing_costs_nobody_anything_and_may_still_begin(world: Any) -> None:

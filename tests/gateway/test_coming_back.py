@@ -15,7 +15,7 @@ import numpy as np
 from websockets.asyncio.client import connect
 
 from openomni.events import AudioIn, PictureIn, SessionClose
-from openomni.gateway import app
+from openomni.gateway import live_sessions
 from openomni.media import Frame
 
 from .conftest import SECRET, TOKEN, Client, World, uploaded
@@ -55,7 +55,7 @@ async def test_the_same_recording_goes_on_when_the_client_comes_back(world: Worl
 
 
 async def test_a_session_that_nobody_comes_back_to_ends_and_is_uploaded(world: World, monkeypatch: Any) -> None:
-    monkeypatch.setattr(app, "PARKED_SECONDS", 0.05)
+    monkeypatch.setattr(live_sessions, "PARKED_SECONDS", 0.05)
     host = await world.host()
     client = await world.connect(**OURS)
     await client.hello(audio="binary", session_id="s1")

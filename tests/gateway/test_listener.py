@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import struct
 import time
 import uuid
 from typing import Any
 
+import numpy as np
 from websockets.exceptions import ConnectionClosed
 
 from openomni.bus.records import consume
@@ -24,7 +26,10 @@ from openomni.events import (
     SpeechStarted,
     SpeechStopped,
 )
-from openomni.gateway import live
+from openomni.gateway import hosted_session
+from openomni.media import Frame
+
+PICTURE = Frame(np.full((8, 8, 3), 90, np.uint8)).jpeg()
 
 
 def frame(position: int, captured: float = 0.0, samples: int = 320) -> bytes:
@@ -52,7 +57,7 @@ async def test_sound_reaches_the_host_with_its_place_and_time_on_the_gateways_cl
     assert welcome["clock"] <= pong["received"] <= pong["sent_back"]
     await client.send({"type": "openomni.clock", "offset": 1000.0, "uncertainty": 0.002})
     await client.send(frame(16_000, captured=5.0))
-    await client.send({"type": "openomni.frame", "position": 16_100, "jpeg": "AAAA"})
+    await client.send({"type": "openomni.frame", "position": 16_100, "jpeg": base64.b64encode(PICTURE).decode()})
     await client.send({"type": "openomni.audio_end"})
     hosted = await host.session()
     opening = hosted.opening
@@ -60,7 +65,7 @@ async def test_sound_reaches_the_host_with_its_place_and_time_on_the_gateways_cl
     assert opening.pipeline_hash
     sound = await hosted.until(AudioIn)
     assert (sound.position, sound.captured, len(sound.pcm)) == (16_000, 1005.0, 640)
-    assert (await hosted.until(PictureIn)).jpeg == b"\0\0\0"
+    assert (await hosted.until(PictureIn)).jpeg == PICTURE
     await hosted.until(AudioEnd)
 
 
@@ -222,7 +227,7 @@ async def test_when_the_host_dies_another_goes_on_with_what_was_not_answered(wor
 
 
 async def test_when_nobody_takes_over_the_session_is_recorded_as_lost(world: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(live, "TAKEOVER_PATIENCE", 0.2)
+    monkeypatch.setattr(hosted_session, "TAKEOVER_PATIENCE", 0.2)
     recorded: asyncio.Queue[Any] = asyncio.Queue()
 
     async def take(batch: list[Any]) -> None:

@@ -15,9 +15,9 @@ from openomni.bus.credentials import Credentials, Keys
 from openomni.events import AudioIn
 from openomni.gateway import access
 from openomni.gateway.access import Away, Denied, Memory
-from openomni.gateway.door import RECHECK_EVERY
+from openomni.gateway.connection import RECHECK_EVERY
 
-from .conftest import World
+from .conftest import TOKEN, World
 
 
 @pytest.fixture
@@ -56,7 +56,8 @@ async def test_bodies_stream_both_ways(web: Any) -> None:
         for _ in range(20):
             yield bytes(100_000)
 
-    assert (await web.post("/echo/", content=parts())).json()["size"] == 2_000_000
+    known = {"Authorization": f"Bearer {TOKEN}"}
+    assert (await web.post("/echo/", content=parts(), headers=known)).json()["size"] == 2_000_000
     async with web.stream("GET", "/slow") as answer:
         assert await anext(answer.aiter_raw()) == b"first"
 

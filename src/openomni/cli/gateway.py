@@ -41,7 +41,7 @@ def gateway(
 ) -> None:  # fmt: skip
     """The live door alone: WebSockets in front of the bus, everything else passed on to the API."""
     from ..gateway import server
-    from ..gateway.app import Gateway
+    from ..gateway.services import Gateway
 
     if not api.startswith(("http://", "https://")):
         raise WrongUsage(f"--api {api!r} is no address; give http://HOST:PORT")

@@ -28,6 +28,7 @@ from .session_input import (
 from .session_output import (
     Answering,
     Heard,
+    NothingCommitted,
     ReplyEnd,
     ReplyPaused,
     ReplyResumed,
@@ -94,6 +95,7 @@ __all__ = [
     "ItemGone",
     "ItemIn",
     "Message",
+    "NothingCommitted",
     "Picture",
     "PictureIn",
     "Played",

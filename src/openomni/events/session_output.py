@@ -30,6 +30,10 @@ class Heard(Event, frozen=True, tag="heard"):
     final: bool
 
 
+class NothingCommitted(Event, frozen=True, tag="nothing.committed"):
+    """A `Commit` found nothing that was said since the last utterance."""
+
+
 class ReplyText(Event, frozen=True, tag="reply.text"):
     turn_id: str
     text: str
@@ -97,6 +101,7 @@ SessionOutput = (
     SpeechStarted
     | SpeechStopped
     | Heard
+    | NothingCommitted
     | ReplyText
     | ReplySound
     | ToolCalled

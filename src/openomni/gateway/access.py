@@ -12,7 +12,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -75,13 +77,13 @@ class Access(msgspec.Struct, frozen=True):
         return expires - time.time()
 
 
-class Resolved(msgspec.Struct, frozen=True):
-    """A pipeline by name: its hash and normalised content."""
+class ResolvedPipeline(msgspec.Struct, frozen=True):
+    """A pipeline by name: its hash and normalised content; `faults`: why it can't run, whatever agents there are."""
 
     name: str
     hash: str
     spec: dict[str, Any]
-    problems: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
 
 class Memory(Generic[T]):
@@ -140,17 +142,21 @@ class _Pipelines(msgspec.Struct):
     items: list[_Named]
 
 
-class Api:
+class AccessApi:
     """The API as the gateway asks it, with the server secret."""
 
     def __init__(self, url: str, secret: str) -> None:
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {secret}", "OpenOmni-Version": __version__}
+        # It remembers no cookie: whoever is asked about next is somebody else.
+        jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         self._http = httpx.AsyncClient(
-            base_url=f"{self.url}/api/v1", headers=headers, timeout=httpx.Timeout(10.0, connect=3.0), trust_env=False
-        )
+            base_url=f"{self.url}/api/v1", headers=headers, timeout=httpx.Timeout(10.0, connect=3.0), trust_env=False,
+            cookies=jar,
+        )  # fmt: skip
         self._tokens: Memory[Access] = Memory(FRESH_TOKEN)
-        self._pipelines: Memory[Resolved] = Memory(FRESH_PIPELINE)
+        self._pipelines: Memory[ResolvedPipeline] = Memory(FRESH_PIPELINE)
+        self._callers: Memory[bool] = Memory(FRESH_TOKEN)
 
     async def access(self, token: str) -> Access:
         """What `token` may do. Raises `Denied` (401) when it is unknown or expired, `Away`."""
@@ -160,7 +166,15 @@ class Api:
             raise Denied(401, "this token has expired; make a new one")
         return access
 
-    async def pipeline(self, project: str, name: str) -> Resolved:
+    async def check_caller(self, shown: dict[str, str]) -> None:
+        """Whether who shows these headers (a token, a cookie) is somebody. Raises `Denied` (401) for a stranger,
+        `Away`."""
+        if not shown:
+            raise Denied(401, "this needs a token: send 'Authorization: Bearer oo_…'")
+        key = hashlib.sha256(msgspec.json.encode(shown)).hexdigest()
+        await self._callers.get(key, lambda: self._ask_caller(shown))
+
+    async def pipeline(self, project: str, name: str) -> ResolvedPipeline:
         """Raises `Denied` (404) with the nearest name, `Away`."""
         return await self._pipelines.get(f"{project}/{name}", lambda: self._resolve(project, name))
 
@@ -176,20 +190,26 @@ class Api:
             return False
         return True
 
+    async def _ask_caller(self, shown: dict[str, str]) -> bool:
+        answer = await self._send("GET", "/me", headers={"authorization": "", **shown})
+        if answer.status_code == 401:
+            raise Denied(401, _words(answer) or "whoever this is isn't known here; sign in, or send a token")
+        return True
+
     async def _introspect(self, token: str) -> Access:
         answer = await self._send("POST", "/auth/introspect", json={"token": token})
         if answer.status_code in (400, 404, 422):
             raise Denied(401, _words(answer) or "this token is unknown or expired; make a new one")
         return self._read(answer, Access)
 
-    async def _resolve(self, project: str, name: str) -> Resolved:
+    async def _resolve(self, project: str, name: str) -> ResolvedPipeline:
         if not name or "/" in name or name in (".", ".."):
             raise Denied(404, f"{name!r} is no pipeline's name; put ?model=<pipeline> at the end of the address")
-        path = f"/pipelines/{name}/resolve"
+        path = f"/pipelines/{quote(name, safe='')}/resolve"
         answer = await self._send("GET", path, params={"project": project}, headers={"OpenOmni-Project": project})
         if answer.status_code in (400, 404, 422):
             raise Denied(404, _words(answer) or f"there is no pipeline {name!r} in the project {project!r}")
-        return self._read(answer, Resolved)
+        return self._read(answer, ResolvedPipeline)
 
     async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:

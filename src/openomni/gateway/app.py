@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,186 +11,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from ..bus.clocksync import serve_clock
-from ..bus.connection import Bus, BusError
-from ..bus.fleet import Fleet
-from ..bus.records import RecordWriter
-from .access import Api
-from .listing import models
-from .live import LiveSession
-from .placing import Placing
-from .protocol import FORBIDDEN, failure
-from .proxy import Proxy
-from .realtime import Conversation, realtime
-from .record import Recorder, Tape
-from .respond import Spoken, respond
-from .settings import SessionSettings
-from .tunnel import Tunnel
+from .models_list import models
+from .realtime import realtime
+from .responder import respond
+from .services import Gateway
 
-PARKED_SECONDS = 15.0
-"""How long a session waits for a client whose connection broke."""
+SERVING = ("gateway", "bus", "api")
+"""The parts without which nobody is served."""
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """A session as its client left it. `live` is None where no agent hosts it any more; its recording goes on."""
-
-    settings: SessionSettings | None
-    live: LiveSession | None
-    tape: Tape | None
-    position: int
-    """Where on the axis its next sound goes."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Parked:
-    conversation: Conversation
-    live: LiveSession
-    tape: Tape | None
-    timer: asyncio.Task[None]
-
-    async def end(self) -> None:
-        """The client doesn't come back."""
-        await self.live.close()
-        if self.tape is not None:
-            await self.tape.end()
-
-
-class Gateway:
-    """What the doors share. `async with Gateway(…)` serves at once; the bus may come later."""
-
-    def __init__(
-        self, api_url: str, secret: str, bus_urls: Sequence[str], connect: Callable[[], Awaitable[Bus]], spool: Path
-    ) -> None:
-        self.api = Api(api_url, secret)
-        self.proxy = Proxy(api_url)
-        self.tunnel = Tunnel(bus_urls)
-        self.closing = asyncio.Event()
-        """Set when the gateway stops; every session then ends, with a reason."""
-        self.conversations: dict[str, Conversation] = {}
-        self.spoken = Spoken()
-        self.connections: set[asyncio.Task[Any]] = set()
-        self._api_url, self._secret, self._connect, self._spool = api_url, secret, connect, spool
-        self._bus: Bus | None = None
-        self._placing: Placing | None = None
-        self._records: RecordWriter | None = None
-        self._recorder: Recorder | None = None
-        self._parked: dict[str, _Parked] = {}
-        self._running: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Gateway:
-        self._running = asyncio.create_task(self._run(), name="gateway")
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        self.closing.set()
-        for parked in list(self._parked.values()):
-            parked.timer.cancel()
-            await parked.end()
-        if self._running:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
-        await self.proxy.close()
-        await self.api.close()
-
-    async def _run(self) -> None:
-        """Holds the connection to the bus and what lives on it."""
-        bus = await self._connect()
-        async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(bus.close)
-            clock = await serve_clock(bus)
-            stack.push_async_callback(clock.aclose)
-            fleet = await stack.enter_async_context(Fleet(bus))
-            self._records = await stack.enter_async_context(RecordWriter(bus, self._spool / "records"))
-            self._recorder = Recorder(self._spool / "recordings", self._api_url, self._secret, self._records.write)
-            stack.push_async_callback(self._recorder.close)
-            self._placing = Placing(bus, fleet)
-            self._bus = bus
-            await asyncio.Event().wait()
-
-    @property
-    def bus(self) -> Bus:
-        return _there(self._bus)
-
-    @property
-    def placing(self) -> Placing:
-        return _there(self._placing)
-
-    @property
-    def records(self) -> RecordWriter:
-        return _there(self._records)
-
-    @property
-    def recorder(self) -> Recorder:
-        return _there(self._recorder)
-
-    @contextlib.contextmanager
-    def connection(self) -> Iterator[None]:
-        """Holds the stop of the gateway back until this connection has been told of it."""
-        task = asyncio.current_task()
-        assert task is not None
-        self.connections.add(task)
-        try:
-            yield
-        finally:
-            self.connections.discard(task)
-
-    # ---- sessions whose client is away for a moment ----
-
-    def park(self, conversation: Conversation, live: LiveSession, tape: Tape | None) -> None:
-        """Keeps a session alive, and its recording open, for `PARKED_SECONDS`, for its client to come back to."""
-        timer = asyncio.create_task(self._give_up(conversation.session_id))
-        self._parked[conversation.session_id] = _Parked(conversation, live, tape, timer)
-
-    async def _give_up(self, session_id: str) -> None:
-        await asyncio.sleep(PARKED_SECONDS)
-        await self._parked.pop(session_id).end()
-
-    async def take_over(self, conversation: Conversation) -> Left | None:
-        """The session that this client left a moment ago, or holds on a connection that it has given up.
-
-        Raises `Ended` when it is another client's.
-        """
-        session_id = conversation.session_id
-        earlier = self.conversations.get(session_id)
-        parked = self._parked.get(session_id)
-        holder = earlier or (parked and parked.conversation)
-        if holder and not holder.belongs_to(conversation.access):
-            raise failure(FORBIDDEN, "session_taken", f"the session {session_id!r} is another client's; make a new id")
-        if earlier is not None:
-            earlier.replace()
-            await earlier.ended.wait()
-        if session_id not in self._parked:
-            return None
-        left = self._parked.pop(session_id)
-        left.timer.cancel()
-        if not left.live.hosted:
-            await left.live.close()
-        live = left.live if left.live.hosted else None
-        return Left(left.conversation.settings, live, left.tape, left.conversation.position)
-
-    # ---- health ----
-
-    async def health(self) -> dict[str, str]:
-        bus = self._bus is not None and self._bus.connected.is_set()
-        api = await self.api.alive()
-        return {"gateway": "ok", "bus": "ok" if bus else "away", "api": "ok" if api else "away"}
-
-
-def _there(part: T | None) -> T:
-    if part is None:
-        raise BusError("the bus is not answering; try again in a moment")
-    return part
-
-
 async def healthz(request: Request) -> Response:
-    """200 when all parts answer, else 503; says which."""
-    parts = await request.app.state.gateway.health()
-    return JSONResponse(parts, 200 if set(parts.values()) == {"ok"} else 503)
+    """200 when all parts answer, else 503; says which, and what else does not run at this moment, and why."""
+    health = await request.app.state.gateway.health()
+    return JSONResponse(health, 200 if all(health[part] == "ok" for part in SERVING) else 503)
 
 
 async def bus(websocket: WebSocket) -> None:

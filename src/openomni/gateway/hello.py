@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import uuid
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from .. import clock
+from .. import bounds, clock
 from .. import version as version_of
 from ..version import __version__
 from .protocol import MIN_CLIENT, TOO_OLD, Json, ProtocolError, failure, too_old
@@ -20,12 +20,12 @@ class Hello(msgspec.Struct, rename={"kind": "type"}):
     """`session_id` takes up a session that was there before; `recording_id` says that the client records itself."""
 
     kind: str = "openomni.hello"
-    version: str = ""
+    version: Annotated[str, msgspec.Meta(max_length=64)] = ""
     role: Literal["listener", "responder"] = "listener"
     audio: Literal["binary", "base64"] = "base64"
     rate: Literal[16000] = 16000
-    source: str = ""
-    recording_id: str | None = None
+    source: bounds.Line = ""
+    recording_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{0,64}$")] | None = None
     output: bool = True
     session_id: str | None = None
     wait_for_agent: bool = False

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from .. import bounds
 from .. import version as version_of
 from ..version import OLDEST
 
@@ -25,9 +26,16 @@ SDK_RATE = 24_000
 """Samples a second of the PCM that plain Realtime clients send and get."""
 
 MAX_TEXT = 1 << 20
-"""Bytes of one JSON message."""
+"""Characters of one JSON message."""
+MAX_TYPED = 64 << 10
+"""Characters of one text in it: what is typed, a tool's result, what a model is told to be."""
+MAX_SHOWN = 80
+"""Characters of what a client named wrongly that it is told again."""
 MAX_BINARY = 256 << 10
 """Bytes of one binary frame."""
+
+MAX_STAMP = bounds.MAX_MOMENT
+"""Seconds, either way, on a client's clock: whatever it counts from."""
 
 MIN_CLIENT = OLDEST
 """The oldest listener or responder that this gateway understands."""
@@ -99,14 +107,33 @@ def encode(event: Mapping[str, Any]) -> str:
 def parse(text: str) -> Json:
     """A client's message as a dictionary with a `type`. Raises `ProtocolError`."""
     if len(text) > MAX_TEXT:
-        raise ProtocolError("message_too_large", f"a message holds at most {MAX_TEXT} bytes; send smaller parts")
+        raise ProtocolError("message_too_large", f"a message holds at most {MAX_TEXT} characters; send smaller parts")
     try:
         message = _decoder.decode(text)
     except (msgspec.DecodeError, RecursionError) as fault:
         raise ProtocolError("invalid_json", f"the message is no JSON: {fault}") from None
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         raise ProtocolError("invalid_event", "a message is a JSON object with a `type`", "type")
+    if "\\u0000" in text and (where := _unstorable(message, "")):
+        fault = ProtocolError("invalid_value", f"`{where}` holds a NUL character, which no text has", where)
+        fault.cause = message.get("event_id")
+        raise fault
     return message
+
+
+def _unstorable(value: object, where: str) -> str:
+    """The place of the first text that no database stores; empty when there is none."""
+    match value:
+        case str() if not bounds.storable(value):
+            return where
+        case list():
+            return next(filter(None, (_unstorable(each, where) for each in value)), "")
+        case dict():
+            for name, each in value.items():
+                inside = f"{where}.{name[:MAX_SHOWN]}".lstrip(".")
+                if found := inside if not bounds.storable(name) else _unstorable(each, inside):
+                    return bounds.stored(found)
+    return ""
 
 
 def error(
@@ -148,6 +175,10 @@ def unpack_audio(frame: bytes) -> tuple[int, float, bytes]:
     if len(frame) < _AUDIO_HEADER.size or len(pcm) % 2:
         raise ProtocolError("invalid_frame", "an audio frame is position (u64), captured (f64) and whole PCM16 samples")
     position, captured = _AUDIO_HEADER.unpack_from(frame)
+    if position > bounds.MAX_POSITION:
+        raise ProtocolError("invalid_frame", f"position takes 0 to {bounds.MAX_POSITION} samples, not {position}")
+    if not bounds.finite(captured, -MAX_STAMP, MAX_STAMP):
+        raise ProtocolError("invalid_frame", f"captured takes seconds on the client's clock, not {captured:g}")
     return position, captured, pcm
 
 
@@ -156,19 +187,23 @@ def pack_reply(turn_id: str, rate: int, offset: int, pcm: bytes) -> bytes:
     return _REPLY_HEADER.pack(bytes.fromhex(turn_id), rate, offset) + pcm
 
 
-def number(message: Json, field: str) -> float:
-    """A number that the message must carry. Raises `ProtocolError`."""
+def number(message: Json, field: str, low: float = -MAX_STAMP, high: float = MAX_STAMP) -> float:
+    """A number that the message must carry, by default seconds on a client's clock. Raises `ProtocolError`."""
     value = message.get(field)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ProtocolError("invalid_value", f"`{field}` takes a number", field)
+    if not low <= value <= high:  # NaN neither
+        raise ProtocolError("invalid_value", f"`{field}` takes a number from {low:.12g} to {high:.12g}", field)
     return float(value)
 
 
-def text(message: Json, field: str) -> str:
-    """Text that the message must carry. Raises `ProtocolError`."""
+def text(message: Json, field: str, most: int = MAX_TYPED) -> str:
+    """Text of at most so many characters that the message must carry. Raises `ProtocolError`."""
     value = message.get(field)
     if not isinstance(value, str):
         raise ProtocolError("invalid_value", f"`{field}` takes text", field)
+    if len(value) > most:
+        raise ProtocolError("invalid_value", f"`{field}` takes up to {most} characters", field)
     return value
 
 

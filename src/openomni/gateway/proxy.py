@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import html
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
+from .access import Away, Denied
+
 AWAY = "the API is not answering; it restarts, or it is down: try again in a moment"
+
+STRANGERS_BODY = 64 << 10
+"""Bytes that somebody unknown may send: enough for a form to sign in. A larger body is read only for who is known."""
+DRAINED, DRAINING = 4 << 20, 2.0
+"""Bytes, and seconds, of a larger one that are thrown away before the refusal."""
 
 _HOP_BY_HOP = {
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
@@ -22,11 +31,16 @@ _REPEATABLE = {"GET", "HEAD", "OPTIONS"}
 _TIMEOUT = httpx.Timeout(300.0, connect=3.0, pool=30.0)
 
 
-class Proxy:
-    """An HTTP client of the API that answers as the API does."""
+class TooMuch(Exception):
+    """A stranger's body goes on beyond `STRANGERS_BODY`."""
 
-    def __init__(self, url: str) -> None:
-        self.url = httpx.URL(url)
+
+class Proxy:
+    """An HTTP client of the API that answers as the API does. `check_caller` raises `Denied` or `Away` for headers
+    that show nobody who is known."""
+
+    def __init__(self, url: str, check_caller: Callable[[dict[str, str]], Awaitable[None]]) -> None:
+        self.url, self._check_caller = httpx.URL(url), check_caller
         # The API closes idle connections after 5 s; we let go of them before, so that none breaks under a request.
         limits = httpx.Limits(max_connections=256, max_keepalive_connections=32, keepalive_expiry=3.0)
         # It remembers no cookie: whoever asks next is somebody else.
@@ -37,26 +51,43 @@ class Proxy:
 
     async def __call__(self, request: Request) -> Response:
         try:
-            answer = await self._send(request)
+            answer = await self._send(request, await self._content(request))
+        except (Denied, TooMuch) as no:
+            line = str(no) or f"a body of more than {STRANGERS_BODY >> 10} KiB needs a token or a sign-in"
+            await _drained(request)
+            return JSONResponse({"error": line}, 401, {"Connection": "close", "WWW-Authenticate": "Bearer"})
         except ClientDisconnect:
             return Response(status_code=499)
-        except httpx.HTTPError:
+        except (Away, httpx.HTTPError):
             return _away(request)
         response = StreamingResponse(_body(answer), status_code=answer.status_code)
         response.raw_headers = [pair for pair in _passed(answer.headers.raw) if pair[0] != b"date"]
         return response
 
-    async def _send(self, request: Request) -> httpx.Response:
+    async def _content(self, request: Request) -> AsyncIterator[bytes] | None:
+        """The body as it comes, of a stranger as much as one may send. Raises `Denied` or `Away` before it is read."""
+        length = request.headers.get("content-length", "")
+        if not length and "transfer-encoding" not in request.headers:
+            return None
+        if length.isdecimal() and int(length) <= STRANGERS_BODY:
+            return request.stream()
+        shown = {name: request.headers[name] for name in ("authorization", "cookie") if name in request.headers}
+        if not shown and not length:
+            return _at_most(request.stream(), STRANGERS_BODY)
+        await self._check_caller(shown)
+        return request.stream()
+
+    async def _send(self, request: Request, content: AsyncIterator[bytes] | None) -> httpx.Response:
         for attempt in range(2):
             try:
-                return await self._http.send(self._request(request), stream=True)
+                return await self._http.send(self._request(request, content), stream=True)
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
                 # A kept connection that the API had just closed.
                 if attempt or request.method not in _REPEATABLE:
                     raise
         raise AssertionError("unreachable")
 
-    def _request(self, request: Request) -> httpx.Request:
+    def _request(self, request: Request, content: AsyncIterator[bytes] | None) -> httpx.Request:
         headers = [pair for pair in _passed(request.headers.raw) if pair[0] not in _OURS]
         host = request.headers.get("host", "")
         headers += [
@@ -64,16 +95,30 @@ class Proxy:
             (b"x-forwarded-proto", {"ws": "http", "wss": "https"}.get(request.url.scheme, request.url.scheme).encode()),
             (b"x-forwarded-host", host.encode()),
         ]
-        has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
         path = request.scope.get("raw_path") or request.url.path.encode()
         query = request.scope["query_string"]
         target = self.url.copy_with(raw_path=path + b"?" + query if query else path)
-        return self._http.build_request(
-            request.method, target, headers=headers, content=request.stream() if has_body else None
-        )
+        return self._http.build_request(request.method, target, headers=headers, content=content)
 
     async def close(self) -> None:
         await self._http.aclose()
+
+
+async def _drained(request: Request) -> None:
+    """Takes what there is of a body that is not wanted, within reason: who still sends when the line is closed on them
+    may never read why."""
+    with contextlib.suppress(TimeoutError, TooMuch, ClientDisconnect):
+        async with asyncio.timeout(DRAINING):
+            async for _ in _at_most(request.stream(), DRAINED):
+                pass
+
+
+async def _at_most(parts: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:
+    async for part in parts:
+        most -= len(part)
+        if most < 0:
+            raise TooMuch
+        yield part
 
 
 async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:

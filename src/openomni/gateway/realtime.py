@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -12,19 +13,20 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ..errors import OpenOmniError
 from ..events import AudioIn, CameBack, PictureIn, SessionEnded, SessionInput
 from ..pipeline import spec
-from . import door, protocol
-from .access import Access, Denied, Resolved
+from . import connection, protocol
+from .access import Access, Denied, ResolvedPipeline
+from .client_events import ClientEvents
 from .hello import Hello, new_session_id, read_hello, welcome
-from .inbox import Inbox
-from .live import HostLost, LiveSession, Plan, Resumed
-from .narrator import AudioForm, Narrator
+from .hosted_session import HostedSession, HostLost, Resumed, SessionPlan
+from .input_audio import Axis
 from .placing import Needs, no_agent_line
 from .protocol import Ended, ProtocolError, encode, failure
-from .settings import SessionSettings
+from .realtime_settings import RealtimeSettings
+from .server_events import AudioForm, ServerEvents
+from .services import Gateway
+from .sound_recording import SoundRecording
 
-if TYPE_CHECKING:
-    from .app import Gateway
-    from .record import Tape
+log = logging.getLogger(__name__)
 
 HELLO_PATIENCE = 1.0
 """Seconds that a client without a hello is waited for before it is told that no agent is there."""
@@ -35,23 +37,23 @@ MAX_FAULTS = 200
 async def realtime(websocket: WebSocket) -> None:
     """The endpoint."""
     gateway: Gateway = websocket.app.state.gateway
-    if (admitted := await door.admit(gateway, websocket)) is not None:
-        with gateway.connection():
-            await Conversation(gateway, websocket, *admitted).run()
+    async with connection.admit(gateway, websocket) as admitted:
+        if admitted is not None:
+            await RealtimeConnection(gateway, websocket, *admitted).run()
 
 
-class Conversation:
+class RealtimeConnection:
     """One WebSocket of one client; the session behind it may outlive it for a moment."""
 
     def __init__(self, gateway: Gateway, websocket: WebSocket, token: str, access: Access) -> None:
         self._gateway, self._websocket, self._token, self.access = gateway, websocket, token, access
         self.session_id = new_session_id()
         self.ended = asyncio.Event()
-        self.settings: SessionSettings | None = None
+        self.settings: RealtimeSettings | None = None
         self._opted_in = False
-        self._live: LiveSession | None = None
-        self._inbox: Inbox | None = None
-        self._tape: Tape | None = None
+        self._live: HostedSession | None = None
+        self._taken: ClientEvents | None = None
+        self._recording: SoundRecording | None = None
         """The recording of a client that has no spool; it goes on when the client comes back."""
         self._replaced = asyncio.Event()
 
@@ -60,11 +62,11 @@ class Conversation:
         end: Ended | WebSocketDisconnect = Ended(protocol.RESTARTING, "the gateway is stopping")
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(door.watch(self._gateway, self._token))
+                group.create_task(connection.watch(self._gateway, self._token))
                 group.create_task(self._until_replaced())
                 await self._converse(group)
         except BaseExceptionGroup as ends:
-            end = door.as_end(ends)
+            end = connection.as_end(ends)
         finally:
             await self._finish(end)
 
@@ -79,9 +81,9 @@ class Conversation:
         return same and access.project == mine.project
 
     @property
-    def position(self) -> int:
-        """Where on the session's axis the next sound goes of a client that doesn't place it itself."""
-        return self._inbox.position if self._inbox else 0
+    def axis(self) -> Axis | None:
+        """The session's, once it has begun."""
+        return self._taken.axis if self._taken else None
 
     def replace(self) -> None:
         """The same session came back on another connection, which goes on with it."""
@@ -96,59 +98,64 @@ class Conversation:
     async def _converse(self, group: asyncio.TaskGroup) -> None:
         resolved = await self._resolve()
         needs = spec.parse(resolved.spec, resolved.name).needs
-        settings = SessionSettings(self.session_id, resolved.name)
+        settings = RealtimeSettings(self.session_id, resolved.name)
         ours = "openomni-version" in self._websocket.headers
         if not ours:
             await self._say(encode({"type": "session.created", "event_id": protocol.new_id("event"),
                                     "session": settings.session()}))  # fmt: skip
-        first, hello = await self._first(resolved.name, needs, ours)
+        first, hello = await self._first(resolved, needs, ours)
         if hello is not None:
             self._opted_in = True
             self.session_id = settings.session_id = hello.session_id or self.session_id
-        found = await self._gateway.take_over(self) if hello and hello.session_id else None
+        found = await self._gateway.sessions.take_over(self) if hello and hello.session_id else None
         if found is not None:
-            self._live, self._tape = found.live, found.tape
+            self._live, self._recording = found.live, found.recording
         resumed = False
         if found is not None and found.live is not None:
             settings, resumed = found.settings or settings, True
         self.settings = settings
-        narrator = Narrator(self.session_id, _audio_form(hello), self._opted_in)
-        narrator.follow(settings)
+        events = ServerEvents(self.session_id, _audio_form(hello), self._opted_in)
+        events.turns.follow(settings)
         if hello is not None:
             await self._say(encode(welcome(self.session_id, resumed=resumed)))
-            await self._say(narrator.event("session.created", session=settings.session()))
-        self._gateway.conversations[self.session_id] = self
+            await self._say(events.event("session.created", session=settings.session()))
+        self._gateway.sessions.hold(self)  # one that took nothing over begins it
         if self._live is None:
-            self._live = self._session(resolved, needs, hello, settings)
+            self._live = await self._session(resolved, needs, hello, settings)
             group.create_task(self._live.place(wait=self._waits(hello), again=bool(hello and hello.session_id)))
-        self._inbox = Inbox(
-            settings, narrator, self._to_host, self._say, self._opted_in, found.position if found else 0
+        self._taken = ClientEvents(
+            settings, events, self._to_host, self._say, self._opted_in, found.axis if found else None
         )
-        group.create_task(self._tell(self._live, narrator))
+        group.create_task(self._tell(self._live, events))
         if resumed:
             await self._to_host(CameBack())
-        await self._read(self._inbox, first)
+        await self._read(self._taken, first)
 
-    async def _resolve(self) -> Resolved:
+    async def _resolve(self) -> ResolvedPipeline:
         name = self._websocket.query_params.get("model", "")
         try:
             return await self._gateway.api.pipeline(self.access.project, name)
         except Denied as no:
             raise failure(protocol.NOT_FOUND, "unknown_pipeline", str(no)) from None
 
-    async def _first(self, pipeline: str, needs: Needs, ours: bool) -> tuple[str | bytes | None, Hello | None]:
+    async def _first(
+        self, resolved: ResolvedPipeline, needs: Needs, ours: bool
+    ) -> tuple[str | bytes | None, Hello | None]:
         """The first message when it is no hello, and the hello when it is. Says at once when no agent is there."""
         missing = await self._gateway.placing.missing(self.access.project, needs)
+        if resolved.faults and not missing:
+            # While agents are missing, what they offer may be unknown only so far.
+            raise failure(protocol.BAD_REQUEST, "pipeline_faulty", f"{resolved.name!r} can't run: {resolved.faults[0]}")
         hurry = bool(missing) and not ours and not self._waits(None)
         message: str | bytes | None
         try:
             async with asyncio.timeout(HELLO_PATIENCE if hurry else None):
-                message = await door.receive(self._websocket)
+                message = await connection.receive(self._websocket)
         except TimeoutError:
             message = None
         hello = await self._hello(message)
         if missing and not self._waits(hello):
-            raise failure(protocol.UNAVAILABLE, "no_agent", no_agent_line(pipeline, missing))
+            raise failure(protocol.UNAVAILABLE, "no_agent", no_agent_line(resolved.name, missing))
         return (message if hello is None else None), hello
 
     async def _hello(self, message: str | bytes | None) -> Hello | None:
@@ -168,64 +175,66 @@ class Conversation:
         header = self._websocket.headers.get("openomni-wait-for-agent", "")
         return header.lower() in ("1", "true") or bool(hello and hello.wait_for_agent)
 
-    def _session(self, resolved: Resolved, needs: Needs, hello: Hello | None, settings: SessionSettings) -> LiveSession:
+    async def _session(
+        self, resolved: ResolvedPipeline, needs: Needs, hello: Hello | None, settings: RealtimeSettings
+    ) -> HostedSession:
         access = self.access
         source = hello.source if hello else "realtime"
-        site = door.site(self._websocket, access)
-        recording = hello.recording_id if hello and hello.recording_id else self._record(source, site)
-        plan = Plan(
+        site = connection.site(self._websocket, access)
+        recording = hello.recording_id if hello and hello.recording_id else await self._record(source, site)
+        plan = SessionPlan(
             session_id=self.session_id, project=access.project, site=site,
             device=access.device or "", pipeline=resolved, needs=needs, source=source, recording=recording,
         )  # fmt: skip
         gateway = self._gateway
-        return LiveSession(gateway.bus, gateway.placing, plan, _host_settings(settings), gateway.records.write)
+        return HostedSession(gateway.bus, gateway.placing, plan, _host_settings(settings), gateway.records.write)
 
-    def _record(self, source: str, site: str) -> str:
+    async def _record(self, source: str, site: str) -> str:
         """Begins the recording of a client that has no spool, or goes on with it, and gives its id; empty when the disk
         takes none."""
         try:
-            self._tape = self._tape or self._gateway.recorder.begin(
+            self._recording = self._recording or await self._gateway.recorder.begin(
                 project=self.access.project, session_id=self.session_id, site=site,
                 device=self.access.device or "", source=source,
             )  # fmt: skip
         except OpenOmniError as error:
-            door.log.error("session %s is not recorded: %s", self.session_id, error)
+            log.error("session %s is not recorded: %s", self.session_id, error)
             return ""
-        return self._tape.id
+        return self._recording.id
 
     # ---- both ways ----
 
-    async def _read(self, inbox: Inbox, first: str | bytes | None) -> None:
+    async def _read(self, taken: ClientEvents, first: str | bytes | None) -> None:
         faults = 0
-        message = first if first is not None else await door.receive(self._websocket)
+        message = first if first is not None else await connection.receive(self._websocket)
         while True:
             try:
                 if isinstance(message, str):
-                    await inbox.text(message)
+                    await taken.text(message)
                 else:
-                    await inbox.binary(message)
+                    await taken.binary(message)
                 faults = 0
             except ProtocolError as fault:
                 faults += 1
                 if faults > MAX_FAULTS:
                     raise Ended(protocol.FLOODING, "too many messages in error") from None
                 await self._say(fault.event)
-            message = await door.receive(self._websocket)
+            message = await connection.receive(self._websocket)
 
     async def _to_host(self, event: SessionInput) -> None:
         assert self._live is not None
-        if self._tape is not None:
+        if self._recording is not None:
             match event:
                 case AudioIn():
-                    self._tape.add(event.position, event.pcm)
+                    self._recording.add(event.position, event.pcm)
                 case PictureIn():
-                    self._tape.see(event.position, event.jpeg)
+                    self._recording.see(event.position, event.jpeg)
         await self._live.send(event)
 
     async def _say(self, message: str | bytes) -> None:
-        await door.send(self._websocket, message)
+        await connection.send(self._websocket, message)
 
-    async def _tell(self, live: LiveSession, narrator: Narrator) -> None:
+    async def _tell(self, live: HostedSession, events: ServerEvents) -> None:
         """Passes on what the host says until the session ends."""
         async for output in live.outputs():
             match output:
@@ -235,10 +244,10 @@ class Conversation:
                     await self._say(encode(protocol.error("host_lost", output.reason, kind="server_error")))
                     await self._say_ours("openomni.session.ended", reason=output.reason, resuming=True)
                 case Resumed():
-                    narrator.host_lost()
+                    events.turns.host_lost()
                     await self._say_ours("openomni.session.resumed")
                 case _:
-                    for message in narrator.tell(output):
+                    for message in events.tell(output):
                         await self._say(message)
 
     async def _say_ours(self, kind: str, **fields: Any) -> None:
@@ -249,27 +258,25 @@ class Conversation:
 
     async def _finish(self, end: Ended | WebSocketDisconnect) -> None:
         left = isinstance(end, WebSocketDisconnect)
-        tape, self._tape = self._tape, None
-        if self._gateway.conversations.get(self.session_id) is self:
-            del self._gateway.conversations[self.session_id]
+        recording, self._recording = self._recording, None
+        self._gateway.sessions.let_go(self)
         if self._live is not None:
             # Who gets a token of their own on a page gets the next one there, and goes on with it.
             expired = not left and bool(self.access.person) and self.access.seconds_left <= 0
-            comes_back = self._replaced.is_set() or expired or (left and end.code not in door.LEFT_FOR_GOOD)
-            if self._opted_in and comes_back:
-                self._gateway.park(self, self._live, tape)
-                tape = None
+            comes_back = self._replaced.is_set() or expired or (left and end.code not in connection.LEFT_FOR_GOOD)
+            if self._opted_in and comes_back and self._gateway.sessions.park(self, self._live, recording):
+                recording = None
             else:
                 await self._live.close()
         self.ended.set()
-        if tape is not None:
-            await tape.end()
+        if recording is not None:
+            await recording.end()
         if isinstance(end, Ended):
             events = [encode(end.event)] if end.event else []
             if self._opted_in:
                 reason = protocol.error_message(end.event) or end.reason
                 events.append(encode({"type": "openomni.session.ended", "reason": reason}))
-            await door.close(self._websocket, end, *events)
+            await connection.close(self._websocket, end, *events)
 
 
 def _audio_form(hello: Hello | None) -> AudioForm:
@@ -278,7 +285,7 @@ def _audio_form(hello: Hello | None) -> AudioForm:
     return hello.audio if hello.output else "none"
 
 
-def _host_settings(settings: SessionSettings) -> Callable[[], dict[str, Any]]:
+def _host_settings(settings: RealtimeSettings) -> Callable[[], dict[str, Any]]:
     """What differs from the pipeline's own settings."""
 
     def changed() -> dict[str, Any]:

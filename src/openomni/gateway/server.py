@@ -16,7 +16,8 @@ from starlette.applications import Starlette
 from ..bus.connection import Bus, connect
 from ..bus.credentials import Authority, Credentials, Keys
 from ..errors import OpenOmniError
-from .app import Gateway, application
+from .app import application
+from .services import Gateway
 
 BUS_TTL = 86_400.0
 """Seconds that the gateway's own bus credentials hold; they are renewed in time."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import clock
 from ..clock import Offset
-from ..events import AXIS_RATE, AudioIn, Endings, Heard, PictureIn, SessionOutput, SpeechStarted
+from ..events import AXIS_RATE, AudioIn, Endings, Heard, NothingCommitted, PictureIn, SessionOutput, SpeechStarted
 from ..media import Samples
 from ..records import PauseRecord
 from .ahead import Ahead
@@ -149,6 +149,8 @@ class Hearing:
             ended = self._finder.finish()
             if ended is not None:
                 await self._speech_ended(ended, by_silence=False)
+            elif anything:
+                await self._emit(NothingCommitted())
             return
         start, end = self._committed, self._tape.end
         self._committed = end

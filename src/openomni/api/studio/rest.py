@@ -59,13 +59,15 @@ class Checked(Schema):
 
 
 class Resolved(Schema):
-    """A pipeline ready to run. `problems`: why it would not run now; `missing`: what no live agent offers."""
+    """A pipeline ready to run. `problems`: why it would not run now; `faults`: those that no agent that comes would
+    mend; `missing`: what no live agent offers."""
 
     name: str
     hash: str
     version: int | None
     spec: dict[str, Any]
     problems: list[str]
+    faults: list[str]
     missing: list[Need]
 
 
@@ -160,9 +162,11 @@ def resolve(request: AuthedRequest, name: str) -> dict[str, Any]:
     project = request.auth.project_id
     found = catalogue.find(project, name)
     pipeline, known, placing = found.pipeline, components.schemas(project), Placing.now(project)
+    faults = pipeline_spec.check(pipeline, known)
     return {
         **_described(found),
-        "problems": pipeline_spec.check(pipeline, known) + placing.unplaced(pipeline, known),
+        "problems": faults + placing.unplaced(pipeline, known),
+        "faults": faults,
         "missing": _needs(placing.missing(pipeline)),
     }
 

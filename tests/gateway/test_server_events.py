@@ -17,7 +17,7 @@ from openomni.events import (
     SpeechStopped,
     TurnDone,
 )
-from openomni.gateway.narrator import Narrator
+from openomni.gateway.server_events import ServerEvents
 
 TURN = "ab" * 16
 
@@ -27,93 +27,93 @@ TURN = "ab" * 16
     [(ReplyPaused(TURN), "openomni.reply.paused"), (ReplyResumed(TURN), "openomni.reply.resumed")],
 )
 def test_only_a_client_that_opted_in_is_told_of_a_pause(output: ReplyPaused | ReplyResumed, kind: str) -> None:
-    (told,) = Narrator("s" * 32, opted_in=True).tell(output)
+    (told,) = ServerEvents("s" * 32, opted_in=True).tell(output)
     event = json.loads(told)
     assert (event["type"], event["turn_id"]) == (kind, TURN)
-    assert list(Narrator("s" * 32).tell(output)) == []
+    assert list(ServerEvents("s" * 32).tell(output)) == []
 
 
 @pytest.mark.parametrize("stale", [False, True])
 def test_news_of_an_old_turn_takes_nothing_from_the_one_that_was_asked_for(stale: bool) -> None:
-    narrator = Narrator("s" * 32, opted_in=True)
+    server = ServerEvents("s" * 32, opted_in=True)
     content = [{"type": "input_text", "text": "And Rome?"}]
     typed = {"id": "item_typed", "object": "realtime.item", "type": "message", "role": "user", "content": content}
-    list(narrator.user_item(typed, typed=True))
-    narrator.ask()
+    list(server.user_item(typed, typed=True))
+    server.turns.ask()
     if stale:  # after a break, what was heard of a reply before it is told, and makes a newer record of that
-        list(narrator.tell(TurnDone("cd" * 16, b'{"stages": []}')))
-    assert narrator.busy
+        list(server.tell(TurnDone("cd" * 16, b'{"stages": []}')))
+    assert server.turns.busy
     told = [SpeechStopped(TURN, 0, 0), Heard(TURN, "And Rome?", final=True), ReplyText(TURN, "It is Rome.")]
-    kinds = [json.loads(message)["type"] for output in told for message in narrator.tell(output)]
+    kinds = [json.loads(message)["type"] for output in told for message in server.tell(output)]
     assert "response.created" in kinds
     assert not [kind for kind in kinds if kind.startswith("input_audio_buffer.")], "nobody spoke"
 
 
-def kinds(narrator: Narrator, *told: SessionOutput) -> list[str]:
-    return [json.loads(message)["type"] for output in told for message in narrator.tell(output)]
+def kinds(server: ServerEvents, *told: SessionOutput) -> list[str]:
+    return [json.loads(message)["type"] for output in told for message in server.tell(output)]
 
 
 def test_a_request_is_answered_by_the_turn_that_the_host_names() -> None:
-    narrator = Narrator("s" * 32, opted_in=True)
-    list(narrator.user_item({"id": "item_typed", "role": "user"}, typed=True))
-    narrator.ask(metadata={"mine": "1"}, request="event_7")
+    server = ServerEvents("s" * 32, opted_in=True)
+    list(server.user_item({"id": "item_typed", "role": "user"}, typed=True))
+    server.turns.ask(metadata={"mine": "1"}, request="event_7")
     other = "cd" * 16  # was under way before the client came back
-    assert "response.created" in kinds(narrator, ReplyText(other, "It is late."), ReplyEnd(other, "completed"))
-    assert narrator.busy
-    (told,) = narrator.tell(Answering("event_7", TURN))
+    assert "response.created" in kinds(server, ReplyText(other, "It is late."), ReplyEnd(other, "completed"))
+    assert server.turns.busy
+    (told,) = server.tell(Answering("event_7", TURN))
     event = json.loads(told)
     assert (event["type"], event["request"], event["turn_id"]) == ("openomni.answering", "event_7", TURN)
     said = [SpeechStopped(TURN, 0, 0), Heard(TURN, "And Rome?", final=True), ReplyText(TURN, "It is Rome.")]
-    events = [json.loads(message) for output in said for message in narrator.tell(output)]
+    events = [json.loads(message) for output in said for message in server.tell(output)]
     (created,) = (event for event in events if event["type"] == "response.created")
     assert created["response"]["metadata"] == {"mine": "1"}
     added = [event["item"]["id"] for event in events if event["type"] == "conversation.item.added"]
     assert added == [f"msg_{TURN}"], "what was typed was announced already"
-    kinds(narrator, ReplyEnd(TURN, "completed"), TurnDone(TURN, b"{}"))
-    assert not narrator.busy
+    kinds(server, ReplyEnd(TURN, "completed"), TurnDone(TURN, b"{}"))
+    assert not server.turns.busy
 
 
 def test_a_request_that_was_answered_before_is_not_waited_for() -> None:
-    narrator = Narrator("s" * 32, opted_in=True)
-    narrator.ask(request="event_7")
-    assert narrator.busy
-    assert kinds(narrator, Answering("event_7", TURN), TurnDone(TURN, b"{}")) == [
+    server = ServerEvents("s" * 32, opted_in=True)
+    server.turns.ask(request="event_7")
+    assert server.turns.busy
+    assert kinds(server, Answering("event_7", TURN), TurnDone(TURN, b"{}")) == [
         "openomni.answering", "openomni.turn.done",
     ]  # fmt: skip
-    assert not narrator.busy
+    assert not server.turns.busy
 
 
 def test_what_was_typed_waits_where_the_spoken_is_answered_first() -> None:
-    narrator = Narrator("s" * 32)
-    narrator.answers_itself = False
-    kinds(narrator, SpeechStopped(TURN, 16_000, 0))
-    list(narrator.user_item({"id": "item_typed", "role": "user"}, typed=True))
-    narrator.ask()  # answers what was said
-    kinds(narrator, ReplyText(TURN, "It is Rome."), ReplyEnd(TURN, "completed"))
-    narrator.ask()  # answers what was typed
+    server = ServerEvents("s" * 32)
+    server.turns.answers_itself = False
+    kinds(server, SpeechStopped(TURN, 16_000, 0))
+    list(server.user_item({"id": "item_typed", "role": "user"}, typed=True))
+    server.turns.ask()  # answers what was said
+    kinds(server, ReplyText(TURN, "It is Rome."), ReplyEnd(TURN, "completed"))
+    server.turns.ask()  # answers what was typed
     other = "cd" * 16
     events = [json.loads(message) for output in (SpeechStopped(other, 0, 0), Heard(other, "And?", final=True))
-              for message in narrator.tell(output)]  # fmt: skip
+              for message in server.tell(output)]  # fmt: skip
     assert events
     assert {event.get("item_id", "item_typed") for event in events} == {"item_typed"}
 
 
 def test_what_was_asked_over_a_line_that_broke_is_not_told_as_speech() -> None:
-    narrator = Narrator("s" * 32, opted_in=True)
+    server = ServerEvents("s" * 32, opted_in=True)
     told = [
         Answering("event_7", TURN),
         SpeechStopped(TURN, 0, 0),
         Heard(TURN, "Hello?", final=True),
         ReplyText(TURN, "Yes."),
     ]
-    events = [json.loads(message) for output in told for message in narrator.tell(output)]
+    events = [json.loads(message) for output in told for message in server.tell(output)]
     assert not [event for event in events if event["type"].startswith("input_audio_buffer.")]
     assert {event["item"]["role"] for event in events if event["type"] == "conversation.item.added"} == {"assistant"}
 
 
 def test_what_a_lost_host_was_asked_keeps_nobody_from_asking_the_next_one() -> None:
-    narrator = Narrator("s" * 32, opted_in=True)
-    narrator.ask()
-    narrator.ask(request="event_7")
-    narrator.host_lost()
-    assert not narrator.busy
+    server = ServerEvents("s" * 32, opted_in=True)
+    server.turns.ask()
+    server.turns.ask(request="event_7")
+    server.turns.host_lost()
+    assert not server.turns.busy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from fractions import Fraction
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..events import AXIS_RATE
 from ..media import Frame
 from ..records import AnyRecord, RecordingRecord
 from ..storage.spool import Recording
-from .beside import Beside
+from .disk_writer import DiskWriter
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +24,15 @@ MAX_WAITING = 32 << 20
 _OPTIONS = {"cluster_time_limit": "1000", "flush_packets": "1"}  # a gateway that is killed loses a second of pictures
 
 
-class Film:
+class VideoRecording:
     """One session's pictures, on the same axis as its sound: a picture at sample n is shown n / 16000 s after the
     video's zero. Written beside the event loop."""
 
-    def __init__(self, recording: Recording, about: RecordingRecord, publish: Callable[[AnyRecord], None]) -> None:
-        self._recording, self._about, self._publish = recording, about, publish
+    def __init__(
+        self, begin: Callable[[], Awaitable[Recording]], about: RecordingRecord, publish: Callable[[AnyRecord], None]
+    ) -> None:
+        self._begin, self._about, self._publish = begin, about, publish
+        self._recording: Recording | None = None
         self._waiting: list[tuple[int, bytes]] = []
         self._bytes = 0
         self._last = -1
@@ -37,8 +40,7 @@ class Film:
         self._failed = False
         self._container: Any = None
         self._stream: Any = None
-        self._writer = Beside(self._flush, WRITE_EVERY, f"film {recording.id}")
-        publish(about)
+        self._writer = DiskWriter(self._flush, WRITE_EVERY, f"writing the pictures of {about.recording_id}")
 
     def add(self, position: int, jpeg: bytes) -> None:
         """A picture; one that is not later than the last, or that the disk is too slow for, is dropped."""
@@ -60,14 +62,18 @@ class Film:
             self._fail(str(error))
         if self._dropped:
             log.warning("session %s: %d pictures were not recorded", self._about.session_id, self._dropped)
-        self._about.version += 1
-        self._publish(self._about)
+        if self._recording is not None:
+            self._about.version += 1
+            self._publish(self._about)
 
     async def _flush(self) -> None:
         waiting, self._waiting, self._bytes = self._waiting, [], 0
         if not waiting or self._failed:
             return
         try:
+            if self._recording is None:
+                self._recording = await self._begin()
+                self._publish(self._about)
             await asyncio.to_thread(self._mux, waiting)
         except (OpenOmniError, OSError) as error:  # FFmpeg's own errors are OSErrors or ValueErrors
             self._fail(str(error))
@@ -79,10 +85,11 @@ class Film:
 
         for position, jpeg in pictures:
             if self._container is None:
-                height, width = Frame.from_jpeg(jpeg).pixels.shape[:2]
+                first = Frame.from_jpeg(jpeg)
                 self._container = av.open(self._recording, "w", format="matroska", options=_OPTIONS)
                 self._stream = self._container.add_stream("mjpeg", rate=1)
-                self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuvj420p"
+                self._stream.width, self._stream.height = first.width, first.height
+                self._stream.pix_fmt = "yuvj420p"
             packet = av.Packet(jpeg)
             packet.pts = packet.dts = position
             packet.time_base = Fraction(1, AXIS_RATE)
@@ -93,7 +100,8 @@ class Film:
     def _close(self) -> None:
         if self._container is not None:
             self._container.close()
-        self._recording.end()
+        if self._recording is not None:
+            self._recording.end()
 
     def _fail(self, reason: str) -> None:
         self._failed = True

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pytest
 
 from openomni.bus.records import consume
 from openomni.events import AudioIn
+from openomni.gateway.input_audio import MAX_LEAP
 from openomni.gateway.protocol import SDK_RATE
-from openomni.gateway.record import MAX_GAP, Recorder
+from openomni.gateway.recorder import InputRecorder
 from openomni.media import Frame, frames
 from openomni.records import AnyRecord, RecordingRecord
 
@@ -49,70 +51,68 @@ async def test_what_an_sdk_client_said_is_uploaded_and_recorded(world: World) ->
 
 async def test_a_hole_is_silence_and_nothing_is_kept_twice(tmp_path: Path, api: ScriptedApi) -> None:
     told: list[AnyRecord] = []
-    recorder = Recorder(tmp_path, api.url, SECRET, lambda record: told.append(msgspec.structs.replace(record)))
-    tape = recorder.begin(**SESSION)
-    for position, pcm in ((100, b"\1\0" * 10), (115, b"\2\0" * 10), (120, b"\3\0" * 10)):
-        tape.add(position, pcm)
-    await tape.end()
-    await uploaded(api, tape.id)
-    await recorder.close()
+    async with InputRecorder(
+        tmp_path, api.url, SECRET, lambda record: told.append(msgspec.structs.replace(record))
+    ) as recorder:
+        tape = await recorder.begin(**SESSION)
+        for position, pcm in ((100, b"\1\0" * 10), (115, b"\2\0" * 10), (120, b"\3\0" * 10)):
+            tape.add(position, pcm)
+        await tape.end()
+        await uploaded(api, tape.id)
     samples = np.frombuffer(api.recordings[tape.id][44:], "<i2")
     assert samples.tolist() == [1] * 10 + [0] * 5 + [2] * 10 + [3] * 5
     places = [(each.position, each.samples) for each in told if isinstance(each, RecordingRecord)]
     assert places == [(0, None), (100, None), (100, 30)], "where it lies on the axis is known as soon as sound came"
 
 
-async def test_a_position_far_beyond_the_time_that_passed_does_not_fill_the_disk(
-    tmp_path: Path, api: ScriptedApi
+@pytest.mark.parametrize("leaps", [1, 20])
+async def test_positions_far_beyond_the_time_that_passed_do_not_fill_the_disk(
+    tmp_path: Path, api: ScriptedApi, leaps: int
 ) -> None:
-    recorder = Recorder(tmp_path, api.url, SECRET, lambda record: None)
-    tape = recorder.begin(**SESSION)
-    tape.add(0, b"\1\0")
-    tape.add(1 << 50, b"\2\0")
-    await tape.end()
-    await uploaded(api, tape.id)
-    await recorder.close()
-    assert MAX_GAP < (len(api.recordings[tape.id]) - 44) // 2 < 2 * MAX_GAP
+    async with InputRecorder(tmp_path, api.url, SECRET, lambda record: None) as recorder:
+        tape = await recorder.begin(**SESSION)
+        tape.add(0, b"\1\0")
+        for number in range(leaps):
+            tape.add((1 << 40) + number * (1 << 33), b"\2\0")
+        await tape.end()
+        await uploaded(api, tape.id)
+    assert MAX_LEAP < (len(api.recordings[tape.id]) - 44) // 2 < 3 * MAX_LEAP
 
 
 async def test_what_an_earlier_run_left_goes_up_at_the_next_start(tmp_path: Path, api: ScriptedApi) -> None:
-    away = Recorder(tmp_path, "http://127.0.0.1:9", SECRET, lambda record: None)
-    tape = away.begin(**SESSION)
-    tape.add(0, bytes(64))
-    await tape.end()
-    await away.close()
+    async with InputRecorder(tmp_path, "http://127.0.0.1:9", SECRET, lambda record: None) as away:
+        tape = await away.begin(**SESSION)
+        tape.add(0, bytes(64))
+        await tape.end()
     assert len(list(tmp_path.glob("*.json"))) == 1
-    back = Recorder(tmp_path, api.url, SECRET, lambda record: None)
-    await uploaded(api, tape.id)
-    async with asyncio.timeout(5):
-        while list(tmp_path.glob("*.json")):  # forgotten once the acknowledgement is here
-            await asyncio.sleep(0.01)
-    await back.close()
+    async with InputRecorder(tmp_path, api.url, SECRET, lambda record: None):
+        await uploaded(api, tape.id)
+        async with asyncio.timeout(5):
+            while list(tmp_path.glob("*.json")):  # forgotten once the acknowledgement is here
+                await asyncio.sleep(0.01)
 
 
 async def test_pictures_are_kept_as_a_video_on_the_axis_of_the_sound(tmp_path: Path, api: ScriptedApi) -> None:
     told: list[AnyRecord] = []
-    recorder = Recorder(tmp_path, api.url, SECRET, told.append)
-    tape = recorder.begin(**SESSION)
-    for second, grey in ((0, 40), (1, 120), (1, 200), (3, 250)):
-        tape.see(16_000 * second + 800, Frame(np.full((48, 64, 3), grey, np.uint8)).jpeg())
-    await tape.end()
-    film = next(each for each in told if isinstance(each, RecordingRecord) and each.kind == "video")
-    assert film.session_id == "s"
-    video = tmp_path / "film.mkv"
-    video.write_bytes(await uploaded(api, film.recording_id))
-    await recorder.close()
+    async with InputRecorder(tmp_path, api.url, SECRET, told.append) as recorder:
+        tape = await recorder.begin(**SESSION)
+        for second, grey in ((0, 40), (1, 120), (1, 200), (3, 250)):
+            tape.see(16_000 * second + 800, Frame(np.full((48, 64, 3), grey, np.uint8)).jpeg())
+        await tape.end()
+        film = next(each for each in told if isinstance(each, RecordingRecord) and each.kind == "video")
+        assert film.session_id == "s"
+        video = tmp_path / "film.mkv"
+        video.write_bytes(await uploaded(api, film.recording_id))
     seen = [(round(frame.at, 3), int(frame.pixels.mean())) for frame in frames(video, every=0.0)]
     assert [at for at, _ in seen] == [0.05, 1.05, 3.05], "a second picture of the same instant is left out"
     assert [round(grey / 10) * 10 for _, grey in seen] == [40, 120, 250]
 
 
 async def test_what_is_no_picture_ends_the_film_and_not_the_sound(tmp_path: Path, api: ScriptedApi) -> None:
-    recorder = Recorder(tmp_path, api.url, SECRET, lambda record: None)
-    tape = recorder.begin(**SESSION)
-    tape.see(0, b"no picture")
-    tape.add(0, b"\1\0" * 4)
-    await tape.end()
-    await uploaded(api, tape.id)
-    await recorder.close()
+    async with InputRecorder(tmp_path, api.url, SECRET, lambda record: None) as recorder:
+        tape = await recorder.begin(**SESSION)
+        tape.see(0, b"no picture")
+        tape.add(0, b"\1\0" * 4)
+        await tape.end()
+        await uploaded(api, tape.id)
     assert api.recordings[tape.id][44:] == b"\1\0" * 4

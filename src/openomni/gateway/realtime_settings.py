@@ -9,12 +9,15 @@ import msgspec
 
 from ..errors import nearest
 from ..events import SessionChange, Tool
-from .protocol import SDK_RATE, Json, ProtocolError
+from .protocol import MAX_SHOWN, MAX_TYPED, SDK_RATE, Json, ProtocolError
 
 _PCM = {"type": "audio/pcm", "rate": SDK_RATE}
 _DETECTIONS = ("server_vad", "semantic_vad")
+_EAGERNESS = ("low", "medium", "high", "auto")
 _CHOICES = ("auto", "none", "required")
 _MILLISECONDS = {"silence_duration_ms": "silence", "prefix_padding_ms": "padding"}
+_WITHIN = {**dict.fromkeys(_MILLISECONDS, 10_000), "idle_timeout_ms": 3_600_000}
+"""Milliseconds that each may be at most."""
 OPENAI_VOICES = frozenset(("alloy", "ash", "ballad", "coral", "echo", "sage", "shimmer", "verse", "marin", "cedar"))
 """What clients name as a matter of course, whatever speaks; nobody is told of one that a pipeline has not."""
 PLACES = {"voice": "session.audio.output.voice", "language": "session.audio.input.transcription.language"}
@@ -28,6 +31,10 @@ _KNOWN = {
     "session.audio": frozenset(("input", "output")),
     "session.audio.input": frozenset(("format", "noise_reduction", "transcription", "turn_detection")),
     "session.audio.output": frozenset(("format", "speed", "voice")),
+    "session.audio.input.turn_detection": frozenset(
+        ("type", "create_response", "interrupt_response", "prefix_padding_ms", "silence_duration_ms", "threshold",
+         "eagerness", "idle_timeout_ms")
+    ),
 }  # fmt: skip
 """What a session of the OpenAI Realtime API has. What is not ours to do is left aside, for clients send it as a matter
 of course; what a session object says of itself may be sent back."""
@@ -42,9 +49,8 @@ _MOVED = PLACES | {
     "max_response_output_tokens": "session.max_output_tokens",
 }
 """Where the API has what its beta had at the top."""
-MAX_MS = 10_000
 MAX_NAME = 200
-"""Characters of a voice's name."""
+"""Characters of the name of a voice or a tool."""
 MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE = 16, 64, 512
 """As the Realtime API has it: texts, and characters of their names and of each."""
 MAX_TOOLS = 128
@@ -52,7 +58,7 @@ MAX_SCHEMA = 64 << 10
 """Bytes of all tools of a session."""
 
 
-class SessionSettings:
+class RealtimeSettings:
     """The settings of one session. What belongs to the pipeline alone (its models) is not set here: an update may name
     it, and the session object leaves it out."""
 
@@ -67,6 +73,8 @@ class SessionSettings:
         self.text_only = False
         self.tools: list[Json] = []
         self.tool_choice: Any = "auto"
+        self._wrong_format = False
+        """The client asked last for an input format that it did not get."""
         self.voice: Json | str | None = None
         """As the client gave it; None: it said nothing of it. Empty: the pipeline's own again; so the language."""
         self.language: str | None = None
@@ -84,6 +92,12 @@ class SessionSettings:
 
     def update(self, session: object) -> SessionChange:
         """Takes a `session.update`, all of it or, raising `ProtocolError`, nothing; gives what the host must know."""
+        asked = _asked_format(session)
+        if asked is not None:
+            self._wrong_format = not _is_ours(asked)
+        return self._update(session)
+
+    def _update(self, session: object) -> SessionChange:
         if not isinstance(session, dict):
             raise ProtocolError("invalid_value", "`session` takes an object", "session")
         _check_names(session, "session")
@@ -97,12 +111,15 @@ class SessionSettings:
             text_only = text_alone(session["output_modalities"], "session.output_modalities")
         tools = self.tools
         if "tools" in session:
-            tools = session["tools"] or []
+            tools = [] if session["tools"] is None else session["tools"]
             read_tools(tools, "session.tools")
         choice = session.get("tool_choice", self.tool_choice) or "auto"
-        read_choice(choice, "session.tool_choice")
-        instructions = session.get("instructions", self.instructions)
-        _check(instructions is None or isinstance(instructions, str), "session.instructions", "takes text")
+        chosen = read_choice(choice, "session.tool_choice")
+        choice = {"type": "function", "name": chosen} if isinstance(choice, dict) else chosen
+        instructions = self.instructions
+        if "instructions" in session:
+            given = session["instructions"]
+            instructions = None if given is None else read_instructions(given, "session.instructions")
         audio = _object(session.get("audio"), "session.audio")
         _check_names(audio, "session.audio")
         spoken = _object(audio.get("output"), "session.audio.output")
@@ -111,7 +128,8 @@ class SessionSettings:
         voice = self.voice
         if "voice" in spoken:
             voice = "" if spoken["voice"] is None else spoken["voice"]
-            read_voice(voice, PLACES["voice"])
+            name = read_voice(voice, PLACES["voice"])
+            voice = {"id": name} if isinstance(voice, dict) else name
         heard = _object(audio.get("input"), "session.audio.input")
         _check_names(heard, "session.audio.input")
         _check_format(heard, "session.audio.input.format")
@@ -125,6 +143,16 @@ class SessionSettings:
         self.tools, self.tool_choice = tools, choice
         self.voice, self.language = voice, language
         return self.change
+
+    def check_input_format(self) -> None:
+        """Raises `ProtocolError` while a client may be sending sound in a form that it was refused: taken for PCM16 it
+        would be noise."""
+        if self._wrong_format:
+            where = "session.audio.input.format"
+            raise ProtocolError(
+                "unsupported_value", "the format that was asked for is refused, and sound in it is not heard; send "
+                f"{_PCM}, and name it in a session.update as `{where}`", where,
+            )  # fmt: skip
 
     @property
     def change(self) -> SessionChange:
@@ -182,6 +210,13 @@ def text_alone(modalities: object, where: str) -> bool:
     return modalities == ["text"]
 
 
+def read_instructions(instructions: object, where: str) -> str:
+    """What a model is told to be."""
+    fine = isinstance(instructions, str) and len(instructions) <= MAX_TYPED
+    _check(fine, where, f"takes text of at most {MAX_TYPED} characters")
+    return str(instructions)
+
+
 def read_voice(voice: object, where: str) -> str:
     """The name of a voice, given as text or as `{"id": …}`; empty: the pipeline's own."""
     if isinstance(voice, dict):
@@ -233,8 +268,10 @@ def read_tools(tools: object, where: str) -> tuple[Tool, ...]:
 def read_choice(choice: object, where: str) -> str:
     if isinstance(choice, str) and choice in _CHOICES:
         return choice
-    if isinstance(choice, dict) and choice.get("type") == "function" and isinstance(choice.get("name"), str):
-        return str(choice["name"])
+    if isinstance(choice, dict) and choice.get("type") == "function":
+        name = choice.get("name")
+        if isinstance(name, str) and 0 < len(name) <= MAX_NAME:
+            return name
     raise ProtocolError("unsupported_value", f"`{where}` takes {', '.join(_CHOICES)} or a function's name", where)
 
 
@@ -255,14 +292,17 @@ def _detection(value: object) -> Json | None:
     if value is None:
         return None
     detection = _object(value, where)
-    kind = str(detection.get("type", "server_vad"))
+    _check_names(detection, where)
+    eagerness = detection.get("eagerness")
+    _check(eagerness in (None, *_EAGERNESS), f"{where}.eagerness", f"takes {', '.join(_EAGERNESS)}")
+    kind = str(detection.get("type", "server_vad"))[:MAX_SHOWN]
     _check(kind in _DETECTIONS, f"{where}.type", f"{kind!r} is not known; {nearest(kind, _DETECTIONS)} (or null)")
     for field in ("create_response", "interrupt_response"):
         _check(detection.get(field) in (None, True, False), f"{where}.{field}", "takes true or false")
-    for field in _MILLISECONDS:
+    for field, most in _WITHIN.items():
         number = detection.get(field)
-        fine = number is None or (isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= MAX_MS)
-        _check(fine, f"{where}.{field}", f"takes 0 to {MAX_MS} milliseconds")
+        fine = number is None or (isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= most)
+        _check(fine, f"{where}.{field}", f"takes 0 to {most} milliseconds")
     threshold = detection.get("threshold")
     fine = threshold is None or (isinstance(threshold, int | float) and 0 < threshold <= 1)
     _check(fine, f"{where}.threshold", "takes a number above 0, up to 1")
@@ -272,19 +312,33 @@ def _detection(value: object) -> Json | None:
 def _check_format(side: Json, where: str) -> None:
     """Only PCM at 24 kHz goes over the wire; the older protocol wrote it as text."""
     shape = side.get("format")
-    if shape in (None, "pcm16"):
-        return
-    given = _object(shape, where)
-    if given.get("type", "audio/pcm") != "audio/pcm" or given.get("rate") not in (None, SDK_RATE):
-        raise ProtocolError("unsupported_value", f"`{where}` takes {_PCM}, not {given}", where)
+    if shape is not None and not _is_ours(shape):
+        raise ProtocolError("unsupported_value", f"`{where}` takes {_PCM}, not {str(shape)[:80]}", where)
+
+
+def _is_ours(shape: object) -> bool:
+    if isinstance(shape, dict):
+        return shape.get("type", "audio/pcm") == "audio/pcm" and shape.get("rate") in (None, SDK_RATE)
+    return shape == "pcm16"
+
+
+def _asked_format(session: object) -> object:
+    """What a `session.update`, right or wrong, names as the form of the client's sound; also where the beta had it."""
+    if not isinstance(session, dict):
+        return None
+    heard: Any = session.get("audio")
+    for step in ("input", "format"):
+        heard = heard.get(step) if isinstance(heard, dict) else None
+    return heard if heard is not None else session.get("input_audio_format")
 
 
 def _check_names(given: Json, where: str) -> None:
     """Refuses what the API knows as little as we do: a name that was mistyped, or is of its beta."""
     for name in given:
         if name not in _KNOWN[where]:
-            hint = f"it is `{_MOVED[name]}` now" if name in _MOVED else nearest(name, _KNOWN[where])
-            raise ProtocolError("unknown_parameter", f"`{where}` has no {name!r}; {hint}", f"{where}.{name}")
+            shown = name[:MAX_SHOWN]
+            hint = f"it is `{_MOVED[name]}` now" if name in _MOVED else nearest(shown, _KNOWN[where])
+            raise ProtocolError("unknown_parameter", f"`{where}` has no {shown!r}; {hint}", f"{where}.{shown}")
 
 
 def _object(value: object, where: str) -> dict[str, Any]:

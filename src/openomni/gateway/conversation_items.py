@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from ..bounds import MAX_ID, MAX_NAME
 from ..events import Message, ToolCall
 from ..media import Frame, MediaError
 from . import protocol
-from .protocol import Json, ProtocolError
+from .protocol import MAX_TYPED, Json, ProtocolError
 
-MAX_TYPED = 64 << 10
-"""Characters of one typed item."""
 _JPEG = ("data:image/jpeg;base64,", "data:image/jpg;base64,")
 _TEXTS = {"user": "input_text", "system": "input_text", "assistant": "output_text"}
 _OLDER = {"assistant": "text"}
@@ -20,12 +19,15 @@ def read_item(item: object) -> Message:
         raise ProtocolError("invalid_value", "`item` takes an object", "item")
     kind = item.get("type")
     if kind == "function_call_output":
-        return Message("tool", _limited(protocol.text(item, "output")), call_id=protocol.text(item, "call_id"))
+        return Message("tool", protocol.text(item, "output"), call_id=protocol.text(item, "call_id", MAX_NAME))
     if kind == "function_call":
-        call = ToolCall(protocol.text(item, "call_id"), protocol.text(item, "name"), protocol.text(item, "arguments"))
+        call = ToolCall(
+            protocol.text(item, "call_id", MAX_NAME), protocol.text(item, "name", MAX_NAME),
+            protocol.text(item, "arguments"),
+        )  # fmt: skip
         return Message("assistant", "", tool_calls=(call,))
     role = item.get("role")
-    if kind != "message" or role not in _TEXTS:
+    if kind != "message" or not isinstance(role, str) or role not in _TEXTS:
         raise ProtocolError(
             "unsupported_value", "`item` takes a message of the role user, system or assistant, a function_call or a "
             "function_call_output", "item",
@@ -47,6 +49,16 @@ def read_item(item: object) -> Message:
     return Message(role, _limited(text), tuple(images))
 
 
+def read_item_id(item: Json) -> str:
+    """The name that a client gives its item, or a new one. Raises `ProtocolError`."""
+    if item.get("id") is None:
+        return protocol.new_id("item")
+    given = protocol.text(item, "id", MAX_ID)
+    if not given:
+        raise ProtocolError("invalid_value", "`id` takes a name; leave it out for a new one", "item.id")
+    return given
+
+
 def _takes(role: str) -> str:
     more = " and input_image; sound goes to input_audio_buffer.append" if role == "user" else ""
     return f"`item.content` of a message of the role {role} takes {_TEXTS[role]}{more}"
@@ -59,12 +71,17 @@ def _limited(text: str) -> str:
 
 
 def _image(part: Json) -> Frame:
-    url = protocol.text(part, "image_url")
+    url = protocol.text(part, "image_url", protocol.MAX_TEXT)
     start = next((each for each in _JPEG if url.startswith(each)), None)
     if start is None:
         raise ProtocolError("unsupported_value", f"`image_url` takes a picture as {_JPEG[0]}…", "item.content")
-    data = protocol.decode_base64(url[len(start) :], "item.content")
+    return read_picture(url[len(start) :], "item.content")
+
+
+def read_picture(base64: object, param: str) -> Frame:
+    """A picture in base64, known by its header alone: its pixels are for whoever looks at them. Raises
+    `ProtocolError`."""
     try:
-        return Frame.from_jpeg(data)
-    except MediaError:
-        raise ProtocolError("invalid_value", "`image_url` holds no picture in baseline JPEG", "item.content") from None
+        return Frame.from_jpeg(protocol.decode_base64(base64, param))
+    except MediaError as fault:
+        raise ProtocolError("invalid_value", f"`{param}`: {fault}", param) from None

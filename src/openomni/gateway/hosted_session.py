@@ -32,13 +32,15 @@ from ..events import (
     TurnDone,
 )
 from ..records import AnyRecord, SessionRecord, later_version
-from .access import Resolved
+from .access import ResolvedPipeline
 from .placing import Link, Needs, NoAgent, Placing
 
 log = logging.getLogger(__name__)
 
 KEPT_SECONDS = 30.0
 """How much of the unanswered input is kept, to tell it to another host."""
+KEPT_INPUTS = 8192
+"""And how many pieces of it."""
 WAIT_PATIENCE = 600.0
 """Seconds that a client that asked for it waits for its first host."""
 TAKEOVER_PATIENCE = 30.0
@@ -46,14 +48,14 @@ TAKEOVER_PATIENCE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SessionPlan:
     """What a session is, whoever hosts it."""
 
     session_id: str
     project: str
     site: str
     device: str
-    pipeline: Resolved
+    pipeline: ResolvedPipeline
     needs: Needs
     source: str
     recording: str
@@ -111,7 +113,7 @@ class Backlog:
         if isinstance(event, AudioIn | Commit | TextIn | AudioEnd):
             self._inputs.append(event)
             self._samples += _samples(event)
-            while self._samples > KEPT_SECONDS * AXIS_RATE:
+            while self._samples > KEPT_SECONDS * AXIS_RATE or len(self._inputs) > KEPT_INPUTS:
                 self._samples -= _samples(self._inputs.popleft())
 
     def answered(self, position: int) -> None:
@@ -127,14 +129,14 @@ class Backlog:
         return iter(tuple(self._inputs))
 
 
-class LiveSession:
+class HostedSession:
     """Place it, then `send` inputs and iterate over `outputs`; `close` tells the host that the client left.
 
     `record` keeps the end of a session whose host died; a host that lives does so itself.
     """
 
     def __init__(
-        self, bus: Bus, placing: Placing, plan: Plan, settings: Callable[[], dict[str, Any]],
+        self, bus: Bus, placing: Placing, plan: SessionPlan, settings: Callable[[], dict[str, Any]],
         record: Callable[[AnyRecord], None],
     ) -> None:  # fmt: skip
         self._bus, self._placing, self.plan, self._settings = bus, placing, plan, settings

@@ -13,7 +13,7 @@ from openai.types.realtime import (
 )
 
 from openomni.gateway.protocol import ProtocolError
-from openomni.gateway.settings import SessionSettings
+from openomni.gateway.realtime_settings import RealtimeSettings
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from openomni.gateway.settings import SessionSettings
     ],
 )  # fmt: skip
 def test_a_name_that_nobody_knows_is_an_error_with_the_nearest(session: Any, said: str) -> None:
-    settings = SessionSettings("s" * 32, "local")
+    settings = RealtimeSettings("s" * 32, "local")
     with pytest.raises(ProtocolError) as caught:
         settings.update({"instructions": "Be brief.", **session})
     assert (caught.value.code, caught.value.message) == ("unknown_parameter", said)
@@ -39,7 +39,7 @@ def test_a_name_that_nobody_knows_is_an_error_with_the_nearest(session: Any, sai
 
 
 def test_every_field_of_the_api_may_be_named_and_the_session_sent_back() -> None:
-    settings = SessionSettings("s" * 32, "local")
+    settings = RealtimeSettings("s" * 32, "local")
     known = {
         name: None
         for name in (*RealtimeSessionCreateRequest.model_fields, *RealtimeSessionCreateResponse.model_fields)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from .access import Away, Denied, bearer
-from .door import refusal
+from .connection import refusal
 from .protocol import Json
-
-if TYPE_CHECKING:
-    from .app import Gateway
+from .services import Gateway
 
 
 async def models(request: Request) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
 
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -18,9 +18,7 @@ from .access import Access, Away, Denied, bearer
 from .hello import upgrade_line
 from .placing import NoAgent
 from .protocol import Ended, ProtocolError, failure
-
-if TYPE_CHECKING:
-    from .app import Gateway
+from .services import Gateway
 
 log = logging.getLogger(__name__)
 
@@ -32,24 +30,35 @@ LEFT_FOR_GOOD = {1000, 1001}
 """Close codes of a client that says goodbye; after others it may come back."""
 
 
-async def admit(gateway: Gateway, websocket: WebSocket) -> tuple[str, Access] | None:
-    """Accepts a client with a good token of the scope `device`; answers others by HTTP and gives None."""
+@contextlib.asynccontextmanager
+async def admit(gateway: Gateway, websocket: WebSocket) -> AsyncIterator[tuple[str, Access] | None]:
+    """Accepts a client with a good token of the scope `device`, as long as the connection lasts; answers others by HTTP
+    and gives None."""
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            admitted = await _enter(gateway, websocket)
+            stack.enter_context(gateway.connection(admitted[1].token_id))
+        except (Denied, Away) as no:
+            await websocket.send_denial_response(refusal(no))
+            yield None
+            return
+        offered = websocket.scope["subprotocols"]
+        await websocket.accept("realtime" if "realtime" in offered else None)
+        yield admitted
+
+
+async def _enter(gateway: Gateway, websocket: WebSocket) -> tuple[str, Access]:
+    """Raises `Denied`, `Away`."""
     token = bearer(websocket.headers.get("authorization", ""), websocket.scope["subprotocols"])
-    try:
-        version = websocket.headers.get("openomni-version", "")
-        if protocol.too_old(version):
-            raise Denied(426, upgrade_line(version))
-        if not token:
-            raise Denied(401, "this needs a token: send 'Authorization: Bearer oo_…'")
-        access = await gateway.api.access(token)
-        access.require("device")
-        if gateway.closing.is_set():
-            raise Denied(503, "the gateway is stopping; connect again")
-    except (Denied, Away) as no:
-        await websocket.send_denial_response(refusal(no))
-        return None
-    offered = websocket.scope["subprotocols"]
-    await websocket.accept("realtime" if "realtime" in offered else None)
+    version = websocket.headers.get("openomni-version", "")
+    if protocol.too_old(version):
+        raise Denied(426, upgrade_line(version))
+    if not token:
+        raise Denied(401, "this needs a token: send 'Authorization: Bearer oo_…'")
+    access = await gateway.api.access(token)
+    access.require("device")
+    if gateway.closing.is_set():
+        raise Denied(503, "the gateway is stopping; connect again")
     return token, access
 
 
@@ -62,7 +71,8 @@ def refusal(no: Denied | Away) -> JSONResponse:
 
 
 _CODES = {
-    401: "invalid_token", 403: "missing_scope", 404: "unknown_pipeline", 426: "client_too_old", 503: "unavailable",
+    401: "invalid_token", 403: "missing_scope", 404: "unknown_pipeline", 426: "client_too_old",
+    429: "too_many_connections", 503: "unavailable",
 }  # fmt: skip
 
 

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 import msgspec
 
 from .protocol import Json, error
-from .settings import OPENAI_VOICES, PLACES
+from .realtime_settings import OPENAI_VOICES, PLACES
+
+MAX_TOLD = 256
+"""Lines to one client; what it asks beyond is not told any more."""
 
 
-class Declined:
+class DeclinedOptions:
     """Of one client."""
 
     def __init__(self) -> None:
@@ -24,6 +27,6 @@ class Declined:
         for stage in msgspec.json.decode(record)["stages"]:
             for option, reason in stage["output"].get("declined", {}).items():
                 asked = (option, stage["output"]["asked"][option])
-                if asked not in self._told and asked[1] not in OPENAI_VOICES:
+                if len(self._told) < MAX_TOLD and asked not in self._told and asked[1] not in OPENAI_VOICES:
                     self._told.add(asked)
                     yield error("unsupported_value", reason, param=PLACES[option])

@@ -1,5 +1,5 @@
 """`/bus`: NATS inside a WebSocket, for agents that get out by HTTPS only. The bytes pass as they are; whoever comes in
-this way still has to show the bus its credentials."""
+this way still has to show the bus its credentials, and soon."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ import contextlib
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 CHUNK = 64 * 1024
 CONNECT_TIMEOUT = 5.0
 UNAVAILABLE = 1013
+UNAUTHORIZED = 4401
+MAX_STRANGERS = 256
+"""Connections that the bus has not let in yet, at a time; a quarter of them from one address."""
+STRANGERS_PATIENCE = 10.0
+"""Seconds until such a connection is closed."""
+_LET_IN = (b"PONG\r\n", b"+OK\r\n")
+"""What a NATS server says to a client's first words, where it lets it in."""
 
 
 class Tunnel:
@@ -24,8 +32,23 @@ class Tunnel:
             for parts in map(urlsplit, urls)
             if parts.scheme in ("nats", "")
         ]
+        self._strangers: dict[WebSocket, str] = {}
+        """Whom the bus has not let in yet, by address."""
 
     async def __call__(self, websocket: WebSocket) -> None:
+        address = websocket.client.host if websocket.client else ""
+        here = sum(each == address for each in self._strangers.values())
+        if len(self._strangers) >= MAX_STRANGERS or here >= MAX_STRANGERS // 4:
+            line = "too many connections wait to be let in to the bus; try again in a moment"
+            await websocket.send_denial_response(JSONResponse({"error": line}, 429, {"Retry-After": "5"}))
+            return
+        self._strangers[websocket] = address
+        try:
+            await self._bridge(websocket)
+        finally:
+            self._strangers.pop(websocket, None)
+
+    async def _bridge(self, websocket: WebSocket) -> None:
         try:
             reader, writer = await self._connect()
         except OSError as error:
@@ -34,7 +57,10 @@ class Tunnel:
             return
         await websocket.accept()
         try:
-            tasks = {asyncio.create_task(_to_bus(websocket, writer)), asyncio.create_task(_from_bus(websocket, reader))}
+            tasks = {
+                asyncio.create_task(_to_bus(websocket, writer)),
+                asyncio.create_task(self._from_bus(websocket, reader)),
+            }
             try:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -47,6 +73,25 @@ class Tunnel:
                 await writer.wait_closed()
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):
             await websocket.close()
+
+    async def _from_bus(self, websocket: WebSocket, reader: asyncio.StreamReader) -> None:
+        try:
+            async with asyncio.timeout(STRANGERS_PATIENCE):
+                await self._until_let_in(websocket, reader)
+        except TimeoutError:
+            await websocket.close(UNAUTHORIZED, "the bus was shown no credentials")
+            return
+        while data := await reader.read(CHUNK):
+            await websocket.send_bytes(data)
+
+    async def _until_let_in(self, websocket: WebSocket, reader: asyncio.StreamReader) -> None:
+        heard = b""
+        while data := await reader.read(CHUNK):
+            await websocket.send_bytes(data)
+            heard = heard[-8:] + data
+            if any(word in heard for word in _LET_IN):
+                del self._strangers[websocket]
+                return
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Raises OSError when no bus answers."""
@@ -68,8 +113,3 @@ async def _to_bus(websocket: WebSocket, writer: asyncio.StreamWriter) -> None:
         data = message.get("bytes")
         writer.write(data if data is not None else message["text"].encode())
         await writer.drain()
-
-
-async def _from_bus(websocket: WebSocket, reader: asyncio.StreamReader) -> None:
-    while data := await reader.read(CHUNK):
-        await websocket.send_bytes(data)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 
+from ..background import Background
 
-class Beside:
+
+class DiskWriter:
     """Calls `flush` each `every` seconds until `stop`, which calls it a last time."""
 
     def __init__(self, flush: Callable[[], Awaitable[None]], every: float, name: str) -> None:
         self._flush, self._every = flush, every
-        self._task = asyncio.create_task(self._run(), name=name)
+        self._writing = Background(self._run, name)
 
     async def stop(self) -> None:
         """Returns once all is written."""
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await self._writing.stop()
         await self._flush()
 
     async def _run(self) -> None:

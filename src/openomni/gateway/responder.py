@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -13,51 +12,29 @@ from ..bus import subjects
 from ..bus.sessions import site_outputs
 from ..clock import Offset
 from ..events import ReplyEnd, ReplyPaused, ReplyResumed, ReplySound
-from . import door, protocol
+from . import connection, protocol
 from .access import Access
+from .client_events import played, read_offset
 from .hello import read_hello, welcome
-from .inbox import played
-from .live import session_of
+from .hosted_session import session_of
 from .protocol import Ended, Json, ProtocolError, encode, failure, pack_reply
-
-if TYPE_CHECKING:
-    from .app import Gateway
+from .services import Gateway
+from .spoken_turns import SpokenTurn
 
 KEPT_TURNS = 256
 """Turns of a connection that may still be paused, go on or end."""
-REPORTED_TURNS = 4096
-"""Turns of all sites together whose playback may still be reported."""
 MAX_FAULTS = 200
-
-SpokenTurn = tuple[str, str, str]
-"""Project, site, turn."""
-
-
-class Spoken:
-    """Which session a turn that was spoken at a site belongs to, as the subject's token. It outlives a responder's
-    connection: one that lost its line reports, when it is back, on what it played meanwhile."""
-
-    def __init__(self) -> None:
-        self._tokens: dict[SpokenTurn, str] = {}
-
-    def put(self, turn: SpokenTurn, token: str) -> None:
-        self._tokens[turn] = token
-        while len(self._tokens) > REPORTED_TURNS:
-            del self._tokens[next(iter(self._tokens))]
-
-    def get(self, turn: SpokenTurn) -> str | None:
-        return self._tokens.get(turn)
 
 
 async def respond(websocket: WebSocket) -> None:
     """The endpoint."""
     gateway: Gateway = websocket.app.state.gateway
-    if (admitted := await door.admit(gateway, websocket)) is not None:
-        with gateway.connection():
-            await Hearing(gateway, websocket, *admitted).run()
+    async with connection.admit(gateway, websocket) as admitted:
+        if admitted is not None:
+            await ResponderConnection(gateway, websocket, *admitted).run()
 
 
-class Hearing:
+class ResponderConnection:
     """One responder's connection."""
 
     def __init__(self, gateway: Gateway, websocket: WebSocket, token: str, access: Access) -> None:
@@ -70,19 +47,19 @@ class Hearing:
         end: Ended | WebSocketDisconnect = Ended(protocol.RESTARTING, "the gateway is stopping")
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(door.watch(self._gateway, self._token))
-                self._site = door.site(self._websocket, self._access) or subjects.NO_SITE
+                group.create_task(connection.watch(self._gateway, self._token))
+                self._site = connection.site(self._websocket, self._access) or subjects.NO_SITE
                 await self._hello()
                 group.create_task(self._hear())
                 await self._read()
         except BaseExceptionGroup as ends:
-            end = door.as_end(ends)
+            end = connection.as_end(ends)
         finally:
             if isinstance(end, Ended):
-                await door.close(self._websocket, end, *([encode(end.event)] if end.event else []))
+                await connection.close(self._websocket, end, *([encode(end.event)] if end.event else []))
 
     async def _hello(self) -> None:
-        message = protocol.parse(_text(await door.receive(self._websocket)))
+        message = protocol.parse(_text(await connection.receive(self._websocket)))
         if message["type"] != "openomni.hello":
             raise failure(protocol.BAD_REQUEST, "invalid_event", "a responder's first message is openomni.hello")
         read_hello(message)
@@ -111,7 +88,7 @@ class Hearing:
     async def _read(self) -> None:
         faults = 0
         while True:
-            message = await door.receive(self._websocket)
+            message = await connection.receive(self._websocket)
             received = clock.now()
             try:
                 await self._take(protocol.parse(_text(message)), received)
@@ -129,7 +106,7 @@ class Hearing:
                 pong = {"type": "openomni.pong", "sent": sent, "received": received, "sent_back": clock.now()}
                 await self._say(encode(pong))
             case "openomni.clock":
-                self._offset = Offset(protocol.number(message, "offset"), protocol.number(message, "uncertainty"))
+                self._offset = read_offset(message)
             case "openomni.playback":
                 report = played(message, self._offset)
                 token = self._gateway.spoken.get(self._key(report.turn_id))
@@ -144,7 +121,7 @@ class Hearing:
         await self._say(encode({"type": kind, "turn_id": turn_id, **fields}))
 
     async def _say(self, message: str | bytes) -> None:
-        await door.send(self._websocket, message)
+        await connection.send(self._websocket, message)
 
 
 def _text(message: str | bytes) -> str:

@@ -1,0 +1,79 @@
+"""Connections that come back to one session at the same time: one of them has it, and one host."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from openomni.events import AudioIn
+from openomni.gateway.access import Access
+from openomni.gateway.live_sessions import LeftSession
+from openomni.gateway.services import Gateway
+
+from .conftest import World
+from .test_coming_back import OURS, frame
+
+
+class Connection:
+    """One that held the session, or wants it: it parks it when another one comes."""
+
+    def __init__(self, gateway: Gateway, live: Any = None) -> None:
+        self.gateway, self.live = gateway, live
+        self.session_id, self.settings, self.axis = "S", None, None
+        self.access = Access("t", "default", ("device",))
+        self.ended, self.replaced = asyncio.Event(), asyncio.Event()
+        self.ending = asyncio.create_task(self.end())
+
+    def belongs_to(self, access: Any) -> bool:
+        return True
+
+    def replace(self) -> None:
+        self.replaced.set()
+
+    async def end(self) -> None:
+        await self.replaced.wait()
+        await asyncio.sleep(0)
+        self.gateway.sessions.let_go(self)  # type: ignore[arg-type]
+        self.gateway.sessions.park(self, self.live, None)  # type: ignore[arg-type]
+        self.ended.set()
+
+    async def come(self) -> LeftSession | None:
+        left = await self.gateway.sessions.take_over(self)  # type: ignore[arg-type]
+        self.live = left and left.live
+        return left
+
+
+class Live:
+    hosted = True
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_of_two_that_come_at_once_the_later_one_takes_it_from_the_earlier(tmp_path: Path) -> None:
+    gateway = Gateway("http://127.0.0.1:9", "s", [], None, tmp_path)  # type: ignore[arg-type]
+    held = Connection(gateway, Live())
+    gateway.sessions._held["S"] = held  # type: ignore[assignment]
+    first, second = Connection(gateway), Connection(gateway)
+    async with asyncio.timeout(5):
+        found = await asyncio.gather(first.come(), second.come())
+    assert [left is not None and left.live is held.live for left in found] == [True, True]
+    assert (first.replaced.is_set(), gateway.sessions._held["S"]) == (True, second)
+    second.ending.cancel()
+
+
+async def test_clients_that_come_back_at_once_have_one_host(world: World) -> None:
+    host = await world.host()
+    client = await world.connect(**OURS)
+    await client.hello(audio="binary", session_id="s1")
+    hosted = await host.session()
+    await client.send(frame(0, 1))
+    await hosted.until(AudioIn)
+    others = [await world.connect(**OURS) for _ in range(4)]
+    await asyncio.gather(*(each.send({"type": "openomni.hello", "version": "0.1.0", "session_id": "s1"})
+                           for each in others))  # fmt: skip
+    welcomes = await asyncio.gather(*(each.until("openomni.welcome") for each in others), return_exceptions=True)
+    assert [each["resumed"] for each in welcomes if isinstance(each, dict)] != []
+    assert all(each["resumed"] for each in welcomes if isinstance(each, dict))
+    assert host.opened.empty(), "nobody else hosts it"
