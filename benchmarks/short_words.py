@@ -51,8 +51,9 @@ RECOGNISING_S = 0.12
 """What a recognition takes on the virtual clock."""
 CUTS: dict[str, tuple[tuple[str, float, float], ...]] = {}
 """Words in asterisk's prompts: (file, from second, to second)."""
-HUM = ("mm-hm", "pau m m hh m m pau")
-"""flite would read it letter by letter; these are its sounds."""
+HUM = "mm-hm"
+HUMMED = {"joe": "[[ mˈm hˈm ]]", "flite": "pau m m hh m m pau"}
+"""Synthetic voices read it letter by letter; these are its sounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +95,14 @@ def spoken(word: str, voice: str) -> Iterator[Audio]:
             audio = Audio.load(path, AXIS_RATE)
             yield Audio(speech.faded(audio.samples[round(start * AXIS_RATE) : round(end * AXIS_RATE)]), AXIS_RATE)
     elif voice == "joe":
-        made = [each.audio for each in _piper().synthesize(f"{word.capitalize()}.")]
+        said = HUMMED[voice] if word == HUM else f"{word.capitalize()}."
+        made = [each.audio for each in _piper().synthesize(said)]
         yield Audio.join(made).resample(AXIS_RATE)
     else:
         with tempfile.TemporaryDirectory() as folder:
             path = f"{folder}/word.wav"
-            said = ["-p", HUM[1]] if word == HUM[0] else ["-t", f"{word}."]
-            subprocess.run(["flite", "-voice", voice, *said, "-o", path], check=True, capture_output=True)
+            sounds = ["-p", HUMMED["flite"]] if word == HUM else ["-t", f"{word}."]
+            subprocess.run(["flite", "-voice", voice, *sounds, "-o", path], check=True, capture_output=True)
             yield Audio.load(Path(path), AXIS_RATE)
 
 

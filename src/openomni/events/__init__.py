@@ -27,6 +27,7 @@ from .session_input import (
 )
 from .session_output import (
     Answering,
+    Dismissed,
     Heard,
     ReplyEnd,
     ReplyPaused,
@@ -85,6 +86,7 @@ __all__ = [
     "CancelResponse",
     "Commit",
     "Document",
+    "Dismissed",
     "Documents",
     "Emotion",
     "Endings",

@@ -18,6 +18,7 @@ import numpy as np
 from ..events import (
     AXIS_RATE,
     Answering,
+    Dismissed,
     Heard,
     ReplyEnd,
     ReplyPaused,
@@ -221,6 +222,8 @@ class Narrator:
                 yield self.event("openomni.reply.paused", turn_id=output.turn_id)
             case ReplyResumed() if self.opted_in:
                 yield self.event("openomni.reply.resumed", turn_id=output.turn_id)
+            case Dismissed() if self.opted_in:
+                yield self._dismissed(output)
             case ReplyEnd():
                 yield from self._reply_end(output)
             case Answering():
@@ -322,6 +325,12 @@ class Narrator:
             item = _item(turn.item_id, "user", [{"type": "input_audio", "transcript": output.text}], "completed")
             self._keep(item)
             yield self.event("conversation.item.done", previous_item_id=None, item=item)
+
+    def _dismissed(self, output: Dismissed) -> str:
+        return self.event(
+            "openomni.dismissed", turn_id=output.turn_id, audio_start_ms=_ms(output.start), audio_end_ms=_ms(output.end),
+            transcript=output.text, log_probability=output.log_probability, why=output.why,
+        )  # fmt: skip
 
     def _created(self, turn: Turn) -> Iterator[str]:
         if not turn.response:

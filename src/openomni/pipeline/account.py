@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from ..records import PauseRecord, SegmentRecord, Status, TimePointRecord, TurnRecord
+from ..records import DismissedRecord, PauseRecord, SegmentRecord, Status, TimePointRecord, TurnRecord
 from ..trace import Part, Span, partition, residue
 from .task import TaskTrace
 from .turn import Turn
@@ -66,8 +66,8 @@ class Account:
     """What was begun at pauses after which the person spoke on."""
     pauses: list[PauseRecord] = field(default_factory=list)
     """Where the person paused, and what was thought of it."""
-    backchannels: list[tuple[int, int]] = field(default_factory=list)
-    """Where the person spoke during the reply without taking the word: samples."""
+    dismissed: list[DismissedRecord] = field(default_factory=list)
+    """What the person said during the reply without taking the word."""
     held_from: float | None = None
     """The reply's sound was there, and waited because the person spoke again."""
 
@@ -122,10 +122,11 @@ class Account:
             interrupted=self.interrupted,
             segments=[
                 SegmentRecord("user", start, end)
-                for start, end in [(self.start, self.end), *self.backchannels]
+                for start, end in [(self.start, self.end), *((said.start, said.end) for said in self.dismissed)]
                 if end > start
             ],
             pauses=self.pauses,
+            dismissed=list(self.dismissed),
             stages=[task.record(self.speech_end) for task in (*self.superseded, *turn.tasks)],
             time_points=self._time_points(),
             parts=parts,
