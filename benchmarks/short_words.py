@@ -49,8 +49,13 @@ LEVELS = (-20, -25, -30, -35, -40)
 QUESTION = "It is long, that story. Shall I tell you more of it?"
 RECOGNISING_S = 0.12
 """What a recognition takes on the virtual clock."""
-CUTS: dict[str, tuple[tuple[str, float, float], ...]] = {}
-"""Words in asterisk's prompts: (file, from second, to second)."""
+CUTS: dict[str, tuple[tuple[str, float, float], ...]] = {
+    "no": (("vm-no.g722", 0.0, 9.0),),
+    "why": (("letters/y.g722", 0.0, 9.0),),  # it sounds the same
+    "help": (("dictate/forhelp.g722", 1.26, 9.0), ("vm-helpexit.g722", 1.16, 1.56)),
+    "wait": (("vm-dialout.g722", 0.44, 0.72),),
+}
+"""Words in asterisk's prompts: (file, from second, to second). Others do not stand free in them."""
 HUM = "mm-hm"
 HUMMED = {"joe": "[[ mˈm hˈm ]]", "flite": "pau m m hh m m pau"}
 """Synthetic voices read it letter by letter; these are its sounds."""
@@ -91,7 +96,7 @@ def spoken(word: str, voice: str) -> Iterator[Audio]:
     if voice == "asterisk":
         folder = prompts.debian_prompts()
         for name, start, end in CUTS.get(word, ()):
-            (path,) = folder.rglob(name)
+            (path,) = (path for path in folder.rglob(Path(name).name) if path.match(f"*/{name}"))
             audio = Audio.load(path, AXIS_RATE)
             yield Audio(speech.faded(audio.samples[round(start * AXIS_RATE) : round(end * AXIS_RATE)]), AXIS_RATE)
     elif voice == "joe":

@@ -75,13 +75,15 @@ class Understood:
     def believed(self, taking: TurnTaking, asked: bool) -> str:
         """The text; or the guess, where that is a short word of those that are waited for. `asked`: a reply that was
         heard asks something."""
-        command = is_command(self.guess, taking.commands, taking.backchannels)
         answer = asked and _sounds(self.guess) and is_backchannel(self.guess, taking.backchannels)
-        return self.guess if not self.text and (command or answer) else self.text
+        return self.guess if not self.text and (self.commands(taking) or answer) else self.text
+
+    def commands(self, taking: TurnTaking) -> bool:
+        return is_command(self.words, taking.commands, taking.backchannels)
 
     def meaning(self, taking: TurnTaking, asked: bool) -> Meaning:
         """What it means during a reply."""
-        if is_command(self.words, taking.commands, taking.backchannels):
+        if self.commands(taking):
             return "word"
         if not _sounds(self.words):
             return "nothing"

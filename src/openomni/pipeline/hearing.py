@@ -177,8 +177,9 @@ class Hearing:
         if not draft.challenges:
             return
         meaning = understood.meaning(taking, asked)
-        goes_on = draft.goes_on_from is not None
-        if goes_on and meaning not in ("guess", "nothing"):
+        if understood.commands(taking):
+            draft.goes_on_from = None
+        if draft.goes_on_from is not None and meaning not in ("guess", "nothing"):
             # Nobody goes along with what they did not hear. It ends this revision, so it is a task of its own.
             self._keep(self._take_word(draft), "joining")
             await asyncio.get_running_loop().create_future()
