@@ -53,7 +53,6 @@ CUTS: dict[str, tuple[tuple[str, float, float], ...]] = {
     "no": (("vm-no.g722", 0.0, 9.0),),
     "why": (("letters/y.g722", 0.0, 9.0),),  # it sounds the same
     "help": (("dictate/forhelp.g722", 1.26, 9.0), ("vm-helpexit.g722", 1.16, 1.56)),
-    "wait": (("vm-dialout.g722", 0.44, 0.72),),
 }
 """Words in asterisk's prompts: (file, from second, to second). Others do not stand free in them."""
 HUM = "mm-hm"
