@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -194,17 +195,18 @@ class Replies:
     @property
     def asked(self) -> bool:
         """The newest reply asks something, and the person heard it: a short word answers it."""
-        newest = next((answer for answer in reversed(self._answers.values()) if answer.being_heard or answer.over), None)
-        if newest is None:
+        said = (answer for answer in reversed(self._answers.values()) if answer.over or answer.being_heard)
+        newest = next(said, None)
+        if newest is None or newest.account.interrupted:
             return False
-        if newest.over and not newest.being_heard:
-            return _asks(newest.account.turn.reply.text) and not newest.account.interrupted
-        *whole, last = newest.account.turn.reply.clauses or [None]
-        heard = newest.heard_s
+        reply, heard = newest.account.turn.reply, newest.heard_s
+        if not newest.being_heard:
+            return _asks(reply.text)
+        whole = reply.clauses if newest.over else reply.clauses[:-1]  # the last may still grow
         return any(
-            _asks(clause.text) and heard - ASKED_SECONDS <= clause.start + clause.seconds <= heard + ALMOST_OVER_SECONDS
-            for clause in [*whole, *([last] if newest.over else [])]
-            if clause is not None
+            heard - ASKED_SECONDS <= each.start + each.seconds <= heard + ALMOST_OVER_SECONDS
+            for each in whole
+            if _asks(each.clause.written)
         )
 
     @property
@@ -335,4 +337,7 @@ class Replies:
 
 
 def _asks(text: str) -> bool:
-    return text.rstrip(" \"'”’»)").endswith(("?", "？", "؟"))
+    return _QUESTION.search(text) is not None
+
+
+_QUESTION = re.compile(r"[?？؟]\W*$")
