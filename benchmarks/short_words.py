@@ -1,12 +1,12 @@
 """What a short word does while a reply is heard: whether it stops it, goes along with it, or is not noticed at all.
 
     apt-get install -y flite
-    python benchmarks/short_words.py [--levels -20,-25,-30,-35,-40] [--voices joe,rms,slt,awb,asterisk] [--seed 11] [--json FILE]
+    python benchmarks/short_words.py [--levels=-20,-30,-40] [--voices joe,rms,slt,awb,asterisk] [--json FILE]
 
 Each word is said in each voice at each level, in a room of −66 dBFS, into a long reply of a scripted conversation. What
 hears it is the `local` pipeline's own: its detector, its recogniser, its judge of pauses and the session. The clock is
-virtual, so that only the models take time. flite's voices are left out where it is not installed, and asterisk's, a real
-person's, where Debian's package can't be fetched: its words are cut out of longer prompts.
+virtual, so that only the models take time. flite's voices are left out where it is not installed, and asterisk's, which
+is a real person's, where Debian's package can't be fetched: its words are cut out of longer prompts.
 
 Commands are to stop a reply in 95 % and more, words that may be either in 5 % and less; and they are to be an answer
 behind a reply that asks. Noises are to stop it in 5 % and less.
@@ -40,7 +40,7 @@ from openomni.pipeline.spec import builtin
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from pipeline.test_dialogue import REPLY, Runner, Talk  # noqa: E402
+from pipeline.test_dialogue import REPLY, Runner, Talk
 
 COMMANDS = ("stop", "wait", "no", "why", "help", "hold on")
 EITHER = ("yes", "right", "okay", "good", "mm-hm")
@@ -256,8 +256,8 @@ def main() -> None:
     said = list(everything(voices, [int(level) for level in given.levels.split(",")]))
     outcomes: list[Outcome] = []
     for number, each in enumerate(said):
-        for asked in (False, True) if each.kind == "either" else (False,):
-            outcomes.append(listener.hears(each, given.seed + number, asked))
+        ways = (False, True) if each.kind == "either" else (False,)
+        outcomes += [listener.hears(each, given.seed + number, asked) for asked in ways]
         print(f"\r{number + 1} of {len(said)} sounds", end="", flush=True)
     print()
     during = defaultdict(list)

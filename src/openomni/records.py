@@ -154,13 +154,13 @@ class PauseRecord(msgspec.Struct, kw_only=True):
 class DismissedRecord(msgspec.Struct, kw_only=True):
     """What the person said, or what sounded like it, while a reply was made or heard, and what took nobody's turn."""
 
-    start: int
-    end: int
+    start: Position
+    end: Position
     """Samples on the session's axis (16 kHz); `end` is just past the last."""
-    why: str
+    why: Name
     """`attention`: words that only show that somebody listens. `nothing`: no word was understood, as of a cough.
     `guess`: the recogniser's words are no more than a guess at a noise."""
-    text: str = ""
+    text: Text = ""
     """As far as it was understood."""
     log_probability: float | None = None
     """The average of what the recogniser wrote, where it says so."""

@@ -327,10 +327,9 @@ class Narrator:
             yield self.event("conversation.item.done", previous_item_id=None, item=item)
 
     def _dismissed(self, output: Dismissed) -> str:
-        return self.event(
-            "openomni.dismissed", turn_id=output.turn_id, audio_start_ms=_ms(output.start), audio_end_ms=_ms(output.end),
-            transcript=output.text, log_probability=output.log_probability, why=output.why,
-        )  # fmt: skip
+        times = {"audio_start_ms": _ms(output.start), "audio_end_ms": _ms(output.end)}
+        said = {"transcript": output.text, "log_probability": output.log_probability, "why": output.why}
+        return self.event("openomni.dismissed", turn_id=output.turn_id, **times, **said)
 
     def _created(self, turn: Turn) -> Iterator[str]:
         if not turn.response:

@@ -99,6 +99,8 @@ class Turn(Recorded):
     """The partition: `trace.Part`s, oldest first."""
     pauses: models.JSONField[Any, Any] = models.JSONField(default=list, blank=True)
     """`records.PauseRecord`s, oldest first."""
+    dismissed: models.JSONField[Any, Any] = models.JSONField(default=list, blank=True)
+    """`records.DismissedRecord`s, oldest first."""
 
     class Meta:
         ordering = ("-created_at", "-index", "id")

@@ -13,6 +13,7 @@ from django.utils import timezone
 from ...records import (
     AnyRecord,
     AttemptRecord,
+    DismissedRecord,
     PauseRecord,
     SegmentRecord,
     SessionRecord,
@@ -96,6 +97,7 @@ def _write_turn(record: TurnRecord) -> None:
     row.started_at = moment(record.started_at) or row.started_at
     row.parts = msgspec.to_builtins(record.parts)
     row.pauses = msgspec.to_builtins(record.pauses)
+    row.dismissed = msgspec.to_builtins(record.dismissed)
     row.version = record.version
     row.save()
     _write_stages(row, record.stages)
@@ -233,6 +235,7 @@ def turn_record(turn: Turn) -> TurnRecord:
         **{name: getattr(turn, name) for name in _TURN},
         segments=[SegmentRecord(each.speaker, each.start, each.end) for each in turn.segments.all()],
         pauses=msgspec.convert(turn.pauses, list[PauseRecord]),
+        dismissed=msgspec.convert(turn.dismissed, list[DismissedRecord]),
         stages=[stage_record(task) for task in turn.tasks.all()],
         time_points=[
             TimePointRecord(each.name, each.at_s, each.where, each.uncertainty_s) for each in turn.time_points.all()

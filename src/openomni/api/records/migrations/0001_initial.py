@@ -132,6 +132,7 @@ class Migration(migrations.Migration):
                 ('queued_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('parts', models.JSONField(blank=True, default=list)),
                 ('pauses', models.JSONField(blank=True, default=list)),
+                ('dismissed', models.JSONField(blank=True, default=list)),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='accounts.project')),
                 ('session', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='turns', to='records.session')),
             ],
