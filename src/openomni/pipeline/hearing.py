@@ -171,7 +171,7 @@ class Hearing:
         reply."""
         understood = Understood.of(text, noticed(turn, "diagnostics") or {})
         taking, asked = self._settings.taking, self._replies.asked
-        if (believed := understood.believed(taking, asked)) != text:
+        if not understood.text and (believed := understood.believed(taking, asked)):
             turn.reply.transcript = believed
             await turn.emit(Heard(turn.turn_id, believed, final=True))
         if not draft.challenges:
@@ -181,18 +181,19 @@ class Hearing:
             draft.goes_on_from = None
         if draft.goes_on_from is not None and meaning not in ("guess", "nothing"):
             # Nobody goes along with what they did not hear. It ends this revision, so it is a task of its own.
-            self._keep(self._take_word(draft), "joining")
+            self._keep(self._go_on(draft), "going on")
             await asyncio.get_running_loop().create_future()
         if meaning in ("attention", "guess", "nothing"):
             await self._dismiss(draft, understood, meaning)
             await asyncio.get_running_loop().create_future()
+        over = draft.ended is not None  # else it is decided where its end is found
         if meaning == "answer" and self._replies.almost_over:
             draft.challenges = False
             await self._replies.dismiss()
             await self.announce(draft)
         else:
             await self._take_word(draft)
-        if draft.ended is not None:
+        if over:
             await self._decide(draft)
 
     async def announce(self, draft: Draft) -> None:
@@ -232,22 +233,29 @@ class Hearing:
         return began if self._tape.end - began <= longest else None
 
     async def _take_word(self, draft: Draft) -> None:
-        """It is an interruption: what is being said stops. Where nothing of that was heard yet, the person goes on with
-        what it answers, and both are one utterance."""
-        draft.challenges = False
-        if draft.goes_on_from is None:
-            await self._replies.cut("the person spoke")
-            await self.announce(draft)
+        """It is an interruption: what is being said stops."""
+        if draft.goes_on_from is not None:
+            await self._go_on(draft)
             return
-        await self._replies.cut("the person spoke on", joined=True)
-        draft.start, draft.goes_on_from = draft.goes_on_from, None
+        draft.challenges = False
+        await self._replies.cut("the person spoke")
         await self.announce(draft)
+
+    async def _go_on(self, draft: Draft) -> None:
+        """Nothing of what is being answered was heard yet: the person goes on with it, and both are one utterance."""
+        if not draft.challenges or draft.goes_on_from is None:
+            return
+        draft.challenges, draft.start, draft.goes_on_from = False, draft.goes_on_from, None
+        over = draft.ended is not None
+        if draft.ended is not None:
+            draft.ended = SpeechEnded(draft.start, draft.ended.end, draft.ended.decided)
         if draft.revision is not None:
             end = draft.revision.end
             draft.supersede()
             self._revise(draft, end)
-        if draft.ended is not None:
-            draft.ended = SpeechEnded(draft.start, draft.ended.end, draft.ended.decided)
+        await self._replies.cut("the person spoke on", joined=True)
+        await self.announce(draft)
+        if over:
             await self._decide(draft)
 
     async def _dismiss(self, draft: Draft, understood: Understood, why: Meaning) -> None:
