@@ -47,6 +47,7 @@ from openomni.events import (
 from openomni.media import Audio
 from openomni.pipeline.judging import Judge
 from openomni.pipeline.session import LiveSession
+from openomni.pipeline.turn_taking import Detector
 from openomni.records import TurnRecord
 from pipeline.scripted import ScriptedRunner, tone
 from pipeline.test_session import KeptReply, LoudMeansSpeech
@@ -96,6 +97,7 @@ class Talk:
     late: float = 0.0
     """Seconds that every fifth frame comes late, and the rest with it."""
     plays: bool = True
+    detector: Detector = field(default_factory=LoudMeansSpeech)
     out: list[tuple[float, SessionOutput]] = field(default_factory=list)
     records: list[Any] = field(default_factory=list)
     playing: dict[str, list[float]] = field(default_factory=dict)
@@ -168,7 +170,7 @@ class Talk:
 
         async def main() -> None:
             session = LiveSession(
-                opened, self.runner, LoudMeansSpeech(), self._emit, self.records.append, KeptReply, judge=self.finished
+                opened, self.runner, self.detector, self._emit, self.records.append, KeptReply, judge=self.finished
             )
             async with asyncio.TaskGroup() as group:
                 group.create_task(session.run(self._inputs()))

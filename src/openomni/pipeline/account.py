@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from ..bounds import MAX_NAME
-from ..records import Origin, Outcome, PauseRecord, SegmentRecord, Status, TimePointRecord, TurnRecord
+from ..records import DismissedRecord, Origin, Outcome, PauseRecord, SegmentRecord, Status, TimePointRecord, TurnRecord
 from ..trace import Part, Span, partition, residue
 from .task import TaskTrace
 from .turn import Turn
@@ -90,8 +90,8 @@ class Account:
     """What was begun at pauses after which the person spoke on."""
     pauses: list[PauseRecord] = field(default_factory=list)
     """Where the person paused, and what was thought of it."""
-    backchannels: list[tuple[int, int]] = field(default_factory=list)
-    """Where the person spoke during the reply without taking the word: samples."""
+    dismissed: list[DismissedRecord] = field(default_factory=list)
+    """What the person said during the reply without taking the word."""
     held_from: float | None = None
     """The reply's sound was there, and waited because the person spoke again."""
     provenance: Provenance = field(default_factory=Provenance)
@@ -199,6 +199,7 @@ class Account:
             interrupted=self.interrupted,
             segments=self._segments(),
             pauses=self.pauses,
+            dismissed=list(self.dismissed),
             stages=[task.record(self.speech_end) for task in (*self.superseded, *turn.tasks)],
             time_points=self._time_points(),
             parts=parts,
@@ -221,7 +222,7 @@ class Account:
     def _segments(self) -> list[SegmentRecord]:
         participant = self.provenance.participant
         whose: dict[str, Any] = {"track": self.recording, "participant": participant, "source": self.source}
-        spoken = [(self.start, self.end), *self.backchannels]
+        spoken = [(self.start, self.end), *((said.start, said.end) for said in self.dismissed)]
         return [SegmentRecord("user", start, end, **whose) for start, end in spoken if end > start]
 
     def _parts(self) -> list[Part]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 from .. import clock
 from ..clock import Offset
-from ..events import Message, Played, ReplyEnd, ReplyPaused, ReplyResumed, SessionOutput
+from ..events import Dismissed, Message, Played, ReplyEnd, ReplyPaused, ReplyResumed, SessionOutput
+from ..records import DismissedRecord
 from .account import Account, Overlap, Playback
 from .conversation import Conversation, of_reply, of_user
 from .heard import words_heard
@@ -23,8 +25,8 @@ PLAYBACK_SLACK_SECONDS = 3.0
 """How much longer than its sound a reply may take to be played before nobody is thought to play it."""
 TOLD_AGAIN = 3
 """Turns whose records are told again to a client whose line broke."""
-ALMOST_OVER_SECONDS = 0.6
-"""With less of a question left to hear, a short word answers it rather than goes along with it."""
+ALMOST_OVER_SECONDS, ASKED_SECONDS = 0.6, 1.5
+"""With no more of a question left to hear, and as long after it, a short word answers it rather than goes along."""
 
 
 @dataclass(slots=True, eq=False)
@@ -40,6 +42,8 @@ class Answer:
     unwanted: bool = False
     """Nobody will ask for it any more."""
     over: bool = False
+    joined: bool = False
+    """What was said is the beginning of what was said next: that turn answers both."""
     let_go: bool = False
     """Its sound is gone, so what was heard of it stands as it is known."""
     paused_at: float | None = None
@@ -77,6 +81,13 @@ class Answer:
     @property
     def unfinished(self) -> bool:
         return not self.over or self.being_heard
+
+    def unheard(self, moment: float) -> bool:
+        """Nothing of it was to be heard, or to be read where it has no voice, before that moment."""
+        account = self.account
+        if not account.turn.speaks:
+            return not account.turn.reply.text
+        return account.audible is None or moment < account.audible
 
 
 class Replies:
@@ -158,7 +169,7 @@ class Replies:
         """Nothing more comes of it; what was heard of it is part of the conversation."""
         turn = answer.account.turn
         answer.over = True
-        if turn.reply.transcript.strip():
+        if turn.reply.transcript.strip() and not answer.joined:
             frames = tuple(turn.utterance.images)
             self._conversation.put(of_user(turn.turn_id), Message("user", turn.reply.transcript, frames))
         self._remember(answer)
@@ -185,13 +196,32 @@ class Replies:
     # ---- who has the word ----
 
     @property
-    def asking(self) -> bool:
-        """What is left to hear of the newest reply is the end of a question: a short word answers it."""
-        active = self.active
-        if not active or not all(answer.over for answer in active):
+    def asked(self) -> bool:
+        """The newest reply asks something, and the person heard it: a short word answers it."""
+        said = (answer for answer in reversed(self._answers.values()) if answer.over or answer.being_heard)
+        newest = next(said, None)
+        if newest is None or newest.account.interrupted:
             return False
-        left = max(answer.generated_s - answer.heard_s for answer in active)
-        return left <= ALMOST_OVER_SECONDS and active[-1].account.turn.reply.text.rstrip().endswith(("?", "？"))
+        reply, heard = newest.account.turn.reply, newest.heard_s
+        if not newest.being_heard:
+            return _asks(reply.text)
+        whole = reply.clauses if newest.over else reply.clauses[:-1]  # the last may still grow
+        return any(
+            heard - ASKED_SECONDS <= each.start + each.seconds <= heard + ALMOST_OVER_SECONDS
+            for each in whole
+            if _asks(each.clause.written)
+        )
+
+    @property
+    def almost_over(self) -> bool:
+        """Nothing is left to hear that is worth waiting for."""
+        active = self.active
+        return all(answer.over and answer.generated_s - answer.heard_s <= ALMOST_OVER_SECONDS for answer in active)
+
+    def unheard(self, moment: float) -> list[Answer]:
+        """Those under way, where nothing of any was to be heard before that moment."""
+        active = self.active
+        return active if active and all(answer.unheard(moment) for answer in active) else []
 
     async def challenge(self, began: float | None = None) -> None:
         """The person speaks, since `began`: nobody is talked over until it is known what they want."""
@@ -207,12 +237,14 @@ class Replies:
                     answer.account.overlaps.append(Overlap(began, max(now, began)))
                 await self._emit(ReplyPaused(answer.account.turn.turn_id))
 
-    async def dismiss(self, said: tuple[int, int] | None = None) -> None:
-        """They did not want the word: the reply goes on. `said`: the samples of what goes along with it."""
+    async def dismiss(self, said: DismissedRecord | None = None) -> None:
+        """They did not want the word: the reply goes on. `said`: what is left aside."""
         self.challenged = False
         for answer in self.active:
             if said is not None:
-                answer.account.backchannels.append(said)
+                answer.account.dismissed.append(said)
+                turn_id = answer.account.turn.turn_id
+                await self._emit(Dismissed(turn_id, said.start, said.end, said.text, said.log_probability, said.why))
             if answer.paused_at is not None:
                 answer.paused_s += clock.now() - answer.paused_at
                 answer.account.paused_s = answer.paused_s
@@ -220,12 +252,15 @@ class Replies:
                 await self._emit(ReplyResumed(answer.account.turn.turn_id))
             await answer.revision.gate.open()
 
-    async def cut(self, reason: str) -> None:
-        """What is made or heard is over."""
+    async def cut(self, reason: str, joined: bool = False) -> None:
+        """What is made or heard is over. `joined`: what it answers is the beginning of what the person says now."""
         spoken_over, self.challenged = self.challenged, False
         for answer in self.active:
             account = answer.account
-            if spoken_over and account.overlaps and answer.paused_at is not None:
+            answer.joined = joined
+            if joined:
+                self._conversation.remove(of_user(account.turn.turn_id))
+            elif spoken_over and account.overlaps and answer.paused_at is not None:
                 account.stopped_by = account.overlaps[-1]
             account.interrupted, account.interrupted_at, account.reason = True, clock.now(), reason
             self._tell_news()
@@ -323,3 +358,10 @@ class Replies:
         began = account.heard.started if account.heard is not None else emitted
         unheard = sum(other.generated_s for other in self if other.account.heard is None)
         return began + answer.paused_s + max(answer.generated_s, unheard) + PLAYBACK_SLACK_SECONDS
+
+
+def _asks(text: str) -> bool:
+    return _QUESTION.search(text) is not None
+
+
+_QUESTION = re.compile(r"[?？؟]\W*$")

@@ -213,6 +213,7 @@ class Migration(migrations.Migration):
                 ('yield_s', models.FloatField(blank=True, null=True)),
                 ('frames', models.JSONField(blank=True, default=list)),
                 ('items', models.JSONField(blank=True, default=list)),
+                ('dismissed', models.JSONField(blank=True, default=list)),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='accounts.project')),
                 ('session', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='turns', to='records.session')),
             ],
