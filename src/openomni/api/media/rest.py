@@ -166,9 +166,9 @@ def complete(request: AuthedRequest, recording_id: Id, payload: Completion) -> A
             Recording.objects.filter(pk=row.pk).update(received=0)
         raise
     row.status, row.received, row.sha256 = Recording.Status.COMPLETE, payload.size, payload.sha256.lower()
-    row.completed_at = row.completed_at or timezone.now()
+    row.completed_at, row.store = row.completed_at or timezone.now(), storage().store.name
     row.samples, row.rate = _measured(row, payload.samples)
-    row.save(update_fields=["status", "received", "sha256", "completed_at", "samples", "rate"])
+    row.save(update_fields=["status", "store", "received", "sha256", "completed_at", "samples", "rate"])
     return row
 
 
