@@ -71,24 +71,23 @@ class Staging:
         Raises OffsetMismatch while bytes are missing, ChecksumMismatch when they differ (they are dropped then).
         """
         path = self._path(key)
-        with room(key, self.root):
-            with self._growing(key, make=False) as part:
-                if part is None:
-                    return path if path.exists() else None
-                received = part.seek(0, os.SEEK_END)
-                if received < size:
-                    raise OffsetMismatch(key, size, received)
-                found = self._digests.of(key, received) or sha256_of_file(self._part(key).open("rb"))
-                self._digests.drop(key)
-                if received != size or found != sha256.lower():
-                    part.truncate(0)
-                    os.fsync(part.fileno())
-                    raise ChecksumMismatch(
-                        f"{key}: the {received} bytes received have the SHA-256 {found[:12]}…, "
-                        f"not {sha256[:12]}… of {size} bytes; upload them again from 0"
-                    )
-                self._part(key).replace(path)
-                sync_folder(path.parent)
+        with room(key, self.root), self._growing(key, make=False) as part:
+            if part is None:
+                return path if path.exists() else None
+            received = part.seek(0, os.SEEK_END)
+            if received < size:
+                raise OffsetMismatch(key, size, received)
+            found = self._digests.of(key, received) or sha256_of_file(self._part(key).open("rb"))
+            self._digests.drop(key)
+            if received != size or found != sha256.lower():
+                part.truncate(0)
+                os.fsync(part.fileno())
+                raise ChecksumMismatch(
+                    f"{key}: the {received} bytes received have the SHA-256 {found[:12]}…, "
+                    f"not {sha256[:12]}… of {size} bytes; upload them again from 0"
+                )
+            self._part(key).replace(path)
+            sync_folder(path.parent)
         return path
 
     def open(self, key: str) -> BinaryIO:
