@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from api.support import Api
+from openomni.api import secrets
 from openomni.api.accounts.models import Membership, Project, User
 from openomni.cli.main import run
 from openomni.errors import WrongUsage
@@ -18,8 +19,12 @@ from openomni.errors import WrongUsage
 
 @pytest.fixture(autouse=True)
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("OPENOMNI_DATA_DIR", str(tmp_path / "data"))
-    return tmp_path / "data"
+    """That of a server; its tables are those of the tests."""
+    folder = tmp_path / "data"
+    monkeypatch.setenv("OPENOMNI_DATA_DIR", str(folder))
+    secrets.ensure(folder)
+    (folder / "openomni.sqlite3").write_bytes(b"elsewhere")
+    return folder
 
 
 @pytest.fixture

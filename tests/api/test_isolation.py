@@ -21,10 +21,25 @@ from openomni.api.media.store import storage
 from openomni.api.people.models import Consent, Participant
 from openomni.api.pipelines.models import Pipeline, version_of
 from openomni.api.places.models import Device, Site
+from openomni.api.queue.models import QueuedWork
 from openomni.api.records import snapshots
-from openomni.api.records.models import Attempt, Recording, Segment, Session, Task, TimePoint, Turn
+from openomni.api.records.models import (
+    Attempt,
+    Derived,
+    Item,
+    Recording,
+    Segment,
+    Session,
+    Tag,
+    Tagged,
+    Task,
+    TimePoint,
+    Tombstone,
+    Turn,
+)
+from openomni.api.scores.models import Metric, Rater, Score
 from openomni.api.urls import api as rest
-from openomni.records import SessionRecord
+from openomni.records import BuildRecord, SessionRecord
 
 MARK = "zebra"
 """Stands in every text that is the project's; it must not be in any answer to a stranger."""
@@ -51,6 +66,21 @@ def filled(project: Project) -> Project:
     Attempt.objects.create(project=project, task=task, number=1, agent=MARK, status="started")
     TimePoint.objects.create(project=project, turn=turn, name=MARK, at_s=0.0)
     Recording.objects.create(project=project, id=f"recording{MARK}", session=session)
+    Derived.objects.create(
+        project=project, recording_id=f"recording{MARK}", kind="peaks", media_type="x/y", store=MARK, key=MARK, size=1,
+        sha256=MARK, made_by=MARK,
+    )  # fmt: skip
+    Item.objects.create(project=project, session=session, item_id=f"item{MARK}", role="user", content=MARK)
+    build = BuildRecord(project=project.pk, build=f"build{MARK}", kind="llm", component=MARK)
+    snapshots.write_all([build])
+    Tagged.objects.create(project=project, tag=Tag.objects.create(project=project, name=MARK), turn=turn)
+    Tombstone.objects.create(project=project, kind="turn", key=f"gone{MARK}")
+    metric = Metric.objects.create(project=project, name=MARK, version="1")
+    rater = Rater.objects.create(project=project, kind="person", name=MARK)
+    Score.objects.create(
+        project=project, metric=metric, rater=rater, target="turn", target_id=turn.pk, outcome="scored", label=MARK
+    )
+    QueuedWork.objects.create(project=project, id=f"work{MARK}", session=session, work={"x": MARK}, waits=True)
     Token.issue(project, [Scope.ADMIN], name=MARK, id=f"{MARK}000")
     person(MARK, "owner", project)
     return project
@@ -59,7 +89,7 @@ def filled(project: Project) -> Project:
 IDS = {
     "agent_id": f"agent{MARK}", "session_id": f"session{MARK}", "turn_id": f"turn{MARK}", "task_id": f"task{MARK}",
     "recording_id": f"recording{MARK}", "token_id": f"{MARK}000", "code": f"code-{MARK}", "name": f"pipeline-{MARK}",
-    "which": "1", "purpose": "recording", "sequence": "1",
+    "which": "1", "purpose": "recording", "sequence": "1", "build": f"build{MARK}", "hash": MARK,
 }  # fmt: skip
 
 

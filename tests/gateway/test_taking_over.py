@@ -10,6 +10,7 @@ from openomni.events import AudioIn
 from openomni.gateway.access import Access
 from openomni.gateway.live_sessions import LeftSession
 from openomni.gateway.services import Gateway
+from openomni.version import __version__
 
 from .conftest import World
 from .test_coming_back import OURS, frame
@@ -71,7 +72,7 @@ async def test_clients_that_come_back_at_once_have_one_host(world: World) -> Non
     await client.send(frame(0, 1))
     await hosted.until(AudioIn)
     others = [await world.connect(**OURS) for _ in range(4)]
-    await asyncio.gather(*(each.send({"type": "openomni.hello", "version": "0.1.0", "session_id": "s1"})
+    await asyncio.gather(*(each.send({"type": "openomni.hello", "version": __version__, "session_id": "s1"})
                            for each in others))  # fmt: skip
     welcomes = await asyncio.gather(*(each.until("openomni.welcome") for each in others), return_exceptions=True)
     assert [each["resumed"] for each in welcomes if isinstance(each, dict)] != []

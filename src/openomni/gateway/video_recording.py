@@ -25,8 +25,8 @@ _OPTIONS = {"cluster_time_limit": "1000", "flush_packets": "1"}  # a gateway tha
 
 
 class VideoRecording:
-    """One session's pictures, on the same axis as its sound: a picture at sample n is shown n / 16000 s after the
-    video's zero. Written beside the event loop."""
+    """One session's pictures, on the same axis as its sound: the video begins with its first picture, and the sample of
+    that is the recording's position. Written beside the event loop."""
 
     def __init__(
         self, begin: Callable[[], Awaitable[Recording]], about: RecordingRecord, publish: Callable[[AnyRecord], None]
@@ -73,6 +73,7 @@ class VideoRecording:
         try:
             if self._recording is None:
                 self._recording = await self._begin()
+                self._about.position = waiting[0][0]
                 self._publish(self._about)
             await asyncio.to_thread(self._mux, waiting)
         except (OpenOmniError, OSError) as error:  # FFmpeg's own errors are OSErrors or ValueErrors
@@ -91,7 +92,7 @@ class VideoRecording:
                 self._stream.width, self._stream.height = first.width, first.height
                 self._stream.pix_fmt = "yuvj420p"
             packet = av.Packet(jpeg)
-            packet.pts = packet.dts = position
+            packet.pts = packet.dts = position - self._about.position
             packet.time_base = Fraction(1, AXIS_RATE)
             packet.stream = self._stream
             packet.is_keyframe = True
