@@ -71,7 +71,7 @@ async def test_clients_that_come_back_at_once_have_one_host(world: World) -> Non
     await client.send(frame(0, 1))
     await hosted.until(AudioIn)
     others = [await world.connect(**OURS) for _ in range(4)]
-    await asyncio.gather(*(each.send({"type": "openomni.hello", "version": "0.1.0", "session_id": "s1"})
+    await asyncio.gather(*(each.send({"type": "openomni.hello", "version": "0.2.0", "session_id": "s1"})
                            for each in others))  # fmt: skip
     welcomes = await asyncio.gather(*(each.until("openomni.welcome") for each in others), return_exceptions=True)
     assert [each["resumed"] for each in welcomes if isinstance(each, dict)] != []
