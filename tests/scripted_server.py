@@ -86,6 +86,8 @@ class ScriptedServer:
         self.refusal: tuple[str, str] | None = None
         """(kind, message) of the error event that answers a hello."""
         self.min_version = self.version = "0.2.0"
+        self.resumes = False
+        """Finds sessions as their clients left them."""
         self.problems: list[str] = []
         self.turns: list[dict[str, Any]] = []
         self.queued: list[dict[str, Any]] = []
@@ -199,9 +201,8 @@ class ScriptedServer:
             await websocket.close(4404, message)
             return
         session_id = connection.hello.get("session_id") or "5e55"
-        await connection.say(
-            "openomni.welcome", session_id=session_id, clock=0.0, version=self.version, min_version=self.min_version
-        )
+        await connection.say("openomni.welcome", session_id=session_id, resumed=self.resumes, clock=0.0,
+                             version=self.version, min_version=self.min_version)  # fmt: skip
         self.connections.append(connection)
         self.connected.put_nowait(connection)
         script = asyncio.ensure_future(self.script(connection))

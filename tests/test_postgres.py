@@ -1,4 +1,7 @@
-"""The same API on PostgreSQL: its tests run again there, and the server starts on it."""
+"""The same API on PostgreSQL: its tests run again there, and the server starts on it.
+
+Each time those whose SQL differs from SQLite's, or whose bounds do; all of them where long tests run.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -29,19 +33,50 @@ def postgres() -> Iterator[str]:
         server.cleanup()
 
 
-def test_the_tests_of_the_api_pass_on_postgresql(postgres: str) -> None:
+DIFFERENT = ("recorder", "queue", "identity", "scores")
+"""What locks rows, writes several at once, looks into JSON, or stores what somebody else wrote."""
+
+
+def run(*tests: str, database: str) -> None:
     """In a process of its own, for Django's settings are read once."""
-    # What starts servers of its own runs on SQLite, whatever this process runs on.
-    own_servers = ["--ignore=tests/api/test_server.py", "--ignore=tests/api/test_fleet_on_the_bus.py"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/api", "-q", "-p", "no:cacheprovider", *own_servers],
+        [sys.executable, "-m", "pytest", *tests, "-q", "-p", "no:cacheprovider"],
         cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": postgres},
+        env={**os.environ, "DATABASE_URL": database},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+
+
+def test_what_differs_in_sql_passes_on_postgresql(postgres: str) -> None:
+    run(*(f"tests/api/test_{name}.py" for name in DIFFERENT), database=postgres)
+
+
+@pytest.mark.long
+def test_all_tests_of_the_api_pass_on_postgresql(postgres: str) -> None:
+    # What starts servers of its own runs on SQLite, whatever this process runs on.
+    own_servers = ("test_server", "test_fleet_on_the_bus", "test_layout")
+    run("tests/api", *(f"--ignore=tests/api/{name}.py" for name in own_servers), database=postgres)
+
+
+def test_tables_of_another_alpha_are_recognised_there_too(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import psycopg
+
+    from openomni.api import layout
+    from openomni.errors import OpenOmniError
+
+    with psycopg.connect(postgres, autocommit=True) as server:
+        server.execute("CREATE DATABASE earlier")
+    earlier = urlunsplit(urlsplit(postgres)._replace(path="/earlier"))
+    monkeypatch.setenv("DATABASE_URL", earlier)
+    layout.check(ROOT)
+    with psycopg.connect(earlier, autocommit=True) as database:
+        database.execute("CREATE TABLE django_migrations (app TEXT, name TEXT)")
+        database.execute("INSERT INTO django_migrations VALUES ('conversations', '0001_initial')")
+    with pytest.raises(OpenOmniError, match="another database"):
+        layout.check(ROOT)
 
 
 def test_the_server_starts_on_postgresql(postgres: str, tmp_path: Path) -> None:

@@ -11,16 +11,15 @@ import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from . import jpeg
 from .errors import MediaError as MediaError
 from .lazy import Lazy
+from .media_file import MediaFile, Told, audio_track, moving, pictures, sound, upright
 
 if TYPE_CHECKING:
     import numpy as np
-    from av.audio.stream import AudioStream
-    from av.container import InputContainer
     from numpy.typing import ArrayLike, NDArray
 else:
     np = Lazy("numpy")
@@ -28,6 +27,8 @@ else:
 Samples: TypeAlias = "NDArray[np.float32]"
 AUDIBLE = 10 ** (-40 / 20)
 """Amplitude of −40 dBFS: what is louder counts as heard."""
+FALLBACK_RATE = 48_000
+"""For a track that does not state its rate before it is decoded."""
 
 
 class Audio:
@@ -134,6 +135,7 @@ class Frame:
             raise ValueError(f"a Frame takes uint8 RGB of shape (height, width, 3), not {pixels.dtype} {pixels.shape}")
         self._jpeg: bytes | None = None
         self._pixels: NDArray[np.uint8] | None = pixels
+        self._decoded: weakref.ref[NDArray[np.uint8]] | None = None
         self.height, self.width = pixels.shape[:2]
         self.at = at
 
@@ -177,69 +179,46 @@ class Clip:
 class AudioReader:
     """Reads the sound of a file in blocks, so that an hour takes no more memory than a second.
 
-    Raises `MediaError` with the mend for a file that is missing, empty, no media, or without an audio track.
+    It stands where a player has it: what begins late, or has holes, has silence there; what is damaged is left out.
+    `told` gets a line on each such thing, and on which of several tracks it is; `track` chooses one (from 1). Raises
+    `MediaError` with the mend for a file that is missing, empty, no media, or without an audio track.
     """
 
-    def __init__(self, path: str | Path, rate: int | None = None) -> None:
-        import av
-
-        self.path = Path(path)
-        if not self.path.is_file():
-            raise MediaError(f"{path} is not a file; check the path")
-        if self.path.stat().st_size == 0:
-            raise MediaError(f"{path} is empty (0 bytes); copy or record it again")
+    def __init__(
+        self, path: str | Path, rate: int | None = None, *, track: int | None = None, told: Told | None = None
+    ) -> None:
+        self._file = MediaFile(path, told)
         try:
-            self._container: InputContainer = av.open(str(self.path))
-        except (av.FFmpegError, OSError) as error:
-            raise MediaError(
-                f"{path} is no audio or video that FFmpeg can read ({error.strerror}); convert it to WAV"
-            ) from None
-        if self._container.format.name == "tty":
-            # FFmpeg draws any text file as a terminal's picture.
-            self._container.close()
-            raise MediaError(f"{path} is no audio or video but text; choose a recording")
-        if not self._container.streams.audio:
-            self._container.close()
-            raise MediaError(f"{path} has no audio track; choose a file with sound")
-        self._stream: AudioStream = self._container.streams.audio[0]
-        self.rate = rate or self._stream.rate
+            self._stream = audio_track(self._file, track)
+        except BaseException:
+            self._file.close()
+            raise
+        self.track = self._file.container.streams.audio.index(self._stream) + 1
+        """The number of the track that it is, from 1."""
+        self.rate = rate or self._stream.rate or FALLBACK_RATE
 
     @property
     def duration(self) -> float | None:
         """Seconds, as the container states them; None when it does not."""
-        return self._container.duration / 1_000_000 if self._container.duration else None
+        return self._file.duration
 
     def blocks(self, seconds: float = 0.1) -> Iterator[Audio]:
-        """Blocks of `seconds` each; the last one is shorter."""
-        import av
-
-        resampler = av.AudioResampler(format="fltp", rate=self.rate)
+        """Blocks of `seconds` each; the last one is shorter. Raises MediaError where nothing of it can be decoded."""
         size = max(round(seconds * self.rate), 1)
         pending: list[Samples] = []
         held = 0
-        try:
-            for decoded in self._decoded(resampler):
-                pending.append(decoded)
-                held += len(decoded)
-                while held >= size:
-                    joined = np.concatenate(pending)
-                    yield Audio(joined[:size], self.rate)
-                    pending, held = [joined[size:]], held - size
-        except av.FFmpegError as error:
-            raise MediaError(f"{self.path} broke off while decoding ({error.strerror}); convert it to WAV") from None
+        for piece in sound(self._file, self._stream, self.rate):
+            pending.append(piece)
+            held += len(piece)
+            while held >= size:
+                joined = np.concatenate(pending)
+                yield Audio(joined[:size], self.rate)
+                pending, held = [joined[size:]], held - size
         if held:
             yield Audio(np.concatenate(pending), self.rate)
 
-    def _decoded(self, resampler: Any) -> Iterator[Samples]:
-        # FFmpeg's own mix to mono adds 3 dB, and then clips; the mean of the channels can't.
-        for frame in self._container.decode(self._stream):
-            for out in resampler.resample(frame):
-                yield out.to_ndarray().mean(axis=0)
-        for out in resampler.resample(None):
-            yield out.to_ndarray().mean(axis=0)
-
     def close(self) -> None:
-        self._container.close()
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -248,16 +227,12 @@ class AudioReader:
         self.close()
 
 
-def frames(path: str | Path, every: float = 1.0) -> Iterator[Frame]:
-    """A picture every `every` seconds of a video; nothing for a file without a video track."""
-    import av
-
-    with av.open(str(path)) as container:
-        if not container.streams.video:
-            return
-        due = 0.0
-        for picture in container.decode(container.streams.video[0]):
-            at = float(picture.time or 0.0)
-            if at + 1e-6 >= due:
-                due = at + every
-                yield Frame(np.asarray(picture.to_ndarray(format="rgb24"), np.uint8), at)
+def frames(
+    path: str | Path, every: float = 1.0, *, track: int | None = None, side: int | None = None
+) -> Iterator[Frame]:
+    """A picture every `every` seconds of a video, upright, its longest side at most `side` pixels long; nothing for a
+    file without a video track. `track` chooses one (from 1)."""
+    with MediaFile(path) as file:
+        if (stream := moving(file, track)) is not None:
+            for at, picture in pictures(file, stream, every):
+                yield Frame(upright(picture, *([side] if side else [])), at)

@@ -153,6 +153,21 @@ class PauseRecord(msgspec.Struct, kw_only=True):
         return f"{sure}, so {waited}, while the models ran ahead"
 
 
+class DismissedRecord(msgspec.Struct, kw_only=True):
+    """What the person said, or what sounded like it, while a reply was made or heard, and what took nobody's turn."""
+
+    start: Position
+    end: Position
+    """Samples on the session's axis (16 kHz); `end` is just past the last."""
+    why: Name
+    """`attention`: words that only show that somebody listens. `nothing`: no word was understood, as of a cough.
+    `guess`: the recogniser's words are no more than a guess at a noise."""
+    text: Text = ""
+    """As far as it was understood."""
+    log_probability: float | None = None
+    """The average of what the recogniser wrote, where it says so."""
+
+
 class AttemptRecord(msgspec.Struct, kw_only=True):
     """One try of a task on one agent; a later attempt follows one that failed or was lost."""
 
@@ -230,6 +245,8 @@ class TurnRecord(Record, tag="turn", kw_only=True):
     segments: list[SegmentRecord] = []
     pauses: list[PauseRecord] = []
     """Where the person paused, oldest first; empty where the client said itself when they had finished."""
+    dismissed: list[DismissedRecord] = []
+    """What was said during the reply without taking the word, oldest first."""
     stages: list[StageRecord] = []
     time_points: list[TimePointRecord] = []
     parts: list[Part] = []

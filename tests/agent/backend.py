@@ -26,14 +26,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from openomni import clock
-from openomni.agent.built import Built
+from openomni.agent.folder import AgentFolder
 from openomni.agent.health import Health
-from openomni.agent.home import Home
 from openomni.agent.offers import resolve
+from openomni.agent.pool import ComponentPool
 from openomni.agent.remote_run import Clocks
 from openomni.agent.runner import FleetRunner
 from openomni.agent.stages import StageService
-from openomni.agent.worker import Settings, Worker
+from openomni.agent.worker import AgentSettings, Worker
 from openomni.bus import records as bus_records
 from openomni.bus import streams, work
 from openomni.bus.calls import serve_stages
@@ -324,9 +324,9 @@ async def workers(backend: Backend) -> AsyncIterator[Callable[..., Any]]:
 
     async def employ(name: str, offer: str, **more: Any) -> Worker:
         stack = AsyncExitStack()
-        home = Home.claim(backend.folder / f"{name}.data")
+        home = AgentFolder.claim(backend.folder / f"{name}.data")
         stack.callback(home.close)
-        settings = Settings(backend.url, TOKEN, offer, name=name, **{"drain_timeout": 0.0, **more})
+        settings = AgentSettings(backend.url, TOKEN, offer, name=name, **{"drain_timeout": 0.0, **more})
         api = await stack.enter_async_context(Api(settings.server, settings.token))
         worker = Worker(settings, resolve(offer), home, api)
         task = asyncio.create_task(worker.run(), name=f"agent {name}")
@@ -441,7 +441,7 @@ class Remote:
 
     bus: Bus
     presence: Presence
-    built: Built
+    pool: ComponentPool
     health: Health
 
     async def vanish(self) -> None:
@@ -455,7 +455,7 @@ async def remote(backend: Backend, name: str, offer: str, slots: int = 4, projec
     bus = await backend.connect(name, project=project, agent_id=agent_id)
     offered = resolve(offer)
     components = offered.components
-    built, health = Built(components), Health(slots)
+    built, health = ComponentPool(components), Health(slots)
     presence = Presence(
         agent_id=agent_id,
         name=name,
@@ -483,4 +483,4 @@ async def runner(backend: Backend, name: str = "host", offer: str = "vad:energy"
     bus = await backend.connect(name, project="default", agent_id=agent_id)
     fleet = await backend.stack.enter_async_context(Fleet(bus, "default"))
     await fleet.ready()
-    return FleetRunner(agent_id, name, Built(resolve(offer).components), bus, fleet, Clocks(), patience)
+    return FleetRunner(agent_id, name, ComponentPool(resolve(offer).components), bus, fleet, Clocks(), patience)

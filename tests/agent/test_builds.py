@@ -12,7 +12,7 @@ import pytest
 from openomni import Audio, component, models
 from openomni.agent import builds
 from openomni.agent.builds import Builds
-from openomni.agent.built import Built
+from openomni.agent.pool import ComponentPool
 from openomni.components import registry
 from openomni.components.stage import StageTiming
 from openomni.events import Sound, Value
@@ -41,21 +41,21 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "given.bin"
 
 
-async def run(built: Built, **parameters: Any) -> StageTiming:
+async def run(pool: ComponentPool, **parameters: Any) -> StageTiming:
     async def inputs() -> AsyncIterator[Value]:
         yield Sound(Audio.silence(0.1, 16_000))
 
     timing = StageTiming()
-    async for _ in built.run(StageSpec("stt", "told-test", parameters), inputs(), timing):
+    async for _ in pool.run(StageSpec("stt", "told-test", parameters), inputs(), timing):
         pass
     return timing
 
 
 async def test_a_component_is_told_with_all_that_it_takes_to_build_it_again(model: Path) -> None:
     told: list[BuildRecord] = []
-    built = Built(registry.registered("stt"))
-    built.builds.tell_to("p", told.append)
-    timing = await run(built, model=str(model))
+    pool = ComponentPool(registry.registered("stt"))
+    pool.builds.tell_to("p", told.append)
+    timing = await run(pool, model=str(model))
     (record,) = told
     assert (timing.build, timing.seed) == (record.build, 7)
     assert (record.kind, record.component, record.path) == ("stt", "told-test", f"{__name__}:Told")
@@ -68,17 +68,17 @@ async def test_a_component_is_told_with_all_that_it_takes_to_build_it_again(mode
     assert record.machine.cores > 0
     assert record.machine.python
     assert decode(encode(record)) == record
-    await built.close()
+    await pool.close()
 
 
 async def test_another_parameter_or_another_file_is_another_build(model: Path) -> None:
     told: list[BuildRecord] = []
     for parameters, content in (({}, b"1"), ({"beams": 1}, b"1"), ({}, b"other"), ({}, b"1")):
         model.write_bytes(content)
-        built = Built(registry.registered("stt"))
-        built.builds.tell_to("p", told.append)
-        await run(built, model=str(model), **parameters)
-        await built.close()
+        pool = ComponentPool(registry.registered("stt"))
+        pool.builds.tell_to("p", told.append)
+        await run(pool, model=str(model), **parameters)
+        await pool.close()
     first, second, third, again = (record.build for record in told)
     assert len({first, second, third}) == 3
     assert again == first

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from agent.backend import Backend, pipeline, speech
-from openomni.agent import duty
+from openomni.agent import service
 from openomni.agent import work as queued
 from openomni.bus import subjects
 from openomni.bus.dead import dead, retry, write_back
@@ -117,7 +117,7 @@ async def test_a_failed_turn_is_recorded_and_put_aside(backend: Backend, employ)
 async def test_a_turn_that_no_agent_can_run_is_tried_again_before_it_is_put_aside(
     backend: Backend, employ, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duty, "QUEUED_PATIENCE", 0.05)
+    monkeypatch.setattr(service, "QUEUED_PATIENCE", 0.05)
     monkeypatch.setattr(queued, "RETRY_DELAY", 0.05)
     await employ("one", "host,stt:simulated,tts:simulated")
     turn = backend.turn(pipeline(), backend.record(speech((0.5, 1.5), length=2.0)))
@@ -135,7 +135,7 @@ async def test_a_turn_that_no_agent_can_run_is_tried_again_before_it_is_put_asid
 async def test_a_dead_turn_that_is_retried_replaces_its_failure(
     backend: Backend, employ, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duty, "QUEUED_PATIENCE", 0.05)
+    monkeypatch.setattr(service, "QUEUED_PATIENCE", 0.05)
     monkeypatch.setattr(queued, "RETRY_DELAY", 0.05)
     await employ("one", "host,stt:simulated,tts:simulated")
     turn = backend.turn(pipeline(), backend.record(speech((0.5, 1.5), length=2.0)))

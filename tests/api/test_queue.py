@@ -99,8 +99,8 @@ class TestQueueing:
     ) -> None:
         turns = device("POST", "/turns/queue", request(spans=[[0, 2.5], [2.5, 6], [6, 7]]), 202)["turns"]
         assert [each.work_id for each in line(claimed)] == [turns[0]["turn_id"]]
-        for before, after in pairwise(each["turn_id"] for each in turns):
-            done = turn(turn_id=before, status="completed", version=2, transcript="x" * 100_000)
+        for place, (before, after) in enumerate(pairwise(each["turn_id"] for each in turns)):
+            done = turn(turn_id=before, index=place, status="completed", version=2, transcript="x" * 100_000)
             write_batch([done])
             write_batch([done])
             outbox.hand_over("s1")
@@ -167,6 +167,19 @@ class TestQueueing:
             assert len(bus_line.run(claimed)) == 1
         finally:
             stop()
+
+    def test_work_that_the_bus_never_takes_fails_and_holds_nothing_up(
+        self, device: Api, line: Callable[..., Any]
+    ) -> None:
+        answer = device("POST", "/turns/queue", request(spans=[[0, 1], [1, 2]], options={"a": "x" * (2 << 20)}), 202)
+        outbox.hand_over("s1")
+        for each in answer["turns"]:
+            row = device("GET", f"/turns/{each['turn_id']}")
+            assert row["status"] == "failed"
+            assert row["reason"].startswith("it can't be queued: ")
+        device("POST", "/turns/queue", request(session_id="s2", spans=[[0, 1]]), 202)
+        assert len(line(claimed)) == 1
+        assert QueuedWork.objects.get().session_id == "s2"
 
     def test_work_that_was_handed_over_and_not_marked_is_queued_once(
         self, device: Api, line: Callable[..., Any]
@@ -336,3 +349,24 @@ def test_records_that_a_newer_version_wrote_are_written_back_by_the_one_that_rea
     line(lambda bus: dead.bury(bus, "home", unread, "record-1"))
     wait_for(lambda: Turn.objects.filter(pk="t9").exists())
     assert line(lambda bus: dead.dead(bus, "home")) == []
+
+
+@pytest.mark.usefixtures("recording")
+def test_one_letter_that_can_t_be_looked_after_stops_no_other(
+    project: Project, line: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_back = dead.write_back_readable
+
+    async def failing(bus: Bus, letter: dead.DeadLetter) -> bool:
+        if letter.key == "record-1":
+            raise ValueError("a NUL in its name")
+        return await write_back(bus, letter)
+
+    monkeypatch.setattr(dead, "write_back_readable", failing)
+    for number in (1, 2):
+        unread = dead.DeadLetter(
+            kind="record", key=f"record-{number}", reason="of tomorrow", cause="unreadable",
+            subject=subjects.record("home"), content=encode(turn(turn_id=f"t{number}")),
+        )  # fmt: skip
+        line(lambda bus, letter=unread: dead.bury(bus, "home", letter, letter.key))
+    wait_for(lambda: Turn.objects.filter(pk="t2").exists())

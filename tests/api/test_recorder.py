@@ -17,6 +17,7 @@ from openomni.bus.records import Unwritable
 from openomni.records import (
     AnyRecord,
     AttemptRecord,
+    DismissedRecord,
     PauseRecord,
     RecordingRecord,
     SegmentRecord,
@@ -77,6 +78,7 @@ COMPLETE = turn(
         PauseRecord(at=20_000, revision=0, finished=0.2, silence_s=0.74),
         PauseRecord(at=48_000, revision=1, finished=0.9, recogniser=0.8, silence_s=0.4, ended=True),
     ],
+    dismissed=[DismissedRecord(start=60_000, end=66_000, why="guess", text="and then", log_probability=-1.3)],
     stages=[
         stage(
             status="completed",

@@ -41,6 +41,17 @@ def test_a_disk_that_is_nearly_full_is_a_fault(tmp_path: Path, monkeypatch: pyte
     assert "--data-dir" in found["disk"]["mend"]
 
 
+def test_records_that_were_too_large_for_the_bus_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENOMNI_DATA_DIR", str(tmp_path))
+    assert "records" not in findings(tmp_path)[1]
+    journal = tmp_path / "agent" / "journal"
+    journal.mkdir(parents=True)
+    (journal / "1.refused").write_bytes(b"x" * (3 << 20))
+    _, found = findings(tmp_path)
+    assert found["records"]["state"] == "note"
+    assert found["records"]["line"] == f"1 in {journal} could not be sent whole (3.0 MiB)"
+
+
 def test_a_server_that_is_away_is_a_fault(tmp_path: Path) -> None:
     code, found = findings(tmp_path, "--server", "http://127.0.0.1:9")
     assert code == 1

@@ -13,11 +13,12 @@ import pytest
 from starlette import requests as web
 from starlette.responses import JSONResponse, Response
 
+from ground.damaged import with_clicks, write
 from openomni import clock
 from openomni.client.connection import Link
 from openomni.client.listener.listen import Request, listen, resume_uploads
-from openomni.client.listener.listener import ECHO_TAIL_S, Listener, Told
-from openomni.client.listener.sources import BLOCK, BLOCK_S, Block, Captured, NoSpeech
+from openomni.client.listener.listener import ECHO_TAIL_S, HELD_S, Listener, Told
+from openomni.client.listener.sources import BLOCK, BLOCK_S, Block, Captured, NoSpeech, Tracks
 from openomni.client.replies import ReplyFolder
 from openomni.client.responder.sinks import VirtualSpeaker
 from openomni.client.wire import ReplyChunk
@@ -135,30 +136,90 @@ async def test_time_points_turn_detection_off_and_commit_each_piece(
     assert len(connection.sound) * BLOCK == 1.5 * AXIS_RATE
 
 
-async def test_a_break_loses_nothing_and_the_live_session_goes_on_at_the_present(
-    server: ScriptedServer, request_: Request, heard: Heard
+async def test_what_is_said_while_the_line_is_down_is_sent_when_it_stands_again(
+    server: ScriptedServer, request_: Request, heard: Heard, tmp_path: Path
 ) -> None:
+    said = Audio(np.linspace(0.1, 0.9, 2 * AXIS_RATE), AXIS_RATE)  # each block is another
+
     async def script(connection: Connection) -> None:
         if len(server.connections) > 1:
             await answer(connection)
 
     server.script = script
-    listening = asyncio.create_task(listen(request_, heard.told))
+    file = said.save(tmp_path / "said.wav")
+    down = asyncio.Event()
+
+    def notice(line: str) -> None:
+        heard.notices.append(line)
+        down.set()
+
+    told = Told(heard.told.turn, notice)
+    listening = asyncio.create_task(listen(dataclasses.replace(request_, source=f"file:{file}"), told))
     first = await server.connected.get()
     while len(first.sound) < 10:
         await first.arrived.get()
     await server.stop()
+    await down.wait()
     await server.start()
     outcome = await listening
 
     again = server.connections[1]
     assert again.hello["session_id"] == "5e55"
-    assert again.sound[0][0] > first.sound[-1][0]
+    whole = {position: pcm for position, _, pcm in [*first.sound, *again.sound]}
+    assert sorted(whole) == [number * BLOCK for number in range(len(whole))]
+    assert b"".join(whole[position] for position in sorted(whole))[: 4 * AXIS_RATE] == said.pcm16()
+    positions = [position for position, _, _ in again.sound]
+    assert positions == list(range(positions[0], positions[-1] + 1, BLOCK))
+    assert positions[0] <= first.sound[-1][0]  # what may have been lost on the way comes again
     assert [done["turn_id"] for done in outcome.turns] == [TURN]
-    assert (await server.completed(first.hello["recording_id"])).data == SPEECH.save(
-        (request_.spool or Path()) / "again.wav"
-    ).read_bytes()
+    assert (await server.completed(first.hello["recording_id"])).data == file.read_bytes()
     assert any("connected again" in notice for notice in heard.notices)
+    assert not any("not heard live" in notice for notice in heard.notices)
+
+
+@pytest.mark.parametrize("resumes", [False, True])
+async def test_a_gateway_that_does_not_know_us_is_told_who_ends_the_turns_before_it_hears_sound(
+    server: ScriptedServer, request_: Request, heard: Heard, tmp_path: Path, resumes: bool
+) -> None:
+    long = Audio.join([SPEECH] * 3).save(tmp_path / "long.wav")
+    cut = dataclasses.replace(request_, source=f"file:{long}", time_points=[1.0], wait=False)
+    server.resumes = resumes
+
+    async def script(connection: Connection) -> None:
+        if len(server.connections) > 1:
+            await connection.arrived.get()  # the clock
+
+    server.script = script
+    listening = asyncio.create_task(listen(cut, heard.told))
+    first = await server.connected.get()
+    while len(first.sound) < 5:
+        await first.arrived.get()
+    await server.stop()
+    await server.start()
+    await listening
+    (_, again) = server.connections
+    arrived = [again.arrived.get_nowait() for _ in range(again.arrived.qsize())]
+    kinds = ["sound" if isinstance(item, tuple) else item["type"] for item in arrived if item != "left"]
+    assert kinds[: 2 - resumes] == ["session.update", "sound"][resumes:]
+    assert kinds.count("session.update") == (not resumes)
+    assert kinds.count("input_audio_buffer.commit") == 2
+    assert kinds[-1] == "openomni.audio_end"
+
+
+async def test_a_line_that_stays_away_holds_no_more_than_half_a_minute_of_sound(
+    server: ScriptedServer, heard: Heard, tmp_path: Path
+) -> None:
+    class Flood(Room):
+        async def capture(self) -> AsyncIterator[Captured]:
+            for number in range(round(HELD_S / BLOCK_S) + 100):
+                yield Block(number * BLOCK, number * BLOCK_S, bytes(2 * BLOCK))
+
+    async with Link(server.url, TOKEN, "/v1/realtime", {}) as link:
+        link._socket = None  # down, and nobody makes it again
+        listener = Listener(link, Flood(), VirtualSpeaker, ReplyFolder(tmp_path), heard.told,
+                            reports=False, full_duplex=True, wait=True)  # fmt: skip
+        await listener._capture()
+    assert listener.undelivered.seconds == pytest.approx(101 * BLOCK_S)
 
 
 async def test_a_reply_that_was_cut_falls_silent_and_the_cut_is_reported(
@@ -243,6 +304,18 @@ async def test_the_fast_pace_uploads_queues_and_fetches_the_replies(
     assert server.recordings[queued["recording_id"]].complete
     assert queued["spans"] is None
     assert Path(outcome.turns[0]["reply_audio"]).read_bytes() == path.read_bytes()
+
+
+async def test_at_the_fast_pace_too_it_is_told_what_is_wrong_with_the_file(
+    server: ScriptedServer, request_: Request, heard: Heard, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "hole.mkv", [(0.0, with_clicks(1.0, 0.5)), (4.0, with_clicks(1.0, 0.5))])
+    server.turns = [turn(reply_audio="")]
+    fast = dataclasses.replace(request_, source=f"file:{path}", pace="fast", tracks=Tracks(audio=1))
+    await listen(fast, heard.told)
+    assert ["has a hole of 3" in notice for notice in heard.notices] == [True]
+    (stored,) = server.recordings.values()
+    assert stored.meta["audio_track"] == 1
 
 
 async def test_the_reply_of_a_queued_turn_is_fetched_once_all_of_it_is_there(

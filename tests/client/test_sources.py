@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import wave
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 
 import virtual_time
-from openomni.client.listener.replay import pieces
+from ground.damaged import found, spoil, turn, with_clicks, write
+from openomni.client.listener.listen import Request, file_path, make_source
 from openomni.client.listener.sources import (
     BLOCK,
     Block,
@@ -22,12 +24,14 @@ from openomni.client.listener.sources import (
     FileSource,
     NoSpeech,
     Picture,
+    Tracks,
     UtteranceEnd,
     parse_time_points,
 )
 from openomni.errors import WrongUsage
 from openomni.events import AXIS_RATE
 from openomni.media import Audio, Frame, MediaError
+from openomni.storage.spool import Spool
 
 
 @pytest.fixture(autouse=True)
@@ -173,5 +177,99 @@ def test_a_time_point_behind_the_end_is_refused(tmp_path: Path) -> None:
 def test_the_fast_pace_cuts_the_same_pieces_and_leaves_out_silent_ones(tmp_path: Path) -> None:
     talk = Audio.join([Audio.silence(1.0, AXIS_RATE), tone(2.0), Audio.silence(2.0, AXIS_RATE), tone(1.0)])
     path = talk.save(tmp_path / "talk.wav")
-    assert pieces(path, [1.0, 3.0, 5.0]) == [(1.0, 3.0), (5.0, 6.0)]
-    assert pieces(path, [2.0]) == [(0.0, 2.0), (2.0, 6.0)]
+    assert FileSource(path, [1.0, 3.0, 5.0]).pieces() == [(1.0, 3.0), (5.0, 6.0)]
+    assert FileSource(path, [2.0]).pieces() == [(0.0, 2.0), (2.0, 6.0)]
+
+
+def heard(path: Path, tracks: Tracks | None = None) -> tuple[list[Captured], Audio, list[str]]:
+    """All that a checked source captures, its sound, and what it told."""
+    told: list[str] = []
+    source = FileSource(path, tracks=tracks or Tracks(), told=told.append)
+    source.check()
+
+    async def main() -> list[Captured]:
+        return [item async for item in source.capture()]
+
+    items = virtual_time.run(main())
+    return items, Audio.from_pcm16(b"".join(block.pcm for block in blocks(items)), AXIS_RATE), told
+
+
+def test_what_is_damaged_is_told_once_and_what_follows_is_still_said(tmp_path: Path) -> None:
+    noise = Audio(np.random.default_rng(1).normal(0, 0.02, 240_000).astype(np.float32), 48_000)
+    path = write(tmp_path / "a.m4a", [(0.0, Audio(with_clicks(5.0, 0.5, 4.0).samples + noise.samples, 48_000))])
+    _, sound, told = heard(spoil(path, 0.3, 0.4))
+    assert found(sound) == pytest.approx([0.5, 4.0], abs=0.05)
+    (line,) = told
+    assert "is damaged at" in line
+
+
+def test_sound_and_pictures_of_a_late_track_stand_on_one_axis(tmp_path: Path) -> None:
+    path = write(tmp_path / "late.mkv", [(2.0, with_clicks(2.0, 0.5))], pictures=4.0)
+    items, sound, told = heard(path)
+    assert found(sound) == pytest.approx([2.5], abs=0.05)
+    assert [item.position // AXIS_RATE for item in items if isinstance(item, Picture)] == [0, 1, 2, 3]
+    assert told == []
+
+
+def test_pictures_are_sent_upright(tmp_path: Path) -> None:
+    path = write(tmp_path / "turned.mp4", [(0.0, with_clicks(1.0, 0.5))], pictures=1.0)
+    items, _, _ = heard(turn(path, (0, 65536, -65536, 0)))
+    (picture,) = [item for item in items if isinstance(item, Picture)]
+    assert Frame.from_jpeg(picture.jpeg).pixels.shape == (64, 48, 3)
+
+
+def test_the_track_that_sounds_is_heard_and_another_by_choice(tmp_path: Path) -> None:
+    tracks = [[(0.0, with_clicks(2.0, *at))] for at in ((), (0.5,), (1.0,))]
+    path = write(tmp_path / "three.mkv", *tracks, codec="pcm_s16le")
+    _, sound, told = heard(path)
+    assert found(sound) == pytest.approx([0.5], abs=0.05)
+    assert [line.partition("; ")[2] for line in told] == ["number 2 is heard, for number 1 is silent"]
+    _, sound, told = heard(path, Tracks(audio=3))
+    assert found(sound) == pytest.approx([1.0], abs=0.05)
+    assert told == []
+    with pytest.raises(NoSpeech):
+        heard(path, Tracks(audio=1))
+    for wrong in (Tracks(audio=4), Tracks(video=1)):
+        with pytest.raises(MediaError, match="track number"):
+            heard(path, wrong)
+    with pytest.raises(WrongUsage, match="are for files"):
+        make_source(Request("", "", "", "mic", tracks=Tracks(audio=2)))
+
+
+def test_the_choice_of_a_track_goes_with_the_recording(tmp_path: Path) -> None:
+    path = write(tmp_path / "two.mkv", *([[(0.0, with_clicks(1.0, 0.5))]] * 2), codec="pcm_s16le")
+    recording = FileSource(path, tracks=Tracks(audio=2)).keep(Spool(tmp_path / "spool"), "s")
+    assert recording.ticket.meta.audio_track == 2
+    assert recording.ticket.meta.video_track is None
+
+
+@pytest.mark.parametrize("name", [b"10:30.wav", b"caf\xe9.wav", b"talk.\xe9", b"-", b"http:x.wav"])
+def test_any_file_name_is_captured_kept_and_named(tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / os.fsdecode(name)
+    tone(0.2).save(path)
+    source = FileSource(path)
+    source.check()
+    (recording,) = source.open(Spool(tmp_path / "spool"), "s", "r")
+    recording.release()
+    (again,) = Spool(tmp_path / "spool").waiting()
+    assert again.path.read_bytes() == path.read_bytes()
+    source.label.encode()
+    assert blocks(captured(path))
+
+
+def test_a_file_is_found_as_a_shell_or_a_browser_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert file_path("~/talk.wav") == tmp_path / "talk.wav"
+    assert file_path("talk.wav") == Path("talk.wav")
+    assert file_path("a:b%20c.wav") == Path("a:b%20c.wav")
+    assert file_path("///home/me/a%20b.wav") == file_path("//localhost/home/me/a%20b.wav") == Path("/home/me/a b.wav")
+    there = tone(0.1).save(tmp_path / "a%20b.wav")
+    assert file_path(f"//{there}") == Path(f"//{there}")
+
+
+def test_a_broken_tail_is_told_where_agents_do_the_reading(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mkv", [(0.0, with_clicks(1.0, 0.5)), (4.0, with_clicks(1.0, 0.5))])
+    told: list[str] = []
+    source = FileSource(path, told=told.append)
+    source.read_through()
+    assert ["has a hole of 3" in line for line in told] == [True]

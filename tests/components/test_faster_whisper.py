@@ -13,7 +13,14 @@ import tokenizers
 
 from openomni.components.conformance import conformance
 from openomni.components.stt import faster_whisper
-from openomni.components.stt.faster_whisper import FasterWhisper, before_last_stamp, repeats
+from openomni.components.stt.faster_whisper import (
+    Decoded,
+    FasterWhisper,
+    as_transcript,
+    before_last_stamp,
+    repeats,
+    without_loop,
+)
 from openomni.components.stt.whisper_decoder import Decoder, Written
 from openomni.errors import Declined, OpenOmniError
 from openomni.events import Transcript
@@ -65,11 +72,51 @@ class TestGuards:
         assert not repeats(text)
 
     @pytest.mark.parametrize(
+        ("text", "kept"),
+        [
+            ("I can sit up I can sit up I can sit up I can sit up I can", ""),
+            ("A" * 200, ""),
+            ("What is the capital of Italy, Italy, Italy, Italy, Ita", "What is the capital of Italy"),
+            ("Well. Please try again. Please try again. Please try again. Please", "Well. Please try again"),
+            ("Ask not what your country can do for you.", "Ask not what your country can do for you."),
+            ("", ""),
+        ],
+    )
+    def test_what_runs_in_a_circle_is_cut_off(self, text: str, kept: str) -> None:
+        assert without_loop(text) == kept
+
+    @pytest.mark.parametrize(
+        ("text", "ended", "kept"),
+        [
+            ("I can sit up I can sit up I can sit up I can sit up", False, ""),
+            ("I can sit up. I can sit up. I can sit up. I can sit up. I can sit up. I can sit up.", True, ""),
+            ("It is five five five five", False, "It is five"),
+            ("No, no, no.", True, "No, no, no."),
+            ("Italy and then", False, "Italy and then"),
+        ],
+    )
+    def test_babble_is_no_text_on_the_last_window_either(
+        self, monkeypatch: pytest.MonkeyPatch, text: str, ended: bool, kept: str
+    ) -> None:
+        audio = Audio.silence(1.0, 16_000)
+
+        def decode(audio: Audio, window: float, language: str | None, draft: Any = ()) -> Decoded:
+            return Decoded(audio, text, ended, -0.4, 0.1, window, "en")
+
+        whisper = object.__new__(FasterWhisper)
+        whisper._window = "short"
+        monkeypatch.setattr(whisper, "_decode", decode)
+        done = whisper._guarded(audio, None, ())
+        transcript = as_transcript([done])
+        assert transcript.text == kept
+        assert transcript.diagnostics.get("repetition", False) is (kept != text)
+
+    @pytest.mark.parametrize(
         ("text", "kind"),
         [(" the", faster_whisper.WORD), ("n't", faster_whisper.WORD), (".", faster_whisper.END),
          ("?\"", faster_whisper.END), ("。", faster_whisper.END), ("...", faster_whisper.GOES_ON),
          (",", faster_whisper.GOES_ON), (" -", faster_whisper.GOES_ON), ('"', faster_whisper.NO_MARK),
-         ("", faster_whisper.NO_MARK)],
+         ("", faster_whisper.NO_MARK), (" [", faster_whisper.NOISE), ("(", faster_whisper.NOISE)],
     )  # fmt: skip
     def test_what_a_token_says_about_the_sentence_before_it(self, text: str, kind: int) -> None:
         assert faster_whisper.kind_of_token(text) == kind

@@ -304,6 +304,15 @@ def test_a_pipeline_holds_no_key(kind: str) -> None:
         registry.build(kind, "openai", {"api_key": KEY})
 
 
+async def test_a_server_on_this_machine_needs_no_proxy(server: ProtocolServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "socks5://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    writer = stage("llm", server)
+    assert await outputs(writer, prompt("What time is it?"))
+    await writer.close()
+
+
 async def test_a_server_of_ones_own_needs_no_key(server: ProtocolServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENOMNI_KEYS")
     server.asks_for_a_key = False

@@ -39,7 +39,7 @@ async def test_a_pipeline_that_can_not_run_is_refused_with_the_reason(world: Wor
 @pytest.mark.parametrize(
     ("answer", "line"),
     [
-        (httpx.Response(200, headers={"OpenOmni-Version": "0.1.0"}), "upgrade the API at http://api with: pip install"),
+        (httpx.Response(200, headers={"OpenOmni-Version": "0.1.0"}), "upgrade the API at http://api: "),
         (httpx.Response(426, json={"detail": "upgrade this gateway"}), "refuses this gateway: upgrade this gateway"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 
 from openomni.events import (
     Answering,
+    Dismissed,
     Heard,
     ReplyEnd,
     ReplyPaused,
@@ -31,6 +32,18 @@ def test_only_a_client_that_opted_in_is_told_of_a_pause(output: ReplyPaused | Re
     event = json.loads(told)
     assert (event["type"], event["turn_id"]) == (kind, TURN)
     assert list(ServerEvents("s" * 32).tell(output)) == []
+
+
+def test_what_was_dismissed_is_told_to_a_client_that_opted_in() -> None:
+    said = Dismissed(TURN, 16_000, 24_000, "and then", -1.3, "guess")
+    (told,) = ServerEvents("s" * 32, opted_in=True).tell(said)
+    event = json.loads(told)
+    del event["event_id"]
+    assert event == {
+        "type": "openomni.dismissed", "turn_id": TURN, "audio_start_ms": 1000, "audio_end_ms": 1500,
+        "transcript": "and then", "log_probability": -1.3, "why": "guess",
+    }  # fmt: skip
+    assert list(ServerEvents("s" * 32).tell(said)) == []
 
 
 @pytest.mark.parametrize("stale", [False, True])

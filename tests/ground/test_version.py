@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from openomni import installs
 from openomni.version import OLDEST, __version__, numbers, too_old, upgrade_line
 
 
@@ -23,6 +24,5 @@ def test_the_line_says_who_is_to_be_upgraded_and_how() -> None:
     line = upgrade_line("0.1.0", "the agent lab-1", "this server")
     assert line == (
         f"the agent lab-1 is openomni 0.1.0 and too old for this server ({__version__}), "
-        f"which needs {OLDEST} or later; "
-        f"upgrade the agent lab-1 with: pip install --upgrade 'openomni>={OLDEST}'"
+        f"which needs {OLDEST} or later; upgrade the agent lab-1: {installs.UPGRADE}"
     )

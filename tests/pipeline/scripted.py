@@ -49,6 +49,7 @@ class ScriptedRunner:
     async def run(self, stage: StageSpec, task: TaskTrace, inputs: AsyncIterator[Value]) -> AsyncIterator[Value]:
         attempt = task.begin("scripted")
         attempt.claimed = attempt.model_started = clock.now()
+        attempt.build, inputs = f"build of {stage.kind}", attempt.meter.counted(inputs)
         taken: list[Value] = []
         self.seen.append((stage.kind, taken))
         self.options.append((stage.kind, task.asked))

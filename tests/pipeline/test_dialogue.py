@@ -9,7 +9,6 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import pytest
 
 import virtual_time
 from openomni import clock
+from openomni.bus.sessions import OpenSession
 from openomni.events import (
     AXIS_RATE,
     Answering,
@@ -47,6 +47,7 @@ from openomni.events import (
 from openomni.media import Audio
 from openomni.pipeline.judging import Judge
 from openomni.pipeline.session import LiveSession
+from openomni.pipeline.turn_taking import Detector
 from openomni.records import TurnRecord
 from pipeline.scripted import ScriptedRunner, tone
 from pipeline.test_session import KeptReply, LoudMeansSpeech
@@ -96,6 +97,7 @@ class Talk:
     late: float = 0.0
     """Seconds that every fifth frame comes late, and the rest with it."""
     plays: bool = True
+    detector: Detector = field(default_factory=LoudMeansSpeech)
     out: list[tuple[float, SessionOutput]] = field(default_factory=list)
     records: list[Any] = field(default_factory=list)
     playing: dict[str, list[float]] = field(default_factory=dict)
@@ -160,15 +162,15 @@ class Talk:
     def hold(self, script: Callable[[Talk], Awaitable[None]]) -> Talk:
         taking = {"end_of_turn": "scripted" if self.finished else "silence", **self.taking}
         stages = [{"stt": "simulated"}, {"llm": "simulated"}, {"tts": "simulated"}]
-        opened: Any = SimpleNamespace(
-            session_id="s1", project="p", site="-", device="d", pipeline="scripted", pipeline_hash="",
+        opened = OpenSession(
+            session_id="s1", project="p", site="home", device="d", pipeline="scripted", pipeline_hash="",
             spec={"name": "scripted", "stages": stages, "turn_taking": taking}, source="test", recording="r1",
             settings=self.settings,
         )  # fmt: skip
 
         async def main() -> None:
             session = LiveSession(
-                opened, self.runner, LoudMeansSpeech(), self._emit, self.records.append, KeptReply, judge=self.finished
+                opened, self.runner, self.detector, self._emit, self.records.append, KeptReply, judge=self.finished
             )
             async with asyncio.TaskGroup() as group:
                 group.create_task(session.run(self._inputs()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 
 import virtual_time
 from openomni import clock
+from openomni.bus.sessions import OpenSession
 from openomni.events import (
     AXIS_RATE,
     AudioEnd,
@@ -70,6 +70,7 @@ class Dialogue:
 
     runner: ScriptedRunner = field(default_factory=ScriptedRunner)
     settings: dict[str, Any] = field(default_factory=dict)
+    opening: dict[str, Any] = field(default_factory=dict)
     responder_delay: float | None = None
     earlier: Earlier = NOTHING_EARLIER
     out: list[tuple[float, SessionOutput]] = field(default_factory=list)
@@ -96,9 +97,9 @@ class Dialogue:
             loop.call_later(self.responder_delay + 1.0, self.inputs.put_nowait, done)
 
     def session(self) -> LiveSession:
-        opened: Any = SimpleNamespace(
-            session_id="s1", project="p", site="-", device="d", pipeline="scripted", pipeline_hash="", spec=SPEC,
-            source="test", recording="r1", settings=self.settings,
+        opened = OpenSession(
+            session_id="s1", project="p", site="home", device="d", pipeline="scripted", pipeline_hash="", spec=SPEC,
+            recording="r1", settings=self.settings, **{"source": "test", **self.opening},
         )  # fmt: skip
         return LiveSession(
             opened, self.runner, self.detector, self._emit, self.records.append, lambda: self.sink,

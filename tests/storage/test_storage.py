@@ -159,6 +159,13 @@ def test_sealing_at_once_from_two_sides_seals_once(media: Storage) -> None:
     assert names(media.staging.root) == []
 
 
+def test_sealing_what_was_handed_over_already_begins_no_new_file(media: Storage) -> None:
+    media.write(KEY, 0, b"done")
+    media.finish(KEY, sha256(b"done"), 4)
+    assert media.staging.seal(KEY, sha256(b"done"), 4) is None
+    assert names(media.staging.root) == []
+
+
 def test_sealing_reads_nothing_of_what_came_through_this_process(
     media: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from .. import __version__
 from ..bounds import MAX_LINE, MAX_NAME, MAX_RECORD
 from ..components.registry import ComponentInfo, declaration
 from ..models import contents
 from ..records import BuildRecord, FileRecord, MachineRecord
+from ..version import __version__
 from . import machine
 
 log = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ class Detectors:
 
     def __init__(self, known: Mapping[Key, ComponentInfo]) -> None:
         self._known = known
-        self._built: dict[Key, Any] = {}
+        self._pool: dict[Key, Any] = {}
         self._complaints: set[tuple[str, str]] = set()
 
     async def detector(self, name: str) -> Detector:
@@ -64,9 +64,9 @@ class Detectors:
         if key not in self._known:
             offer = f"start it with --offer host,{kind}:{name}"
             raise OpenOmniError(f"this agent does not offer {kind}:{name}, which the pipeline takes turns by; {offer}")
-        if key not in self._built:
-            self._built[key] = await asyncio.to_thread(_made, self._known[key], f"{kind}:{name}")
-        return self._built[key]
+        if key not in self._pool:
+            self._pool[key] = await asyncio.to_thread(_made, self._known[key], f"{kind}:{name}")
+        return self._pool[key]
 
     def _complain(self, judge: str, sort: str, reason: str) -> None:
         """Says once of each sort of fault what is wrong with a component that is asked at pauses."""

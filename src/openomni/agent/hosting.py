@@ -14,17 +14,18 @@ from ..bus.sessions import OpenSession, SessionOpened, SessionRefused, host_end
 from ..clock import Offset
 from ..errors import OpenOmniError
 from ..events import SessionEnded, SessionOutput
+from ..pipeline.beside import Beside
 from ..pipeline.earlier import NOTHING_EARLIER, Earlier
 from ..pipeline.session import LiveSession
 from ..pipeline.spec import Pipeline, parse
-from .built import Built
 from .health import Busy, Health
-from .replies import Replies
+from .pool import ComponentPool
+from .reply_sound import ReplySounds
 from .runner import FleetRunner
 
 log = logging.getLogger(__name__)
 
-Answer = asyncio.Future[SessionOpened | SessionRefused]
+Opening = asyncio.Future[SessionOpened | SessionRefused]
 
 
 class Hosting:
@@ -36,31 +37,29 @@ class Hosting:
         bus: Bus,
         agent_id: str,
         health: Health,
-        built: Built,
-        replies: Replies,
+        pool: ComponentPool,
+        replies: ReplySounds,
         writer: RecordWriter,
         clock_sync: ClockSync,
         runner: Callable[[], FleetRunner],
         earlier: Callable[[str], Awaitable[Earlier]],
     ) -> None:
-        self._bus, self._agent_id, self._health, self._built = bus, agent_id, health, built
+        self._bus, self._agent_id, self._health, self._pool = bus, agent_id, health, pool
         self._replies, self._writer, self._clock_sync, self._runner = replies, writer, clock_sync, runner
         self._earlier = earlier
-        self._running: set[asyncio.Task[None]] = set()
+        self._running = Beside()
 
     async def open(self, opened: OpenSession) -> SessionOpened | SessionRefused:
         """Answers once the session listens on its link, or with the reason why it will not."""
-        answer: Answer = asyncio.get_running_loop().create_future()
-        self._start(self._host(opened, answer), f"session {opened.session_id}")
+        answer: Opening = asyncio.get_running_loop().create_future()
+        self._running.start(self._host(opened, answer), f"session {opened.session_id}")
         return await answer
 
     async def stop(self) -> None:
         """Ends what runs; the sessions are recorded as lost, and their gateways are told."""
-        for task in list(self._running):
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._running.stop()
 
-    async def _host(self, opened: OpenSession, answer: Answer) -> None:
+    async def _host(self, opened: OpenSession, answer: Opening) -> None:
         try:
             with self._health.hold("session"):
                 await self._serve(opened, answer)
@@ -73,15 +72,15 @@ class Hosting:
         finally:
             self._refuse(answer, "the agent is stopping")
 
-    async def _serve(self, opened: OpenSession, answer: Answer) -> None:
+    async def _serve(self, opened: OpenSession, answer: Opening) -> None:
         pipeline, runner = parse(opened.spec, opened.pipeline), self._runner()
         if missing := runner.missing(pipeline.stages):
             raise OpenOmniError(
                 f"no agent offers {', '.join(missing)}; start one: openomni agent --offer {','.join(missing)}"
             )
-        detector = await self._built.turn_taking.detector(pipeline.turn_taking.vad)
+        detector = await self._pool.turn_taking.detector(pipeline.turn_taking.vad)
         named = pipeline.turn_taking.judge
-        judge = await self._built.turn_taking.judge(named) if named else None
+        judge = await self._pool.turn_taking.judge(named) if named else None
         self._load(pipeline)
         earlier = await self._earlier(opened.session_id) if opened.settings.get("resumed") else NOTHING_EARLIER
         async with host_end(self._bus, opened) as link:
@@ -117,8 +116,8 @@ class Hosting:
     def _load(self, pipeline: Pipeline) -> None:
         """Begins to load what is not warm yet, while the person still speaks."""
         for stage in pipeline.stages:
-            if (stage.kind, stage.component) in self._built:
-                self._start(self._warm(self._built.warm(stage)), f"load {stage.name}")
+            if (stage.kind, stage.component) in self._pool:
+                self._running.start(self._warm(self._pool.warm(stage)), f"load {stage.name}")
 
     @staticmethod
     async def _warm(warming: Coroutine[Any, Any, float]) -> None:
@@ -127,12 +126,7 @@ class Hosting:
         except OpenOmniError as error:
             log.warning("%s", error)  # the turn that needs it says so to its person
 
-    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-
-    def _refuse(self, answer: Answer, reason: str) -> None:
+    def _refuse(self, answer: Opening, reason: str) -> None:
         if not answer.done():
             answer.set_result(SessionRefused(self._agent_id, reason))
 

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import wave
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
-from ..errors import OpenOmniError
+import msgspec
+
+from ..errors import MediaError
 from ..events import AXIS_RATE
-from ..media import Audio, AudioReader, Frame, frames
+from ..media import Audio, AudioReader, Frame
+from ..media_file import MediaFile, moving, pictures, upright
 from ..storage.api import Api, Unreachable
 
 KEPT_BYTES = 2 * 2**30
 """How much disk the cache takes before the longest unused files go."""
+PICTURE_BYTES = 512 * 2**20
+"""What the pictures of one turn take at most in memory: 80 of 1080p."""
 BLOCK_SECONDS = 10.0
+ORIGINAL, TRACKS = ".original", ".tracks"
+
+
+class _Tracks(msgspec.Struct):
+    """Which of a file's tracks are meant."""
+
+    audio: int | None = None
+    video: int | None = None
 
 
 class Recordings:
@@ -26,54 +41,79 @@ class Recordings:
         self._api = api
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._fetching: dict[str, asyncio.Task[Path]] = {}
+        self._fetching: dict[str, asyncio.Task[None]] = {}
+        self._in_use: Counter[str] = Counter()
+        self._choosing = threading.Lock()
+        """What is in use, and what goes, is decided by one thread at a time."""
 
     async def sound(self, recording_id: str, start: float, end: float) -> Audio:
         """From `start` to `end` (negative: to the end) in seconds, at 16 kHz.
 
         Raises `Unreachable` while the recording can't be had, `Refused` or `MediaError` when it never can.
         """
-        path = await self.path(recording_id)
-        return await asyncio.to_thread(_read, path, start, end)
+        async with self.held(recording_id) as path:
+            return await asyncio.to_thread(_read, path, start, end)
 
     async def pictures(self, recording_id: str, start: float, end: float, every: float = 0.5) -> list[Frame]:
-        """A video's frames between `start` and `end`, one each `every` seconds; none for a recording of sound."""
-        original = (await self.path(recording_id)).with_suffix(".original")
-        return await asyncio.to_thread(_frames, original, start, end, every)
+        """A video's frames between `start` and `end`, one each `every` seconds, or fewer of a long stretch; none for a
+        recording of sound. Raises as `sound` does."""
+        async with self.held(recording_id, original=True) as path:
+            return await asyncio.to_thread(_frames, path.with_suffix(ORIGINAL), start, end, every)
 
-    async def path(self, recording_id: str) -> Path:
-        """A WAV of the whole, mono at 16 kHz; turns that ask at once share one download."""
+    @asynccontextmanager
+    async def held(self, recording_id: str, original: bool = False) -> AsyncIterator[Path]:
+        """A WAV of the whole, mono at 16 kHz, with `original` beside it the file as it was captured; neither leaves the
+        disk before the end. Turns that ask at once share one download."""
         path = self._folder / f"{recording_id}.wav"
-        if path.exists():
-            os.utime(path)
-            return path
+        wanted = [path, path.with_suffix(ORIGINAL)] if original else [path]
+        with self._choosing:
+            self._in_use[recording_id] += 1
+        try:
+            if not all(file.exists() for file in wanted):
+                await self._fetched(recording_id, path)
+            for file in wanted:
+                os.utime(file)
+            yield path
+        finally:
+            self._in_use -= Counter([recording_id])
+
+    async def _fetched(self, recording_id: str, path: Path) -> None:
         task = self._fetching.get(recording_id)
         if task is None:
             task = asyncio.create_task(self._fetch(recording_id, path), name=f"recording {recording_id}")
             self._fetching[recording_id] = task
             task.add_done_callback(lambda _: self._fetching.pop(recording_id, None))
-        return await asyncio.shield(task)
+        await asyncio.shield(task)
 
-    async def _fetch(self, recording_id: str, path: Path) -> Path:
+    async def _fetch(self, recording_id: str, path: Path) -> None:
         known = await self._api.get(f"/recordings/{recording_id}")
         if isinstance(known, dict) and known.get("status", "complete") != "complete":
             raise Unreachable(f"recording {recording_id} is still being uploaded; its turn is tried again later")
-        original = await self._api.download(recording_id, path.with_suffix(".original"))
+        original = path.with_suffix(ORIGINAL)
+        if not original.exists():
+            await self._api.download(recording_id, original)
+        tracks = _Tracks(_number(known, "audio_track"), _number(known, "video_track"))
+        path.with_suffix(TRACKS).write_bytes(msgspec.json.encode(tracks))
         try:
-            await asyncio.to_thread(_decode, original, path)
-        except OpenOmniError as error:
+            await asyncio.to_thread(_decode, original, path, tracks.audio)
+        except MediaError as error:
             original.unlink(missing_ok=True)
-            raise type(error)(str(error).replace(str(original), f"recording {recording_id}")) from None
-        await asyncio.to_thread(self._make_room, path)
-        return path
+            raise MediaError(str(error).replace(str(original), f"recording {recording_id}")) from None
+        await asyncio.to_thread(self._make_room)
 
-    def _make_room(self, newest: Path) -> None:
-        files = sorted(self._folder.iterdir(), key=lambda file: file.stat().st_mtime)
-        held = sum(file.stat().st_size for file in files)
-        for file in files:
-            if held > KEPT_BYTES and file.stem != newest.stem:
-                held -= file.stat().st_size
-                file.unlink(missing_ok=True)
+    def _make_room(self) -> None:
+        """The files of one recording go together: the longest unused first, never one that is in use or on its way."""
+        of: dict[str, list[tuple[Path, os.stat_result]]] = {}
+        for file in self._folder.iterdir():
+            with suppress(FileNotFoundError):
+                of.setdefault(file.name.partition(".")[0], []).append((file, file.stat()))
+        held = sum(stat.st_size for files in of.values() for _, stat in files)
+        for recording_id, files in sorted(of.items(), key=lambda item: max(stat.st_mtime for _, stat in item[1])):
+            with self._choosing:
+                if held > KEPT_BYTES and not self._in_use[recording_id]:
+                    held -= sum(stat.st_size for _, stat in files)
+                    for file, _ in files:
+                        file.unlink(missing_ok=True)
 
 
 def blocks(path: Path) -> Iterator[Audio]:
@@ -83,9 +123,9 @@ def blocks(path: Path) -> Iterator[Audio]:
             yield Audio.from_pcm16(data, AXIS_RATE)
 
 
-def _decode(original: Path, path: Path) -> None:
+def _decode(original: Path, path: Path, track: int | None) -> None:
     part = path.with_suffix(".part")
-    with AudioReader(original, AXIS_RATE) as reader, ExitStack() as closing:
+    with AudioReader(original, AXIS_RATE, track=track) as reader, ExitStack() as closing:
         out = closing.enter_context(wave.open(str(part), "wb"))
         out.setnchannels(1)
         out.setsampwidth(2)
@@ -105,10 +145,31 @@ def _read(path: Path, start: float, end: float) -> Audio:
 
 
 def _frames(path: Path, start: float, end: float, every: float) -> list[Frame]:
-    found = []
-    for frame in frames(path, every):
-        if end >= 0 and frame.at >= end:
-            break
-        if frame.at >= start:
-            found.append(frame)
-    return found
+    """Where they would be too many, every other one is let go, and so on."""
+    with MediaFile(path) as file:
+        if (stream := moving(file, _tracks(path).video)) is None:
+            return []
+        found: list[Frame] = []
+        due = start
+        for at, picture in pictures(file, stream, every):
+            if 0 <= end <= at:
+                break
+            if at + 1e-6 >= due:
+                found.append(Frame(upright(picture), at))
+                if sum(frame.pixels.nbytes for frame in found) > PICTURE_BYTES:
+                    found, every = found[::2], 2 * every
+                due = found[-1].at + every
+        return found
+
+
+def _tracks(path: Path) -> _Tracks:
+    """As told with the recording; what an earlier release fetched leaves the choice to us."""
+    try:
+        return msgspec.json.decode(path.with_suffix(TRACKS).read_bytes(), type=_Tracks)
+    except (OSError, msgspec.MsgspecError):
+        return _Tracks()
+
+
+def _number(known: object, name: str) -> int | None:
+    found = known.get(name) if isinstance(known, dict) else None
+    return found if isinstance(found, int) else None

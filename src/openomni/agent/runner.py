@@ -16,7 +16,7 @@ from ..events import Message, Value
 from ..pipeline.channel import Flow
 from ..pipeline.spec import StageSpec
 from ..pipeline.task import AttemptTrace, TaskTrace
-from .built import Built, loading
+from .pool import ComponentPool, loading
 from .remote_run import Clocks, RemoteRun
 
 ATTEMPTS = 3
@@ -38,41 +38,41 @@ class FleetRunner:
     """
 
     def __init__(
-        self, agent_id: str, name: str, built: Built, bus: Bus, fleet: Fleet, clocks: Clocks, patience: float
+        self, agent_id: str, name: str, pool: ComponentPool, bus: Bus, fleet: Fleet, clocks: Clocks, patience: float
     ) -> None:
         self._agent_id, self._name = agent_id, name
-        self._built, self._bus, self._fleet, self._clocks = built, bus, fleet, clocks
+        self._pool, self._bus, self._fleet, self._clocks = pool, bus, fleet, clocks
         self._patience = patience
         self.unserved = False
         """Whether a stage failed for want of an agent, and not by its component: worth another try later."""
 
     def run(self, stage: StageSpec, task: TaskTrace, inputs: AsyncIterator[Value]) -> AsyncGenerator[Value, None]:
-        if (stage.kind, stage.component) in self._built:
+        if (stage.kind, stage.component) in self._pool:
             return self._here(stage, task, inputs)
         return self._there(stage, task, inputs)
 
     async def prepare(self, stage: StageSpec, messages: Sequence[Message]) -> None:
         """Only here: elsewhere it would take a slot that somebody may need."""
-        if messages and (stage.kind, stage.component) in self._built:
-            await self._built.prepare(stage, messages)
+        if messages and (stage.kind, stage.component) in self._pool:
+            await self._pool.prepare(stage, messages)
 
     async def load_voice(self, stage: StageSpec, voice: str) -> None:
         """Only here: which agent will speak is not known before it has to."""
-        if (stage.kind, stage.component) in self._built:
-            await self._built.load_voice(stage, voice)
+        if (stage.kind, stage.component) in self._pool:
+            await self._pool.load_voice(stage, voice)
 
     async def ending(self, stage: StageSpec, messages: Sequence[Message]) -> float | None:
         """Only here, too: a judgement that has to travel comes late."""
-        if (stage.kind, stage.component) not in self._built:
+        if (stage.kind, stage.component) not in self._pool:
             return None
-        return await self._built.ending(stage, messages)
+        return await self._pool.ending(stage, messages)
 
     def missing(self, stages: tuple[StageSpec, ...]) -> list[str]:
         """The components that neither this agent nor any other of the fleet offers, as `kind:name`."""
         return [
             stage.name
             for stage in stages
-            if (stage.kind, stage.component) not in self._built and not self._fleet.find(stage.kind, stage.component)
+            if (stage.kind, stage.component) not in self._pool and not self._fleet.find(stage.kind, stage.component)
         ]
 
     # ---- in this process -------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ class FleetRunner:
         attempt, timing = task.begin(self._name), StageTiming()
         try:
             given = attempt.meter.counted(inputs)
-            async with aclosing(self._built.run(stage, given, timing, task.asked)) as outputs:
+            async with aclosing(self._pool.run(stage, given, timing, task.asked)) as outputs:
                 async for value in outputs:
                     yield value
         except OpenOmniError as error:

@@ -10,20 +10,20 @@ from .. import clock
 from ..components.stage import StageTiming
 from ..events import StageAccepted, StageAnswer, StageCall, StageDone, StageOutput, StageRefused, Value
 from ..pipeline.spec import Framework, StageSpec
-from .built import Built, loading
 from .health import Busy, Health
+from .pool import ComponentPool, loading
 
 
 class StageService:
     """What `bus.calls.serve_stages` runs: one call in one slot of the agent, or a refusal with the reason."""
 
-    def __init__(self, agent: str, built: Built, health: Health) -> None:
+    def __init__(self, agent: str, pool: ComponentPool, health: Health) -> None:
         self._agent = agent
-        self._built = built
+        self._pool = pool
         self._health = health
 
     async def run(self, call: StageCall, inputs: AsyncIterator[Value]) -> AsyncGenerator[StageAnswer, None]:
-        if (call.kind, call.component) not in self._built:
+        if (call.kind, call.component) not in self._pool:
             yield StageRefused(self._agent, f"it does not offer {call.kind}:{call.component}")
             return
         try:
@@ -39,7 +39,7 @@ class StageService:
         stage = StageSpec(call.kind, call.component, call.parameters, Framework(timeout=call.timeout))
         timing, given = StageTiming(), _Stamped(inputs)
         count = 0
-        async with aclosing(self._built.run(stage, given, timing, call.asked)) as values:
+        async with aclosing(self._pool.run(stage, given, timing, call.asked)) as values:
             async for value in values:
                 yield StageOutput(count, clock.now(), value, bisect_right(timing.calls, count))
                 count += 1

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import asdict
 
 import msgspec
 
@@ -16,17 +17,18 @@ from ..bus.records import RecordWriter
 from ..bus.work import Claim, TurnWork, Work, WorkQueue
 from ..errors import OpenOmniError
 from ..events import AXIS_RATE
+from ..pipeline.beside import Beside
 from ..pipeline.judging import TAIL_SECONDS
-from ..pipeline.queued import run_queued
+from ..pipeline.queued import provenance_of, run_queued
 from ..pipeline.spec import Pipeline
 from ..pipeline.turn_taking import SpeechEnded, find_utterances
 from ..records import SegmentRecord, Status, TurnRecord
 from ..storage.api import Unreachable
-from .built import Built
 from .health import Busy, Health
+from .pool import ComponentPool
 from .recordings import Recordings, blocks
 from .references import References
-from .replies import Replies
+from .reply_sound import ReplySounds
 from .runner import FleetRunner
 
 log = logging.getLogger(__name__)
@@ -47,44 +49,32 @@ class QueuedTurns:
         bus: Bus,
         project: str,
         health: Health,
-        built: Built,
+        pool: ComponentPool,
         recordings: Recordings,
-        replies: Replies,
+        replies: ReplySounds,
         writer: RecordWriter,
         references: References,
         runner: Callable[[], FleetRunner],
     ) -> None:
-        self._bus, self._project, self._health, self._built = bus, project, health, built
+        self._bus, self._project, self._health, self._pool = bus, project, health, pool
         self._references = references
         self._recordings, self._replies, self._writer, self._runner = recordings, replies, writer, runner
         self._finished: OrderedDict[str, None] = OrderedDict()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running = Beside()
 
     async def claim(self) -> None:
         """Claims until it is cancelled; the turns that are under way go on then, until they end or `stop`."""
-        while True:
-            try:
-                await self._claim()
-            except BusError as error:
-                log.warning("claiming queued turns: %s; trying again", error)
-                await asyncio.sleep(1.0)
-
-    async def _claim(self) -> None:
         async with WorkQueue(self._bus, self._project) as queue:
             while True:
                 await self._health.until_room("turn")
                 claim = await queue.claim()
-                task = asyncio.create_task(self._do(claim), name=claim.name)
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
+                self._running.start(self._do(claim), claim.name)
                 # Its task takes the slot before the next look at the room.
                 await asyncio.sleep(0)
 
     async def stop(self) -> None:
         """Gives up what runs; its claims go back to the queue."""
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._running.stop()
 
     async def _do(self, claim: Claim) -> None:
         async with claim:
@@ -189,9 +179,9 @@ class QueuedTurns:
         await claim.done()
 
     async def _utterances(self, turn: TurnWork, pipeline: Pipeline) -> list[SpeechEnded]:
-        path = await self._recordings.path(turn.recording)
-        detector = await self._built.turn_taking.detector(pipeline.turn_taking.vad)
-        return await asyncio.to_thread(lambda: list(find_utterances(blocks(path), detector, pipeline.turn_taking)))
+        detector = await self._pool.turn_taking.detector(pipeline.turn_taking.vad)
+        async with self._recordings.held(turn.recording) as path:
+            return await asyncio.to_thread(lambda: list(find_utterances(blocks(path), detector, pipeline.turn_taking)))
 
 
 def _found_record(work: Work, turn: TurnWork, number: int, speech: SpeechEnded, pipeline: Pipeline) -> TurnRecord:
@@ -218,4 +208,7 @@ def _bare_record(work: Work, turn: TurnWork, status: Status, reason: str = "", v
         reason=reason,
         recording=turn.recording,
         started_at=time.time() if status != "pending" else 0.0,
+        outcome="failed" if status == "failed" else "",
+        live=False,
+        **asdict(provenance_of(turn.options)),
     )

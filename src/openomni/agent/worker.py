@@ -22,12 +22,12 @@ from ..pipeline.spec import Pipeline
 from ..storage.api import Api, Unreachable, delays
 from ..version import __version__
 from . import enrolment, machine
-from .built import Built
-from .duty import Duty
 from .enrolment import Enrolment, UnknownAgent
+from .folder import AgentFolder
 from .health import Health
-from .home import Home
 from .offers import Offer, resolve
+from .pool import ComponentPool
+from .service import AgentService
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ BUS_PATIENCE = 3.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class AgentSettings:
     """How an agent is started. `slots` None: by this machine's cores; `warm`: pipelines that are ready from the
     start, by name or file."""
 
@@ -56,10 +56,10 @@ class Settings:
     """Seconds that a server has to answer the first time: it may be starting at this very moment, too."""
 
 
-async def work(settings: Settings) -> None:
+async def work(settings: AgentSettings) -> None:
     """Works until SIGTERM, SIGINT or a drain from the server. Raises `OpenOmniError` when it can't even begin."""
     offer = resolve(settings.offer)
-    home = Home.claim(settings.data_dir)
+    home = AgentFolder.claim(settings.data_dir)
     try:
         async with Api(settings.server, settings.token) as api:
             worker = Worker(settings, offer, home, api)
@@ -78,15 +78,15 @@ async def work(settings: Settings) -> None:
 class Worker:
     """One agent's life, over as many registrations as it takes."""
 
-    def __init__(self, settings: Settings, offer: Offer, home: Home, api: Api) -> None:
+    def __init__(self, settings: AgentSettings, offer: Offer, home: AgentFolder, api: Api) -> None:
         self._settings, self._offer, self._home, self._api = settings, offer, home, api
         self._name = settings.name or home.name
         self._keys = Keys.create()
         cores = machine.cores()
         slots = settings.slots or max(4, cores)
         self._health = Health(slots, max(1, slots - 1 if settings.slots else cores // 2))
-        self._built = Built(offer.components, self._health.changed)
-        self._health.stuck = lambda: self._built.stuck
+        self._pool = ComponentPool(offer.components, self._health.changed)
+        self._health.stuck = lambda: self._pool.stuck
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._forgotten = asyncio.Event()
@@ -113,7 +113,7 @@ class Worker:
             if self._warming is not None:
                 self._warming.cancel()
                 await asyncio.gather(self._warming, return_exceptions=True)
-            await self._built.close()
+            await self._pool.close()
 
     # ---- registering -----------------------------------------------------------------------------------------
 
@@ -122,7 +122,9 @@ class Worker:
         began = clock.now()
         for wait in delays():
             try:
-                return await enrolment.register(self._api, self._description())
+                # In a thread: what a driver is asked may take seconds, and nothing else waits for it.
+                description = await asyncio.to_thread(self._description)
+                return await enrolment.register(self._api, description)
             except Unreachable as error:
                 if first and clock.now() - began > self._settings.wait_for_server:
                     raise
@@ -163,19 +165,21 @@ class Worker:
         bus = await self._unless_stopped(self._connect(enrolled))
         if bus is None:
             return
-        duty = Duty(bus, enrolled, self._name, self._offer, self._built, self._health, self._api, self._home, self.stop)
+        service = AgentService(
+            bus, enrolled, self._name, self._offer, self._pool, self._health, self._api, self._home, self.stop
+        )
         try:
-            await self._unless_stopped(duty.prepare(self._until_warm))
+            await self._unless_stopped(service.prepare(self._until_warm))
             if not self._stopping.is_set():
-                await duty.start()
+                await service.start()
                 self._announce(enrolled)
                 await self._unless_stopped(self._forgotten.wait())
             if self._stopping.is_set():
                 log.info("draining")
-                drained = asyncio.create_task(duty.drain(self._settings.drain_timeout))
+                drained = asyncio.create_task(service.drain(self._settings.drain_timeout))
                 await _first(drained, asyncio.create_task(self._hurry.wait()))
         finally:
-            await duty.close()
+            await service.close()
             await bus.close()
 
     async def _connect(self, enrolled: Enrolment) -> Bus | None:
@@ -240,12 +244,12 @@ class Worker:
 
     async def _warm_pipeline(self, pipeline: Pipeline) -> None:
         for stage in pipeline.stages:
-            if (stage.kind, stage.component) in self._built:
-                log.info("warmed %s in %.1f s", stage.name, await self._built.warm(stage))
+            if (stage.kind, stage.component) in self._pool:
+                log.info("warmed %s in %.1f s", stage.name, await self._pool.warm(stage))
         if self._offer.host:
-            await self._built.turn_taking.detector(pipeline.turn_taking.vad)
+            await self._pool.turn_taking.detector(pipeline.turn_taking.vad)
             if pipeline.turn_taking.judge:
-                await self._built.turn_taking.judge(pipeline.turn_taking.judge)
+                await self._pool.turn_taking.judge(pipeline.turn_taking.judge)
 
     async def _pipeline(self, name: str) -> Pipeline:
         builtin = spec.builtin()

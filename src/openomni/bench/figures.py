@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from ..events import AXIS_RATE
+from ..latency import percentile
 from .caller import Caller, Reply
 from .scenes import Played, Scene
 
@@ -195,10 +194,6 @@ def summary(calls: Sequence[Played], rows: Sequence[Row]) -> dict[str, float]:
         if any(seconds):
             figures[f"part_{name}_p50_s"] = percentile(seconds, 50)
     return {name: round(value, 6) for name, value in figures.items() if value is not None}
-
-
-def percentile(values: Sequence[float], share: float) -> float | None:
-    return float(np.percentile(values, share)) if len(values) else None
 
 
 def _share(of: Sequence[bool]) -> float | None:

@@ -8,9 +8,7 @@ stages, each in a process of its own; only where the stages run differs between 
 from __future__ import annotations
 
 import asyncio
-import statistics
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +19,7 @@ from ..client.connection import Link, Received
 from ..client.wire import captured_sound
 from ..errors import OpenOmniError
 from ..events import AXIS_RATE
+from ..latency import percentile
 from ..media import Audio
 
 STT_S, LLM_S, TTS_S = 0.05, 0.1, 0.05
@@ -48,9 +47,12 @@ class Overhead:
 
     def figures(self, name: str) -> dict[str, float]:
         return {
-            f"overhead_{name}_p50_s": round(statistics.median(self.overhead), 6),
-            f"overhead_{name}_p95_s": round(_percentile(self.overhead, 0.95), 6),
-            f"residue_{name}_p95_s": round(_percentile(self.residue, 0.95), 6),
+            figure: round(value or 0.0, 6)
+            for figure, value in (
+                (f"overhead_{name}_p50_s", percentile(self.overhead, 50)),
+                (f"overhead_{name}_p95_s", percentile(self.overhead, 95)),
+                (f"residue_{name}_p95_s", percentile(self.residue, 95)),
+            )
         }
 
 
@@ -111,7 +113,3 @@ async def _say(link: Link, speech: Audio, position: int) -> int:
         frame = Audio(speech.samples[start : start + FRAME], AXIS_RATE)
         await link.send(captured_sound(position + start, started + start / AXIS_RATE, frame.pcm16()))
     return position + len(speech.samples)
-
-
-def _percentile(values: Sequence[float], share: float) -> float:
-    return float(np.percentile(values, share * 100))

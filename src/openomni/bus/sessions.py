@@ -47,6 +47,15 @@ class OpenSession(msgspec.Struct, kw_only=True, tag="session.open"):
     spec: dict[str, Any]
     source: str = ""
     recording: str = ""
+    position: int = 0
+    """Where the recording's first sample lies on the session's axis."""
+    origin: str = ""
+    """One of `records.Origin`; empty: as the source says."""
+    participant: str = ""
+    consent: str = ""
+    context: str = ""
+    cell: str = ""
+    """That of an experiment, by its id."""
     settings: dict[str, Any] = {}
     input: str = ""
     output: str = ""

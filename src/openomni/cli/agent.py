@@ -56,9 +56,9 @@ def agent(
     os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-    from ..agent.worker import Settings, work
+    from ..agent.worker import AgentSettings, work
 
-    settings = Settings(server, token, offer, slots, name, data_dir, tuple(warm or ()), drain_timeout, ready_file,
+    settings = AgentSettings(server, token, offer, slots, name, data_dir, tuple(warm or ()), drain_timeout, ready_file,
                         wait_for_server)  # fmt: skip
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(work(settings))

@@ -47,7 +47,7 @@ def doctor(
     json: Annotated[Path | None, typer.Option("--json", help="Write the findings to this file.")] = None,
 ) -> None:
     """Say what is slow, missing or misconfigured, and the mend."""
-    looks: list[Callable[[], Iterable[Finding]]] = [_machine, _installed, _bus, _sound, _models, _components]
+    looks: list[Callable[[], Iterable[Finding]]] = [_machine, _unsent, _installed, _bus, _sound, _models, _components]
     if turns:
         looks = [lambda: _slow_turns(turns)]
     elif server:
@@ -85,6 +85,24 @@ def _machine() -> Iterator[Finding]:
         yield Finding("disk", "fault", f"{free / GIB:.2f} GiB free at {existing}", "make room, or use --data-dir")
     else:
         yield Finding("disk", "well", f"{free / GIB:.0f} GiB free at {existing}")
+
+
+def _unsent() -> Iterator[Finding]:
+    """Records that were too large for the bus, or unreadable, lie beside the journals of who wrote them."""
+    try:
+        data, agents = folders.server_data(), folders.agents_data()
+    except folders.Homeless:
+        return  # said already
+    own = os.environ.get("OPENOMNI_AGENT_DIR")
+    journals = [
+        data / "spool" / "gateway" / "records", data / "agent" / "journal", *agents.glob("*/journal"),
+        *([Path(own) / "journal"] if own else []),
+    ]  # fmt: skip
+    for journal in dict.fromkeys(journals):
+        if refused := sorted(journal.glob("*.refused")):
+            size = sum(file.stat().st_size for file in refused)
+            line = f"{len(refused)} in {journal} could not be sent whole ({size / 2**20:.1f} MiB)"
+            yield Finding("records", "note", line, "their dead letters say why; take what you need and delete them")
 
 
 def _installed() -> Iterator[Finding]:

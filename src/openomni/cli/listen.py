@@ -36,6 +36,15 @@ def listen(
     time_points: Annotated[
         str, typer.Option(metavar="MM:SS,…", help="Cut the file there; each piece is one utterance.")
     ] = "",
+    audio_track: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Which sound of a file that has several. Default: the first that sounds."
+        ),
+    ] = None,
+    video_track: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Which pictures of a file that has several.")
+    ] = None,
     wait: Annotated[
         bool | None, typer.Option("--wait/--no-wait", help="Stay until every turn is over. Default: yes, but for fast.")
     ] = None,
@@ -88,7 +97,7 @@ def listen(
     check_json(json_file)
     from ..client.listener.listen import Request, listen
     from ..client.listener.listen import resume_uploads as resume
-    from ..client.listener.sources import parse_time_points
+    from ..client.listener.sources import Tracks, parse_time_points
 
     told = Printer(json_file is None).told()
     if resume_uploads:
@@ -99,7 +108,8 @@ def listen(
             listen(
                 Request(
                     server=server, token=token, pipeline=pipeline, source=source, pace=pace.value,
-                    time_points=parse_time_points(time_points), wait=stays or json_file is not None,
+                    time_points=parse_time_points(time_points), tracks=Tracks(audio_track, video_track),
+                    wait=stays or json_file is not None,
                     wait_for_agent=wait_for_agent, replies=replies, spool=spool, device=device, camera=camera,
                     play=play, full_duplex=full_duplex, half_duplex=half_duplex,
                 ),

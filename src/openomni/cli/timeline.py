@@ -12,6 +12,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
+from ..timeline import LABELS, layout
 from .slow_turns import last_pause
 
 COLOURS: Mapping[str, str] = {
@@ -25,7 +26,6 @@ COLOURS: Mapping[str, str] = {
     "playback": "hot_pink3",
     "residue": "red1",
 }
-LABELS = {"end_of_turn": "end of turn", "lost": "lost attempts"}
 OFF_PATH = "grey30"
 """Work that went on beside the critical path."""
 BRIEFEST_S = 0.0005
@@ -33,7 +33,6 @@ BRIEFEST_S = 0.0005
 GUTTER = 24
 FIGURE = 10
 _EIGHTHS = " ▏▎▍▌▋▊▉"
-_STAGE_PARTS = {"queue", "lost", "transfer", "load", "model"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +63,8 @@ class Timeline:
 
     def __init__(self, turn: Mapping[str, Any]) -> None:
         self.turn = turn
-        self.parts: list[Mapping[str, Any]] = list(turn.get("parts") or [])
-        self.total = max((float(part["end_s"]) for part in self.parts), default=turn.get("voice_to_voice_s") or 0.0)
+        self.layout = layout(turn)
+        self.total = self.layout.end_s or turn.get("voice_to_voice_s") or 0.0
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement(GUTTER + FIGURE + 20, options.max_width)
@@ -74,7 +73,7 @@ class Timeline:
         width = max(options.max_width - GUTTER - FIGURE - 1, 10)
         yield self._title(options.max_width)
         yield from self._words()
-        if not self.parts:
+        if not self.layout.path:
             return
         yield Text("")
         yield self._axis(width)
@@ -87,34 +86,18 @@ class Timeline:
     # ---- what is in it ----
 
     def lanes(self) -> list[Lane]:
-        """One for each owner in the order in which it first owned an instant; stages that owned none follow, and the
-        residue is last."""
-        by_owner: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-        for part in self.parts:
-            what = part["what"]
-            owner = ("stage", part["stage"]) if what in _STAGE_PARTS else (what, "")
-            by_owner.setdefault(owner, []).append(part)
-        told = [stage for stage in self.turn.get("stages") or [] if stage["status"] != "superseded"]
-        stages = {f"{stage['kind']}:{stage['component']}": stage for stage in told}
+        """One for each owner, and for each stage that worked beside the path."""
         lanes = []
-        for (what, name), parts in by_owner.items():
-            stage = stages.pop(name, None) if what == "stage" else None
-            owned = [Bar(part["start_s"], part["end_s"], COLOURS[part["what"]]) for part in parts]
-            bars = [*_beside(stage), *(bar for bar in owned if bar.end - bar.start >= BRIEFEST_S)]
-            seconds = sum(part["end_s"] - part["start_s"] for part in parts)
-            label = _stage_name(name, stage) if what == "stage" else LABELS.get(what, what)
-            lanes.append(Lane(label, bars, seconds, (stage or {}).get("reason", "")))
-        for name, stage in stages.items():
-            lanes.append(Lane(_stage_name(name, stage), list(_beside(stage)), 0.0, stage.get("reason", "")))
-        seen = [lane for lane in lanes if lane.name == "residue" or lane.bars]
-        return sorted(seen, key=lambda lane: lane.name == "residue")
-
-    def shares(self) -> dict[str, float]:
-        """Seconds of the path by owner, residue included even when it is nothing."""
-        shares = dict.fromkeys(COLOURS, 0.0)
-        for part in self.parts:
-            shares[part["what"]] += part["end_s"] - part["start_s"]
-        return {what: seconds for what, seconds in shares.items() if seconds > 0 or what == "residue"}
+        for row in self.layout.rows:
+            owned = [
+                Bar(each.start_s, each.end_s, COLOURS.get(each.what, OFF_PATH))
+                for each in row.path
+                if each.seconds >= BRIEFEST_S
+            ]
+            beside = [Bar(row.work[0].start_s, row.work[-1].end_s, OFF_PATH)] if row.work else []
+            if row.status != "superseded" and (beside or owned or row.what == "residue"):
+                lanes.append(Lane(row.label.strip(), [*beside, *owned], row.seconds, row.reason))
+        return lanes
 
     # ---- how it looks ----
 
@@ -133,7 +116,7 @@ class Timeline:
 
     def _unheard(self) -> str:
         """A queued turn is answered, and nobody waits to hear it."""
-        return f"first sound after {_time(self.total)}" if self.parts else "not heard"
+        return f"first sound after {_time(self.total)}" if self.layout.path else "not heard"
 
     def _words(self) -> Iterator[Text]:
         for mark, style, words in (
@@ -174,12 +157,12 @@ class Timeline:
 
     def _sum(self) -> Text:
         line = Text(style="bold")
-        shares = self.shares()
+        shares = self.layout.shares()
         for number, (what, seconds) in enumerate(shares.items()):
             line.append(" + " if number else "", style="dim")
             # A number stays with its name when the line is wrapped.
             figure = f"{LABELS.get(what, what)} {_time(seconds, bare=True)}".replace(" ", "\u00a0")
-            line.append(figure, style=f"not bold {COLOURS[what]}")
+            line.append(figure, style=f"not bold {COLOURS.get(what, OFF_PATH)}")
         residue = shares.get("residue", 0.0)
         line.append(f" = {_time(self.total)}")
         line.append(f"  ({residue / self.total:.1%} unexplained)" if self.total else "", style="not bold dim")
@@ -187,7 +170,7 @@ class Timeline:
 
     def _legend(self) -> Text:
         line = Text()
-        lost = ("lost",) if any(part["what"] == "lost" for part in self.parts) else ()
+        lost = ("lost",) if any(part.what == "lost" for part in self.layout.path) else ()
         for what in ("queue", *lost, "transfer", "load", "model"):
             line.append("■ ", style=COLOURS[what]).append(f"{LABELS.get(what, what)}  ", style="dim")
         return line.append("■ ", style=OFF_PATH).append("beside the path", style="dim")
@@ -197,15 +180,6 @@ def _end_of_turn(turn: Mapping[str, Any]) -> str:
     """Why the turn was taken for over; empty where the client said so, and where nothing was thought about it."""
     last = last_pause(turn)
     return "" if last is None or last.finished is None else last.words
-
-
-def _beside(stage: Mapping[str, Any] | None) -> Iterator[Bar]:
-    if stage and stage.get("started_s") is not None and stage.get("ended_s") is not None:
-        yield Bar(float(stage["started_s"]), float(stage["ended_s"]), OFF_PATH)
-
-
-def _stage_name(name: str, stage: Mapping[str, Any] | None) -> str:
-    return f"{stage['kind']} {stage['component']}" if stage else name
 
 
 def _lane(bars: Sequence[Bar], total: float, width: int) -> Iterator[Segment]:

@@ -36,7 +36,9 @@ FINAL_CODES = {1003, 1007, 1008, 4400, 4401, 4403, 4404, 4426}
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """The link stands again, after a break."""
+    """The link stands again, after a break. `resumed`: the session was found as we left it, settings and all."""
+
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Link:
         """How long a break may last; None: for ever."""
         self.session_id = ""
         """The session that the gateway gave us; after a break we ask for the same."""
+        self._resumed = False
         self._url = address(server, "ws") + path
         self._headers = headers(token)
         self._hello = {"type": "openomni.hello", "version": __version__, **hello}
@@ -110,7 +113,7 @@ class Link:
             receive(Down(reason))
             await self._come_back()
             if self._socket is not None:
-                receive(Up())
+                receive(Up(self._resumed))
 
     async def close(self) -> None:
         self._closing.set()
@@ -178,6 +181,7 @@ class Link:
                     error = answer.get("error") or {}
                     line = str(error.get("message") or "the gateway refuses the session")
                     raise Unreachable(line) if error.get("type") == "server_error" else Refused(line, 400)
+        self._resumed = bool(answer.get("resumed"))
         if answer.get("session_id"):
             self.session_id = self._hello["session_id"] = str(answer["session_id"])
         oldest, theirs = str(answer.get("min_version") or "0"), str(answer.get("version") or "")

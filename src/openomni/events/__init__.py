@@ -27,6 +27,7 @@ from .session_input import (
 )
 from .session_output import (
     Answering,
+    Dismissed,
     Heard,
     NothingCommitted,
     ReplyEnd,
@@ -86,6 +87,7 @@ __all__ = [
     "CameBack",
     "CancelResponse",
     "Commit",
+    "Dismissed",
     "Document",
     "Documents",
     "Emotion",

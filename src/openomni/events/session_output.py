@@ -68,6 +68,20 @@ class ReplyResumed(Event, frozen=True, tag="reply.resumed"):
     turn_id: str
 
 
+class Dismissed(Event, frozen=True, tag="dismissed"):
+    """What the person said, or what sounded like it, while a reply was made or heard, and what took nobody's turn: the
+    reply of that turn goes on. `start` and `end` are samples; `text` is as far as it was understood, `log_probability`
+    how sure the recogniser was of it, where it says so. The turn's record holds the same."""
+
+    turn_id: str
+    start: int
+    end: int
+    text: str = ""
+    log_probability: float | None = None
+    why: str = ""
+    """As in `records.DismissedRecord`."""
+
+
 class ReplyEnd(Event, frozen=True, tag="reply.end"):
     """No more of this reply. A cancelled one (`interrupted`) must fall silent at once."""
 
@@ -107,6 +121,7 @@ SessionOutput = (
     | ToolCalled
     | ReplyPaused
     | ReplyResumed
+    | Dismissed
     | ReplyEnd
     | TurnDone
     | SessionEnded

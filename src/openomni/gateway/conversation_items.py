@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, cast
+
 from ..bounds import MAX_ID, MAX_NAME
 from ..events import Message, ToolCall
 from ..media import Frame, MediaError
@@ -9,6 +11,7 @@ from . import protocol
 from .protocol import MAX_TYPED, Json, ProtocolError
 
 _JPEG = ("data:image/jpeg;base64,", "data:image/jpg;base64,")
+Role = Literal["user", "system", "assistant"]
 _TEXTS = {"user": "input_text", "system": "input_text", "assistant": "output_text"}
 _OLDER = {"assistant": "text"}
 
@@ -46,7 +49,7 @@ def read_item(item: object) -> Message:
     text = "\n".join(texts)
     if not text.strip() and not images:
         raise ProtocolError("invalid_value", _takes(role), "item.content")
-    return Message(role, _limited(text), tuple(images))
+    return Message(cast(Role, role), _limited(text), tuple(images))
 
 
 def read_item_id(item: Json) -> str:

@@ -115,9 +115,9 @@ def parse(text: str) -> Json:
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         raise ProtocolError("invalid_event", "a message is a JSON object with a `type`", "type")
     if "\\u0000" in text and (where := _unstorable(message, "")):
-        fault = ProtocolError("invalid_value", f"`{where}` holds a NUL character, which no text has", where)
-        fault.cause = message.get("event_id")
-        raise fault
+        refused = ProtocolError("invalid_value", f"`{where}` holds a NUL character, which no text has", where)
+        refused.cause = message.get("event_id")
+        raise refused
     return message
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from ..events import (
     AXIS_RATE,
     Answering,
+    Dismissed,
     Heard,
     NothingCommitted,
     ReplyEnd,
@@ -96,6 +97,8 @@ class ServerEvents:
                 yield self.event("openomni.reply.paused", turn_id=output.turn_id)
             case ReplyResumed() if self.opted_in:
                 yield self.event("openomni.reply.resumed", turn_id=output.turn_id)
+            case Dismissed() if self.opted_in:
+                yield self._dismissed(output)
             case ReplyEnd():
                 yield from self._reply_end(output)
             case Answering():
@@ -154,6 +157,11 @@ class ServerEvents:
             item = _item(turn.item_id, "user", [{"type": "input_audio", "transcript": output.text}], "completed")
             self.items.keep(item)
             yield self.event("conversation.item.done", previous_item_id=None, item=item)
+
+    def _dismissed(self, output: Dismissed) -> str:
+        times = {"audio_start_ms": _ms(output.start), "audio_end_ms": _ms(output.end)}
+        said = {"transcript": output.text, "log_probability": output.log_probability, "why": output.why}
+        return self.event("openomni.dismissed", turn_id=output.turn_id, **times, **said)
 
     def _created(self, turn: ToldTurn) -> Iterator[str]:
         if not turn.response:

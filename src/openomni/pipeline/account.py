@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
 
-from ..records import PauseRecord, SegmentRecord, Status, TimePointRecord, TurnRecord
+from ..bounds import MAX_NAME
+from ..records import DismissedRecord, Origin, Outcome, PauseRecord, SegmentRecord, Status, TimePointRecord, TurnRecord
 from ..trace import Part, Span, partition, residue
 from .task import TaskTrace
 from .turn import Turn
@@ -21,7 +22,7 @@ class ReplySink(Protocol):
 
 
 @dataclass(slots=True)
-class Heard:
+class Playback:
     """Stamps of a reply's sound where it was heard, on the host's clock, give or take `uncertainty` seconds."""
 
     started: float
@@ -29,6 +30,29 @@ class Heard:
     seconds: float
     ended: bool
     uncertainty: float
+
+
+@dataclass(slots=True)
+class Overlap:
+    """The person spoke from `began` on while the reply was heard, and it fell silent at `silent`, as the host knows."""
+
+    began: float
+    silent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a turn takes from its session, or from the work that asks for it."""
+
+    origin: Origin = "person"
+    participant: str = ""
+    cell: str = ""
+    reruns: str = ""
+
+
+def typed(spoken: Provenance) -> Provenance:
+    """Of what a person typed in a session in which they could have spoken."""
+    return replace(spoken, origin="text") if spoken.origin == "person" else spoken
 
 
 @dataclass(slots=True)
@@ -54,7 +78,7 @@ class Account:
     status: Status = "started"
     reason: str = ""
     interrupted: bool = False
-    heard: Heard | None = None
+    heard: Playback | None = None
     live: bool = True
     """Whether a person could hear the reply; a queued turn has no voice-to-voice."""
     version: int = 0
@@ -66,10 +90,19 @@ class Account:
     """What was begun at pauses after which the person spoke on."""
     pauses: list[PauseRecord] = field(default_factory=list)
     """Where the person paused, and what was thought of it."""
-    backchannels: list[tuple[int, int]] = field(default_factory=list)
-    """Where the person spoke during the reply without taking the word: samples."""
+    dismissed: list[DismissedRecord] = field(default_factory=list)
+    """What the person said during the reply without taking the word."""
     held_from: float | None = None
     """The reply's sound was there, and waited because the person spoke again."""
+    provenance: Provenance = field(default_factory=Provenance)
+    source: str = "vad"
+    """Who says where the person's speech begins and ends."""
+    overlaps: list[Overlap] = field(default_factory=list)
+    """Where the person spoke into the reply."""
+    stopped_by: Overlap | None = None
+    """The one of them that stopped it."""
+    paused_s: float = 0.0
+    """How long the reply was silent meanwhile, and went on afterwards."""
 
     @property
     def audible(self) -> float | None:
@@ -96,6 +129,50 @@ class Account:
             return ""
         return "client" if self.heard is not None and self.heard.audible is not None else "host"
 
+    @property
+    def outcome(self) -> Outcome:
+        """What became of it, as `records.Outcome` says."""
+        reply = self.turn.reply
+        if self.status in ("pending", "started"):
+            return ""
+        if self.status == "failed":
+            return "failed"
+        if self.interrupted:
+            return "interrupted"
+        if self.status != "completed":
+            return "cancelled"
+        return "answered" if reply.samples or reply.text.strip() or reply.tool_calls else "unanswered"
+
+    @property
+    def overlap_s(self) -> float | None:
+        audible = self.audible
+        if not self.overlaps or audible is None:
+            return None
+        both = [self._silent(each) - max(each.began, audible) for each in self.overlaps]
+        return round(sum(max(seconds, 0.0) for seconds in both), 6)
+
+    @property
+    def yield_s(self) -> float | None:
+        stopped = self.stopped_by
+        return None if stopped is None else round(self._silent(stopped) - stopped.began, 6)
+
+    def _silent(self, overlap: Overlap) -> float:
+        """Where the reply was heard, it is known there until when."""
+        heard = self.heard
+        if overlap is self.stopped_by and heard is not None and heard.ended:
+            return max(heard.started + heard.seconds + self.paused_s, overlap.began)
+        return overlap.silent
+
+    @property
+    def _warm(self) -> bool | None:
+        loads = [each.load_s for task in self.turn.tasks for each in task.attempts]
+        return not any(loads) if loads else None
+
+    @property
+    def _language(self) -> str:
+        found = [task.output.get("language") for task in self.turn.tasks if task.stage.kind == "stt"]
+        return str(next((each for each in found if each), ""))[:MAX_NAME]
+
     def record(self) -> TurnRecord:
         """The newest snapshot; each one has a higher version than the last."""
         self.version += 1
@@ -120,17 +197,33 @@ class Account:
             heard_at=self.heard_at if self.live else "",
             residue_s=round(residue(parts), 6) if parts else None,
             interrupted=self.interrupted,
-            segments=[
-                SegmentRecord("user", start, end)
-                for start, end in [(self.start, self.end), *self.backchannels]
-                if end > start
-            ],
+            segments=self._segments(),
             pauses=self.pauses,
+            dismissed=list(self.dismissed),
             stages=[task.record(self.speech_end) for task in (*self.superseded, *turn.tasks)],
             time_points=self._time_points(),
             parts=parts,
             started_at=self.began_at,
+            utterance_hash=turn.utterance_hash,
+            reruns=self.provenance.reruns,
+            origin=self.provenance.origin,
+            live=self.live,
+            warm=self._warm,
+            cell=self.provenance.cell,
+            participant=self.provenance.participant,
+            language=self._language,
+            outcome=self.outcome,
+            overlap_s=self.overlap_s,
+            yield_s=self.yield_s,
+            frames=[each.record(self.recording if seen else "") for each, seen in turn.shown.values()],
+            items=turn.told,
         )
+
+    def _segments(self) -> list[SegmentRecord]:
+        participant = self.provenance.participant
+        whose: dict[str, Any] = {"track": self.recording, "participant": participant, "source": self.source}
+        spoken = [(self.start, self.end), *((said.start, said.end) for said in self.dismissed)]
+        return [SegmentRecord("user", start, end, **whose) for start, end in spoken if end > start]
 
     def _parts(self) -> list[Part]:
         audible, first = self.audible, self.turn.reply.first_sound

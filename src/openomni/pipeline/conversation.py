@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import msgspec
 
 from ..events import Message
+
+log = logging.getLogger(__name__)
+
+MOST_PICTURE_BYTES = 64 << 20
+"""What a conversation holds of pictures; a model that reads hundreds of them has nothing left for the words."""
+ITS_OWN = ("user:", "reply:", "earlier:")
+"""How the names of items begin that the client did not put there."""
 
 
 def of_user(turn_id: str) -> str:
@@ -17,27 +28,83 @@ def of_reply(turn_id: str) -> str:
     return f"reply:{turn_id}"
 
 
-class Conversation:
-    """Items of one session. An item that is put again takes its old place."""
+@dataclass(slots=True)
+class Item:
+    """One of a conversation, `position` its place in it; numbers may be missing."""
 
-    def __init__(self, earlier: Iterable[Message] = ()) -> None:
-        self._items: dict[str, Message] = {f"earlier:{number}": message for number, message in enumerate(earlier)}
+    name: str
+    position: int
+    message: Message
+    gone: bool = False
+    changed: bool = True
+
+
+class Conversation:
+    """Items of one session. An item that is put again takes its old place.
+
+    `earlier`: what another host did of it, under these `names`; `version` is greater than all that it kept.
+    """
+
+    def __init__(self, earlier: Iterable[Message] = (), names: Iterable[str] = (), version: int = 0) -> None:
+        self._items: dict[str, Item] = {}
+        self._left: list[Item] = []
+        self._count = 0
+        self._version = version
+        named = list(names)
+        for number, message in enumerate(earlier):
+            self.put(named[number] if number < len(named) else f"earlier:{number}", message)
+        for item in self._items.values():
+            item.changed = False  # whoever hosted it before has kept them
 
     @property
     def messages(self) -> list[Message]:
         """Oldest first."""
-        return list(self._items.values())
+        return [item.message for item in self._items.values()]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the same items."""
+        return list(self._items)
 
     def put(self, name: str, message: Message) -> None:
-        self._items[name] = message
+        item = self._items.get(name)
+        if item is None:
+            self._items[name] = Item(name, self._count, message)
+            self._count += 1
+        elif item.message != message:
+            item.message, item.changed = message, True
+        if message.images:
+            self._let_pictures_go()
+
+    def _let_pictures_go(self) -> None:
+        """The oldest leave where there are too many; what was said with them stays."""
+        held = 0
+        for item in reversed(self._items.values()):
+            held += sum(len(image.jpeg()) for image in item.message.images)
+            if held > MOST_PICTURE_BYTES and item.message.images:
+                log.warning("the pictures of the item %s are not told any more: there are too many", item.name)
+                item.message = msgspec.structs.replace(item.message, images=())
 
     def remove(self, name: str) -> bool:
         """Whether there was such an item."""
-        return self._items.pop(name, None) is not None
+        item = self._items.pop(name, None)
+        if item is not None:
+            item.gone = item.changed = True
+            self._left.append(item)
+        return item is not None
 
     def take_typed(self) -> Message | None:
         """Takes the newest item out, when it is one of the person's: it becomes an utterance of its own."""
-        name, message = next(reversed(self._items.items()), ("", None))
-        if message is None or message.role != "user" or name.startswith(("user:", "earlier:")):
+        name, item = next(reversed(self._items.items()), ("", None))
+        if item is None or item.message.role != "user" or name.startswith(ITS_OWN):
             return None
-        return self._items.pop(name)
+        return self._items.pop(name).message
+
+    def news(self) -> Iterator[tuple[int, Item]]:
+        """What changed since it was asked for the last time, each with a version greater than all before."""
+        left, self._left = self._left, []
+        for item in (*left, *self._items.values()):
+            if item.changed:
+                item.changed = False
+                self._version += 1
+                yield self._version, item

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol, Self
 
 from ..events import Message
 from ..records import TurnRecord
+from .conversation import of_reply, of_user
 
 
 class Said(Protocol):
@@ -23,15 +24,19 @@ class Earlier(NamedTuple):
 
     turns: int = 0
     history: Sequence[Message] = ()
+    items: Sequence[str] = ()
+    """The names of the history's items."""
 
     @classmethod
     def of(cls, records: Iterable[TurnRecord]) -> Self:
         """From the records of the session's turns, in any order."""
         ordered = sorted(records, key=lambda record: record.index)
         history: list[Message] = []
+        items: list[str] = []
         for record in ordered:
             history = spoken_history(record, history)
-        return cls(ordered[-1].index + 1 if ordered else 0, history)
+            items += [of_user(record.turn_id), of_reply(record.turn_id)][: len(history) - len(items)]
+        return cls(ordered[-1].index + 1 if ordered else 0, history, items)
 
 
 NOTHING_EARLIER = Earlier()

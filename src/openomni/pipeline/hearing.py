@@ -16,9 +16,9 @@ from .. import clock
 from ..clock import Offset
 from ..events import AXIS_RATE, AudioIn, Endings, Heard, NothingCommitted, PictureIn, SessionOutput, SpeechStarted
 from ..media import Samples
-from ..records import PauseRecord
+from ..records import DismissedRecord, PauseRecord
 from .ahead import Ahead
-from .backchannels import UNSURE, is_backchannel
+from .backchannels import Meaning, Understood
 from .conversation import Conversation
 from .judging import TAIL_SECONDS, EndOfTurn
 from .replies import Replies
@@ -65,6 +65,8 @@ class Hearing:
         self._finder: SpeechFinder | None = None
         self._committed = 0
         self._draft: Draft | None = None
+        self._newest = ""
+        """The turn whose end was found last."""
 
     @property
     def end(self) -> int:
@@ -74,6 +76,15 @@ class Hearing:
     def captured(self, position: int) -> float:
         """When a sample was captured, on this machine's clock."""
         return self._offset().to_local(self._tape.captured(position))
+
+    @property
+    def unfinished(self) -> Draft | None:
+        """What is being said, and takes the word or may take it; its `ended` says up to where it was heard."""
+        draft = self._draft
+        if draft is None or draft.dismissed or self._finder is None:
+            return None
+        draft.ended = SpeechEnded(draft.start, max(self._finder.last_speech, draft.start), self._tape.end)
+        return draft
 
     def show(self, event: PictureIn) -> None:
         self._tape.show(event)
@@ -130,7 +141,15 @@ class Hearing:
                 await self.commit()
         elif not finder.speaking:
             keep = taking.padding + taking.min_speech + KEPT_SECONDS
-            self._tape.forget(self._tape.end - round(keep * AXIS_RATE))
+            self._tape.forget(min(self._tape.end - round(keep * AXIS_RATE), self._may_be_joined_from()))
+
+    def _may_be_joined_from(self) -> int:
+        """Where the sound begins with which somebody may go on: what is answered, and no answer was heard yet."""
+        answer, taking = self._replies.find(self._newest), self._settings.taking
+        if answer is None or not answer.unfinished or not answer.unheard(clock.now()):
+            return self._tape.end
+        began = max(answer.account.start, self._tape.end - round(taking.max_utterance * AXIS_RATE))
+        return began - round(taking.padding * AXIS_RATE)
 
     async def commit(self, anything: bool = True) -> None:
         """The utterance ends here. `anything`: also one in which the detector heard no speech."""
@@ -161,19 +180,31 @@ class Hearing:
     async def may_answer(self, draft: Draft, turn: Turn, text: str) -> None:
         """Returns when what was said takes the word, or takes it from nobody; never, where it only goes along with a
         reply."""
+        understood = Understood.of(text, noticed(turn, "diagnostics") or {})
+        taking, asked = self._settings.taking, self._replies.asked
+        if not understood.text and (believed := understood.believed(taking, asked)):
+            turn.reply.transcript = believed
+            await turn.emit(Heard(turn.turn_id, believed, final=True))
         if not draft.challenges:
             return
-        guess = _is_guess(turn)
-        if guess or is_backchannel(text, self._settings.taking.backchannels):
-            if guess or not text.strip() or not self._replies.asking:
-                await self._dismiss(draft)
-                await asyncio.get_running_loop().create_future()
+        meaning = understood.meaning(taking, asked)
+        if understood.commands(taking):
+            draft.goes_on_from = None
+        if draft.goes_on_from is not None and meaning not in ("guess", "nothing"):
+            # Nobody goes along with what they did not hear. It ends this revision, so it is a task of its own.
+            self._keep(self._go_on(draft), "going on")
+            await asyncio.get_running_loop().create_future()
+        if meaning in ("attention", "guess", "nothing"):
+            await self._dismiss(draft, understood, meaning)
+            await asyncio.get_running_loop().create_future()
+        over = draft.ended is not None  # else it is decided where its end is found
+        if meaning == "answer" and self._replies.almost_over:
             draft.challenges = False
             await self._replies.dismiss()
             await self.announce(draft)
         else:
             await self._take_word(draft)
-        if draft.ended is not None:
+        if over:
             await self._decide(draft)
 
     async def announce(self, draft: Draft) -> None:
@@ -198,21 +229,55 @@ class Hearing:
         # A client that says when an utterance ends, and when it is answered, also says what is cancelled.
         if settings.interruptible and (settings.detects_turns or settings.creates) and self._replies.active:
             draft.challenges = True
-            await self._replies.challenge()
+            draft.goes_on_from = self._unheard_from(draft) if settings.detects_turns else None
+            await self._replies.challenge(self.captured(draft.start))
         else:
             await self.announce(draft)
 
+    def _unheard_from(self, draft: Draft) -> int | None:
+        """Where what is answered now began, where this was said before anything of the answer was heard."""
+        unheard = [answer.account for answer in self._replies.unheard(self.captured(draft.start))]
+        began = min((account.start for account in unheard if account.spoken), default=None)
+        if began is None or began < self._tape.base:  # there was a gap
+            return None
+        longest = self._settings.taking.max_utterance * AXIS_RATE
+        return began if self._tape.end - began <= longest else None
+
     async def _take_word(self, draft: Draft) -> None:
         """It is an interruption: what is being said stops."""
+        if draft.goes_on_from is not None:
+            await self._go_on(draft)
+            return
         draft.challenges = False
         await self._replies.cut("the person spoke")
         await self.announce(draft)
 
-    async def _dismiss(self, draft: Draft) -> None:
+    async def _go_on(self, draft: Draft) -> None:
+        """Nothing of what is being answered was heard yet: the person goes on with it, and both are one utterance."""
+        if not draft.challenges or draft.goes_on_from is None:
+            return
+        draft.challenges, draft.start, draft.goes_on_from = False, draft.goes_on_from, None
+        over = draft.ended is not None
+        if draft.ended is not None:
+            draft.ended = SpeechEnded(draft.start, draft.ended.end, draft.ended.decided)
+        if draft.revision is not None:
+            end = draft.revision.end
+            draft.supersede()
+            self._revise(draft, end)
+        await self._replies.cut("the person spoke on", joined=True)
+        await self.announce(draft)
+        if over:
+            await self._decide(draft)
+
+    async def _dismiss(self, draft: Draft, understood: Understood, why: Meaning) -> None:
         """A cough, or a word that shows attention: the reply goes on."""
         draft.challenges, draft.dismissed = False, True
         end = draft.revision.end if draft.revision is not None else draft.start
-        await self._replies.dismiss((draft.start, end))
+        await self._replies.dismiss(
+            DismissedRecord(
+                start=draft.start, end=end, text=understood.words, log_probability=understood.log_probability, why=why
+            )
+        )
         if draft.ended is not None:
             draft.supersede()
 
@@ -298,7 +363,8 @@ class Hearing:
     async def _speech_ended(self, ended: SpeechEnded, by_silence: bool = True) -> None:
         draft, self._draft = self._draft, None
         assert draft is not None
-        draft.ended, draft.decided = ended, clock.now()
+        draft.ended, draft.decided = SpeechEnded(draft.start, ended.end, ended.decided), clock.now()
+        self._newest = draft.turn_id
         if by_silence:
             self._note_end(draft, ended)
         if draft.dismissed:
@@ -330,12 +396,6 @@ class Hearing:
         audio = self._tape.sound(draft.start - padding, end + round(TAIL_SECONDS * AXIS_RATE))
         frames = self._tape.pictures(draft.start, end) if self._wants_pictures else []
         return self._begin(draft, Utterance(audio=audio, frames=frames), end)
-
-
-def _is_guess(turn: Turn) -> bool:
-    """Whether its recogniser says that it hardly understood anything: a hum has no words."""
-    diagnostics = noticed(turn, "diagnostics")
-    return isinstance(diagnostics, dict) and float(diagnostics.get("avg_logprob", 0.0)) < UNSURE
 
 
 def noticed(turn: Turn, what: str) -> Any:

@@ -84,7 +84,7 @@ def total(usages: Iterable[UsageRecord | None]) -> UsageRecord | None:
     known = [usage for usage in usages if usage is not None]
     if not known:
         return None
-    sums = {}
+    sums: dict[str, Any] = {}
     for name in _SUMS:
         parts = [part for usage in known if (part := getattr(usage, name)) is not None]
         sums[name] = sum(parts) if parts else None

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from .. import clock
+from ..bounds import MAX_NAME
 from ..events import AXIS_RATE, Message, ReplySound, SessionOutput
 from ..media import Audio, Frame
-from ..records import TimePointRecord, TurnRecord
-from .account import Account, ReplySink
+from ..records import Origin, TimePointRecord, TurnRecord
+from .account import Account, Provenance, ReplySink
 from .spec import Pipeline
 from .turn import StageRunner, Turn, TurnFailed, Utterance
 
@@ -64,6 +65,8 @@ async def run_queued(
         began_at=time.time(),
         recording=wanted.recording,
         live=False,
+        provenance=provenance_of(wanted.options),
+        source="reprocess",
     )
     try:
         await turn.run()
@@ -83,3 +86,10 @@ async def run_queued(
     waited = max(time.time() - (clock.now() - claimed) - work.ready_at, 0.0)
     record.time_points.insert(0, TimePointRecord("queued", -round(waited, 6), "queue"))
     return record
+
+
+def provenance_of(options: Mapping[str, Any]) -> Provenance:
+    """As whoever queued it says; a value of another sort is as good as none."""
+    told = {name: str(options.get(name) or "")[:MAX_NAME] for name in ("participant", "cell", "reruns")}
+    origin = options.get("origin")
+    return Provenance(cast(Origin, origin) if origin in get_args(Origin) else "reprocess", **told)

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 from .. import clock
 from ..clock import Offset
-from ..events import Message, Played, ReplyEnd, ReplyPaused, ReplyResumed, SessionOutput
-from .account import Account, Heard
+from ..events import Dismissed, Message, Played, ReplyEnd, ReplyPaused, ReplyResumed, SessionOutput
+from ..records import DismissedRecord
+from .account import Account, Overlap, Playback
 from .conversation import Conversation, of_reply, of_user
 from .heard import words_heard
 from .revision import Revision
 
 FIRST_REPORT_SECONDS = 1.5
 """How long a session that is over waits for a responder's first word about a reply."""
+LAST_REPORT_SECONDS = 1.0
+"""How long after a reply was stopped its responder's last word about it is waited for."""
 PLAYBACK_SLACK_SECONDS = 3.0
 """How much longer than its sound a reply may take to be played before nobody is thought to play it."""
 TOLD_AGAIN = 3
 """Turns whose records are told again to a client whose line broke."""
-ALMOST_OVER_SECONDS = 0.6
-"""With less of a question left to hear, a short word answers it rather than goes along with it."""
+ALMOST_OVER_SECONDS, ASKED_SECONDS = 0.6, 1.5
+"""With no more of a question left to hear, and as long after it, a short word answers it rather than goes along."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +42,8 @@ class Answer:
     unwanted: bool = False
     """Nobody will ask for it any more."""
     over: bool = False
+    joined: bool = False
+    """What was said is the beginning of what was said next: that turn answers both."""
     let_go: bool = False
     """Its sound is gone, so what was heard of it stands as it is known."""
     paused_at: float | None = None
@@ -74,6 +81,13 @@ class Answer:
     @property
     def unfinished(self) -> bool:
         return not self.over or self.being_heard
+
+    def unheard(self, moment: float) -> bool:
+        """Nothing of it was to be heard, or to be read where it has no voice, before that moment."""
+        account = self.account
+        if not account.turn.speaks:
+            return not account.turn.reply.text
+        return account.audible is None or moment < account.audible
 
 
 class Replies:
@@ -155,7 +169,7 @@ class Replies:
         """Nothing more comes of it; what was heard of it is part of the conversation."""
         turn = answer.account.turn
         answer.over = True
-        if turn.reply.transcript.strip():
+        if turn.reply.transcript.strip() and not answer.joined:
             frames = tuple(turn.utterance.images)
             self._conversation.put(of_user(turn.turn_id), Message("user", turn.reply.transcript, frames))
         self._remember(answer)
@@ -182,16 +196,35 @@ class Replies:
     # ---- who has the word ----
 
     @property
-    def asking(self) -> bool:
-        """What is left to hear of the newest reply is the end of a question: a short word answers it."""
-        active = self.active
-        if not active or not all(answer.over for answer in active):
+    def asked(self) -> bool:
+        """The newest reply asks something, and the person heard it: a short word answers it."""
+        said = (answer for answer in reversed(self._answers.values()) if answer.over or answer.being_heard)
+        newest = next(said, None)
+        if newest is None or newest.account.interrupted:
             return False
-        left = max(answer.generated_s - answer.heard_s for answer in active)
-        return left <= ALMOST_OVER_SECONDS and active[-1].account.turn.reply.text.rstrip().endswith(("?", "？"))
+        reply, heard = newest.account.turn.reply, newest.heard_s
+        if not newest.being_heard:
+            return _asks(reply.text)
+        whole = reply.clauses if newest.over else reply.clauses[:-1]  # the last may still grow
+        return any(
+            heard - ASKED_SECONDS <= each.start + each.seconds <= heard + ALMOST_OVER_SECONDS
+            for each in whole
+            if _asks(each.clause.written)
+        )
 
-    async def challenge(self) -> None:
-        """The person speaks: nobody is talked over until it is known what they want."""
+    @property
+    def almost_over(self) -> bool:
+        """Nothing is left to hear that is worth waiting for."""
+        active = self.active
+        return all(answer.over and answer.generated_s - answer.heard_s <= ALMOST_OVER_SECONDS for answer in active)
+
+    def unheard(self, moment: float) -> list[Answer]:
+        """Those under way, where nothing of any was to be heard before that moment."""
+        active = self.active
+        return active if active and all(answer.unheard(moment) for answer in active) else []
+
+    async def challenge(self, began: float | None = None) -> None:
+        """The person speaks, since `began`: nobody is talked over until it is known what they want."""
         self.challenged = True
         now = clock.now()
         for answer in self.active:
@@ -200,26 +233,37 @@ class Replies:
                 answer.account.held_from = now
             elif answer.paused_at is None:
                 answer.paused_at = now
+                if began is not None:
+                    answer.account.overlaps.append(Overlap(began, max(now, began)))
                 await self._emit(ReplyPaused(answer.account.turn.turn_id))
 
-    async def dismiss(self, said: tuple[int, int] | None = None) -> None:
-        """They did not want the word: the reply goes on. `said`: the samples of what goes along with it."""
+    async def dismiss(self, said: DismissedRecord | None = None) -> None:
+        """They did not want the word: the reply goes on. `said`: what is left aside."""
         self.challenged = False
         for answer in self.active:
             if said is not None:
-                answer.account.backchannels.append(said)
+                answer.account.dismissed.append(said)
+                turn_id = answer.account.turn.turn_id
+                await self._emit(Dismissed(turn_id, said.start, said.end, said.text, said.log_probability, said.why))
             if answer.paused_at is not None:
                 answer.paused_s += clock.now() - answer.paused_at
+                answer.account.paused_s = answer.paused_s
                 answer.paused_at = None
                 await self._emit(ReplyResumed(answer.account.turn.turn_id))
             await answer.revision.gate.open()
 
-    async def cut(self, reason: str) -> None:
-        """What is made or heard is over."""
-        self.challenged = False
+    async def cut(self, reason: str, joined: bool = False) -> None:
+        """What is made or heard is over. `joined`: what it answers is the beginning of what the person says now."""
+        spoken_over, self.challenged = self.challenged, False
         for answer in self.active:
             account = answer.account
+            answer.joined = joined
+            if joined:
+                self._conversation.remove(of_user(account.turn.turn_id))
+            elif spoken_over and account.overlaps and answer.paused_at is not None:
+                account.stopped_by = account.overlaps[-1]
             account.interrupted, account.interrupted_at, account.reason = True, clock.now(), reason
+            self._tell_news()
             if not answer.over:
                 answer.revision.gate.drop()
                 answer.revision.running.cancel()
@@ -235,7 +279,7 @@ class Replies:
             return
         account = answer.account
         if account.heard is None:
-            account.heard = Heard(emitted, None, 0.0, False, 0.0)
+            account.heard = Playback(emitted, None, 0.0, False, 0.0)
         account.heard.seconds, account.heard.ended = seconds, True
         if not account.interrupted:
             account.interrupted, account.interrupted_at = True, clock.now()
@@ -259,7 +303,7 @@ class Replies:
         started = offset.to_local(event.started)
         audible = None if event.audible is None else offset.to_local(event.audible)
         if known is None:
-            known = account.heard = Heard(started, audible, 0.0, False, event.uncertainty + offset.uncertainty)
+            known = account.heard = Playback(started, audible, 0.0, False, event.uncertainty + offset.uncertainty)
         newly_audible = known.audible is None and audible is not None
         newly_ended = event.ended and not known.ended
         if not newly_audible and not newly_ended and event.seconds < known.seconds:
@@ -267,7 +311,7 @@ class Replies:
         known.audible = known.audible if known.audible is not None else audible
         known.seconds, known.ended = max(known.seconds, event.seconds), known.ended or event.ended
         answer.reported_at = clock.now()
-        self._news.set()
+        self._tell_news()
         if answer.over and account.interrupted and newly_ended:
             self._remember(answer)
         if account.status != "started" and (newly_audible or newly_ended):
@@ -275,19 +319,34 @@ class Replies:
 
     def nobody_listens(self) -> None:
         """The client left: no report comes any more."""
-        self._news.set()
+        self._tell_news()
 
     async def playback_over(self) -> None:
         """Waits until the replies were heard, as far as anybody says that they are."""
-        while True:
-            wait = max((self._open_until(answer) for answer in self), default=0.0) - clock.now()
-            if wait <= 0:
-                return
-            self._news.clear()
-            try:
-                await asyncio.wait_for(self._news.wait(), wait)
-            except TimeoutError:
-                return
+        await self._until(lambda: max((self._open_until(answer) for answer in self), default=0.0))
+
+    async def heard(self, answer: Answer) -> None:
+        """Returns once it is known how much of this reply was heard, or nobody will say."""
+        await self._until(lambda: self._known_at(answer))
+
+    async def _until(self, moment: Callable[[], float]) -> None:
+        """Returns at that moment, which news may bring nearer, or put off."""
+        while (wait := moment() - clock.now()) > 0:
+            news = self._news
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await news.wait()
+
+    def _tell_news(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _known_at(self, answer: Answer) -> float:
+        """When no more is to be learnt of how it was heard; a responder says where it fell silent."""
+        account = answer.account
+        if account.interrupted and account.heard is not None and not account.heard.ended:
+            return (account.interrupted_at or 0.0) + LAST_REPORT_SECONDS
+        return self._open_until(answer)
 
     def _open_until(self, answer: Answer) -> float:
         """Until when a report on this reply may still come; 0 when none is wanted any more."""
@@ -299,3 +358,10 @@ class Replies:
         began = account.heard.started if account.heard is not None else emitted
         unheard = sum(other.generated_s for other in self if other.account.heard is None)
         return began + answer.paused_s + max(answer.generated_s, unheard) + PLAYBACK_SLACK_SECONDS
+
+
+def _asks(text: str) -> bool:
+    return _QUESTION.search(text) is not None
+
+
+_QUESTION = re.compile(r"[?？؟]\W*$")

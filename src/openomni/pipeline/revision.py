@@ -132,6 +132,9 @@ class Draft:
     """It began while a reply was made or heard, and nobody knows yet whether it is an interruption."""
     dismissed: bool = False
     """It was none: the reply goes on."""
+    goes_on_from: int | None = None
+    """It began before anything was heard of a reply: should it be more than a noise, it goes on with what that answers,
+    which began at this sample."""
     announced: bool = False
     ended: SpeechEnded | None = None
     decided: float = 0.0

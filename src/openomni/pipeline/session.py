@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -42,14 +42,17 @@ from ..events import (
     Truncate,
     TurnDone,
 )
-from ..records import AnyRecord, SessionRecord, Status
-from .account import Account, ReplySink
+from ..records import AnyRecord, Status
+from .account import Account, ReplySink, typed
 from .admission import Admission, fault
 from .ahead import Ahead
+from .beside import Beside
 from .conversation import Conversation
 from .earlier import NOTHING_EARLIER, Earlier
 from .hearing import Hearing, noticed
 from .judging import EndOfTurn, Judge
+from .kept import Kept, provenance
+from .pictures import with_whole_images
 from .replies import Answer, Replies
 from .revision import Draft, Emit, Revision
 from .seen import Seen
@@ -60,6 +63,8 @@ from .turn_taking import Detector, SpeechEnded
 
 if TYPE_CHECKING:
     from ..bus.sessions import OpenSession
+
+LOST = "its agent stopped, or lost the line to the client, before it was answered"
 
 
 class LiveSession:
@@ -86,16 +91,19 @@ class LiveSession:
         self._pipeline: Pipeline = parse(opened.spec, opened.pipeline)
         self._runner = runner
         self._ahead = Ahead(self._pipeline, runner)
-        self._emit, self._record, self._new_sink, self._offset = emit, record, new_sink, offset
-        self._conversation = Conversation(earlier.history)
+        self._emit, self._new_sink, self._offset = emit, new_sink, offset
+        self._kept, self._provenance = Kept(opened, self._pipeline, record), provenance(opened)
+        resumed = bool(opened.settings.get("resumed"))
+        version = records.later_version() if resumed else 0
+        self._conversation = Conversation(earlier.history, earlier.items, version)
         self._replies = Replies(emit, self._publish, self._conversation, offset)
         self._first_index = earlier.turns
-        self._version = records.later_version() if opened.settings.get("resumed") else 1
         self._waiting: asyncio.Queue[Answer | None] = asyncio.Queue()
-        self._runs: set[asyncio.Task[Any]] = set()
+        self._runs: set[asyncio.Task[None]] = set()
+        self._beside = Beside()
         self._seen = Seen()
+        self._settling: set[str] = set()
         self._admission = Admission(opened.session_id, lambda: self._to_gateway(clock.now()))
-        self._started_at = time.time()
         taking = self._pipeline.turn_taking
         self._settings = Settings(taking, interruptible=taking.interruption == "stop")
         change = msgspec.convert(_known(opened.settings), SessionChange)
@@ -105,12 +113,12 @@ class LiveSession:
         self._end_of_turn = EndOfTurn(self._settings, judge)
         self._hearing = Hearing(
             self._pipeline, self._settings, detector, self._end_of_turn, self._ahead, self._replies,
-            self._conversation, emit, offset, self._begin_revision, self._decide, self._keep,
+            self._conversation, emit, offset, self._begin_revision, self._decide, self._beside.start,
         )  # fmt: skip
 
     async def run(self, inputs: AsyncIterator[SessionInput]) -> None:
         """Returns when the client left, or its capture ended and everything was answered and heard."""
-        self._record(self._session_record("open"))
+        self._kept.session("open")
         status: Literal["closed", "lost"] = "lost"
         try:
             async with asyncio.TaskGroup() as group:
@@ -127,13 +135,28 @@ class LiveSession:
         finally:
             for task in self._runs:
                 task.cancel()
-            await asyncio.gather(*self._runs, return_exceptions=True)
-            for answer in self._replies:
-                if answer.account.status == "started":
-                    self._close_account(answer.account, "cancelled", "the session ended")
-                    self._record(answer.account.record())
-            self._record(self._session_record(status))
+            await asyncio.gather(*self._runs, self._beside.stop(), return_exceptions=True)
+            self._close_what_is_left(lost=status == "lost")
+            self._kept.items(self._conversation)
+            self._kept.settle_all()
+            self._kept.session(status)
         await self._emit(SessionEnded())
+
+    def _close_what_is_left(self, lost: bool) -> None:
+        """`lost`: it broke off, or its agent stops: what was said and not answered is told as such, with its place in
+        the recording, from which it can be answered yet."""
+        over: tuple[Status, str] = ("failed", LOST) if lost else ("cancelled", "the session ended")
+        for answer in self._replies:
+            if answer.account.status == "started":
+                self._close_account(answer.account, *over)
+                self._kept.hold(answer.account.record())
+        draft = self._hearing.unfinished
+        if lost and draft is not None and draft.ended is not None:
+            draft.decided = clock.now()
+            turn = Turn(draft.turn_id, self._pipeline, self._runner, Utterance(), self._emit)
+            account = self._account(draft, turn, spoken=True)
+            self._close_account(account, *over)
+            self._kept.hold(account.record())
 
     # ---- what comes in ----
 
@@ -154,7 +177,7 @@ class LiveSession:
                     await self._begin(Utterance(text=event.text))
                 case ItemIn():
                     if not event.once or self._seen.is_new(event.item_id):
-                        self._conversation.put(event.item_id, event.message)
+                        self._conversation.put(event.item_id, await with_whole_images(event.message))
                 case ItemGone():
                     self._conversation.remove(event.item_id)
                     self._seen.forget(event.item_id)
@@ -170,7 +193,7 @@ class LiveSession:
                     self._settings.change(event)
                     self._hearing.settings_changed(event.turn_detection is not None)
                     if event.voice:
-                        self._keep(self._ahead.load_voice(event.voice), "loading a voice")
+                        self._beside.start(self._ahead.load_voice(event.voice), "loading a voice")
                 case AudioEnd():
                     await self._hearing.commit(anything=False)
                     return "ended"
@@ -205,7 +228,7 @@ class LiveSession:
             if answer.unwanted:
                 answer.revision.running.cancel()
             await answer.asked.wait()
-        turn.utterance.history = self._conversation.messages
+        turn.utterance.history, turn.utterance.items = self._conversation.messages, self._conversation.names
         revision = draft.revision
         if revision is not None and revision.turn is turn and not revision.decided:
             if text and self._end_of_turn.reads(noticed(turn, "ending")):
@@ -265,24 +288,8 @@ class LiveSession:
         revision, ended = draft.revision, draft.ended
         assert revision is not None
         assert ended is not None
-        turn, decided = revision.turn, draft.decided
-        speech_end = self._hearing.captured(ended.end) if spoken else decided
-        speech_start = self._hearing.captured(ended.start) if spoken else decided
-        account = Account(
-            project=self._opened.project,
-            session_id=self._opened.session_id,
-            index=self._first_index + len(self._replies),
-            turn=turn,
-            start=ended.start,
-            end=ended.end,
-            speech_end=speech_end,
-            decided=decided,
-            speech_start=speech_start,
-            began_at=time.time() - (decided - speech_start),
-            recording=self._opened.recording,
-            superseded=draft.superseded,
-            pauses=draft.pauses,
-        )
+        turn = revision.turn
+        account = self._account(draft, turn, spoken)
         answer = Answer(account, revision)
         if self._settings.creates or not spoken:
             answer.asked.set()
@@ -296,7 +303,30 @@ class LiveSession:
         if not turn.utterance.speaks_first:
             await self._emit(SpeechStopped(turn.turn_id, ended.end, ended.start))
         await revision.decide()
-        self._record(account.record())
+        self._kept.turn(account.record())
+
+    def _account(self, draft: Draft, turn: Turn, spoken: bool) -> Account:
+        ended, decided = draft.ended, draft.decided
+        assert ended is not None
+        speech_end = self._hearing.captured(ended.end) if spoken else decided
+        speech_start = self._hearing.captured(ended.start) if spoken else decided
+        return Account(
+            project=self._opened.project,
+            session_id=self._opened.session_id,
+            index=self._first_index + len(self._replies),
+            turn=turn,
+            start=ended.start,
+            end=ended.end,
+            speech_end=speech_end,
+            decided=decided,
+            speech_start=speech_start,
+            began_at=time.time() - (decided - speech_start),
+            recording=self._opened.recording,
+            superseded=draft.superseded,
+            pauses=draft.pauses,
+            provenance=self._provenance if spoken else typed(self._provenance),
+            source="vad" if self._settings.detects_turns else "client",
+        )
 
     def _release_unasked(self) -> None:
         """Nobody asked for an answer to what was said before: it stays without one, but is recognised to its end."""
@@ -344,6 +374,7 @@ class LiveSession:
             await answer.revision.gate.emptied()
         self._close_account(account, status, account.reason)
         self._replies.made(answer)
+        self._kept.items(self._conversation, account)
         turn.let_go()
         ended = "cancelled" if account.interrupted else status
         await self._emit(ReplyEnd(turn.turn_id, ended, account.reason))  # type: ignore[arg-type]
@@ -374,33 +405,22 @@ class LiveSession:
         return out
 
     async def _publish(self, account: Account) -> None:
+        """Tells the newest of a turn that is over; it is kept once it is known how it was heard."""
         record = account.record()
-        self._record(record)
+        self._kept.items(self._conversation, account)
+        self._kept.hold(record)
         await self._emit(TurnDone(record.turn_id, records.encode(record)))
+        if record.turn_id not in self._settling:
+            self._settling.add(record.turn_id)
+            self._beside.start(self._settle(record.turn_id), "settling")
 
-    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        self._runs.add(task)
-        task.add_done_callback(self._runs.discard)
-        return task
-
-    def _session_record(self, status: Literal["open", "closed", "lost"]) -> SessionRecord:
-        opened = self._opened
-        return SessionRecord(
-            project=opened.project,
-            version=self._version + (status != "open"),
-            session_id=opened.session_id,
-            pipeline=self._pipeline.name,
-            pipeline_hash=self._pipeline.hash,
-            spec=self._pipeline.normalised(),
-            device=opened.device,
-            site=opened.site,
-            source=opened.source,
-            status=status,
-            started_at=self._started_at,
-            ended_at=None if status == "open" else time.time(),
-            recordings=[opened.recording] if opened.recording else [],
-        )
+    async def _settle(self, turn_id: str) -> None:
+        try:
+            if (answer := self._replies.find(turn_id)) is not None:
+                await self._replies.heard(answer)
+            self._kept.settle(turn_id)
+        finally:
+            self._settling.discard(turn_id)
 
 
 def _known(settings: dict[str, Any]) -> dict[str, Any]:

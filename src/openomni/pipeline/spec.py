@@ -60,6 +60,7 @@ class TurnTaking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
     `interruption`: whether speech stops a reply that is being heard. It falls silent at the first speech, and is over
     when that lasts `interruption_speech` or holds words that are no `backchannels`; else it goes on where it was.
+    `commands` always end it.
     """
 
     vad: str = "silero"
@@ -79,6 +80,8 @@ class TurnTaking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     interruption_speech: float = 0.8
     backchannels: tuple[str, ...] | None = None
     """Words that show attention and take nobody's turn; null: those that the framework knows."""
+    commands: tuple[str, ...] | None = None
+    """Words that take the word however badly they are heard; null: those that the framework knows."""
 
     @property
     def judge(self) -> str:

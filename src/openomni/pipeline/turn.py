@@ -8,9 +8,10 @@ leaves no task behind it, and nothing is emitted afterwards.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, get_args
 
 from .. import clock
@@ -39,10 +40,12 @@ from ..events import (
 from ..media import Audio, Frame
 from .channel import Arrival, Flow
 from .clauses import Clause
+from .conversation import of_user
 from .heard import SpokenClause
-from .prompt import beginning, make_prompt, spread
+from .pictures import Shown, shown
+from .prompt import beginning, make_prompt, recent, spread
 from .reasoning import Sorted
-from .spec import Pipeline, StageSpec
+from .spec import Framework, Pipeline, StageSpec
 from .task import TaskTrace
 from .writing import Writing
 
@@ -89,6 +92,8 @@ class Utterance:
     images: Sequence[Frame] = ()
     """Pictures that the client put into the message itself: they are always told, frames as the stage says."""
     history: Sequence[Message] = ()
+    items: Sequence[str] = ()
+    """The names of the history's items, one each; empty where they have none."""
     instructions: str | None = None
     tools: Sequence[Tool] = ()
     tool_choice: str = "auto"
@@ -152,6 +157,12 @@ class Turn:
                 continue
             self.tasks.append(TaskTrace(stage, self.revision))
         self._writing = Writing()
+        self._looked_at: dict[str, asyncio.Task[list[Shown]]] = {}
+        self._utterance_hash: str | None = None
+        self.shown: dict[str, tuple[Shown, bool]] = {}
+        """Pictures that a model got, by their hash, and whether the camera saw them: the client put in the others."""
+        self.told: list[str] = []
+        """Names of the conversation's items that the language model got, its own utterance's the last."""
         self._cleared: asyncio.Future[None] | None = None
         self.superseded = False
         """Set before `run` is cancelled because the person spoke on."""
@@ -180,11 +191,24 @@ class Turn:
         finally:
             if self._cleared is not None:
                 self._cleared.cancel()
+            for looking in self._looked_at.values():
+                looking.cancel()
             for task in self.tasks:
                 task.finish("superseded" if self.superseded else "cancelled")
 
+    @property
+    def utterance_hash(self) -> str:
+        """SHA-256 of the sound (PCM16 at 16 kHz) or the typed words (UTF-8); empty where nobody said anything."""
+        if self._utterance_hash is None:
+            said = self.utterance
+            data = said.audio.pcm16() if said.audio is not None else (said.text or "").encode(errors="replace")
+            self._utterance_hash = hashlib.sha256(data).hexdigest() if data else ""
+        return self._utterance_hash
+
     def let_go(self) -> None:
         """Forgets sound and pictures, once the turn is over: a session may last for hours."""
+        _ = self.utterance_hash  # known from here on without the sound
+        self.shown = {name: (replace(each, pixels=None), seen) for name, (each, seen) in self.shown.items()}
         self.utterance = Utterance()
         self._flows.clear()
 
@@ -203,6 +227,9 @@ class Turn:
         return ["transcript"]
 
     async def _run_stage(self, task: TaskTrace) -> None:
+        if chosen := spread(self.utterance.frames, task.stage.framework.frames):
+            # While the recogniser is at work: a language model that waits for the words finds them decoded.
+            self._looked_at[task.task_id] = asyncio.create_task(shown(chosen), name=f"pictures of {task.stage.name}")
         try:
             async with aclosing(self._inputs(task)) as inputs:
                 await self._exchange(task, inputs)
@@ -333,7 +360,7 @@ class Turn:
         if transcript is not None:
             self._release(task, transcript)
             yield transcript.value
-        for frame in spread(self.utterance.frames, task.stage.framework.frames):
+        for frame in await self._pictures(task):
             yield Picture(frame)
 
     async def _query(self, task: TaskTrace) -> AsyncIterator[Value]:
@@ -350,13 +377,15 @@ class Turn:
             if arrival is not None and arrival.at > newest.at:
                 newest = arrival
         framework = task.stage.framework
+        images, frames = await self._put_in(), await self._pictures(task)
+        self._note_told(framework)
         self._release(task, newest)
         yield make_prompt(
             framework,
             self.utterance.history,
             self.reply.transcript,
             instructions=self.utterance.instructions,
-            frames=(*self.utterance.images, *spread(self.utterance.frames, framework.frames)),
+            frames=(*images, *frames),
             tools=self.utterance.tools,
             tool_choice=self.utterance.tool_choice,
             **extras,  # type: ignore[arg-type]
@@ -370,14 +399,33 @@ class Turn:
     async def _conversation(self, task: TaskTrace) -> AsyncIterator[Value]:
         framework = task.stage.framework
         await self._clear(None)
+        self._note_told(framework)
         told = beginning(framework, self.utterance.history, self.utterance.instructions)
         async for arrival in self._flows["speech"]:
             if task.ready is None:
                 self._release(task, arrival)
                 yield Prompt(tuple(told))
             yield arrival.value
-        for frame in spread(self.utterance.frames, framework.frames):
+        for frame in await self._pictures(task):
             yield Picture(frame)
+
+    async def _pictures(self, task: TaskTrace) -> list[Frame]:
+        """What the camera saw during the utterance, as many as the stage takes."""
+        looking = self._looked_at.get(task.task_id)
+        found = await looking if looking is not None else []
+        self.shown |= {each.sha256: (each, True) for each in found}
+        return [each.frame for each in found]
+
+    async def _put_in(self) -> list[Frame]:
+        """What the client put into the message itself."""
+        found = await shown(self.utterance.images)
+        self.shown |= {each.sha256: (each, False) for each in found}
+        return [each.frame for each in found]
+
+    def _note_told(self, framework: Framework) -> None:
+        names, history = self.utterance.items, recent(self.utterance.history, framework.history)
+        own = [] if self.utterance.speaks_first else [of_user(self.turn_id)]
+        self.told = [*names[len(names) - len(history) :], *own] if names else own
 
     async def _said(self) -> Arrival:
         arrival = await self._flows["transcript"].last()

@@ -74,6 +74,9 @@ class RecordingMeta(msgspec.Struct, kw_only=True, omit_defaults=True):
     site: str = ""
     device: str = ""
     source: str = ""
+    audio_track: int | None = None
+    """Which of the file's tracks of sound is meant, from 1; None: as its readers choose. So for pictures."""
+    video_track: int | None = None
 
 
 class Api:

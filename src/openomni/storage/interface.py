@@ -64,7 +64,7 @@ class Store(Protocol):
         ...
 
 
-class Stretch(RawIOBase):
+class FilePart(RawIOBase):
     """The bytes of `file` from `start` up to `stop`; closes it."""
 
     def __init__(self, file: BinaryIO, start: int, stop: int | None) -> None:

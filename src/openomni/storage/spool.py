@@ -143,7 +143,7 @@ class Spool:
 
     def keep(self, path: Path, meta: RecordingMeta) -> Recording:
         """A recording that was made elsewhere, copied here as it is; the original is not touched. Raises SpoolFull."""
-        suffix = path.suffix or ".bin"
+        suffix = path.suffix if path.suffix.isascii() and path.suffix else ".bin"
         copy: Path | None = None
         try:
             sidecar, lock, ticket = self._open(meta, suffix)

@@ -71,26 +71,23 @@ class Staging:
         Raises OffsetMismatch while bytes are missing, ChecksumMismatch when they differ (they are dropped then).
         """
         path = self._path(key)
-        with room(key, self.root):
-            if self.size(key) is None:
-                return None
-            with self._growing(key) as part:
-                if part is None:
-                    return path
-                received = part.seek(0, os.SEEK_END)
-                if received < size:
-                    raise OffsetMismatch(key, size, received)
-                found = self._digests.of(key, received) or sha256_of_file(self._part(key).open("rb"))
-                self._digests.drop(key)
-                if received != size or found != sha256.lower():
-                    part.truncate(0)
-                    os.fsync(part.fileno())
-                    raise ChecksumMismatch(
-                        f"{key}: the {received} bytes received have the SHA-256 {found[:12]}…, "
-                        f"not {sha256[:12]}… of {size} bytes; upload them again from 0"
-                    )
-                self._part(key).replace(path)
-                sync_folder(path.parent)
+        with room(key, self.root), self._growing(key, make=False) as part:
+            if part is None:
+                return path if path.exists() else None
+            received = part.seek(0, os.SEEK_END)
+            if received < size:
+                raise OffsetMismatch(key, size, received)
+            found = self._digests.of(key, received) or sha256_of_file(self._part(key).open("rb"))
+            self._digests.drop(key)
+            if received != size or found != sha256.lower():
+                part.truncate(0)
+                os.fsync(part.fileno())
+                raise ChecksumMismatch(
+                    f"{key}: the {received} bytes received have the SHA-256 {found[:12]}…, "
+                    f"not {sha256[:12]}… of {size} bytes; upload them again from 0"
+                )
+            self._part(key).replace(path)
+            sync_folder(path.parent)
         return path
 
     def open(self, key: str) -> BinaryIO:
@@ -120,13 +117,20 @@ class Staging:
         return path.with_name(path.name + PART)
 
     @contextmanager
-    def _growing(self, key: str) -> Iterator[FileIO | None]:
-        """The growing file, ours alone and made where it is missing; None for a key that is sealed."""
+    def _growing(self, key: str, make: bool = True) -> Iterator[FileIO | None]:
+        """The growing file, ours alone, made where it is missing if it is to be; None for a key that is sealed, or
+        of which nothing lies here."""
         path, part = self._path(key), self._part(key)
         while not path.exists():
-            make_folder(path.parent)
             fresh = not part.exists()
-            with FileIO(os.open(part, os.O_RDWR | os.O_CREAT, 0o640), "r+") as file:
+            if fresh and not make:
+                break
+            make_folder(path.parent)
+            try:
+                descriptor = os.open(part, os.O_RDWR | (os.O_CREAT if make else 0), 0o640)
+            except FileNotFoundError:
+                continue  # sealed or deleted between the two looks
+            with FileIO(descriptor, "r+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 if not _is_still(part, file):
                     continue  # sealed or deleted while we waited for the lock

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from .folder import PART, key_path, make_folder, room, sync_folder
-from .interface import NotStored, Stretch
+from .interface import FilePart, NotStored
 
 
 class Volume:
@@ -44,7 +44,7 @@ class Volume:
             file = key_path(self.root, key).open("rb")
         except FileNotFoundError:
             raise NotStored(f"no media are kept under {key}") from None
-        return file if start == 0 and stop is None else cast(BinaryIO, Stretch(file, start, stop))
+        return file if start == 0 and stop is None else cast(BinaryIO, FilePart(file, start, stop))
 
     def url(self, key: str, seconds: float) -> str | None:
         """None: a folder serves nobody by itself."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q
@@ -14,6 +13,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from ...latency import counts, median
 from ..ground.errors import Refusal
 from ..ground.paging import Paging
 from ..ground.paging import page as paged
@@ -41,12 +41,12 @@ class Told:
     first: str = ""
     """The first words that were said in it."""
     turns: int = 0
-    waits: list[float] = field(default_factory=list)
+    waits: list[float | None] = field(default_factory=list)
     """Voice-to-voice of its turns, in seconds; those that failed or were interrupted are left out."""
 
     @property
     def voice_to_voice(self) -> float | None:
-        return median(self.waits) if self.waits else None
+        return median(self.waits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ def _told(sessions: Iterable[Session], turns: Iterable[Turn] | None = None) -> l
         line = told[turn.session_id]
         line.turns += 1
         line.first = line.first or turn.transcript
-        if turn.voice_to_voice_s is not None and turn.status == Progress.COMPLETED and not turn.interrupted:
+        if counts(turn.status, turn.interrupted, turn.voice_to_voice_s):
             line.waits.append(turn.voice_to_voice_s)
     return list(told.values())
 

@@ -84,8 +84,8 @@ class _Wav:
 class _Decoded:
     """Any other sound or video, decoded from its beginning as it is read; a step back begins again."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, track: int | None) -> None:
+        self._path, self._track = path, track
         self._reader: AudioReader | None = None
         self._blocks: Iterator[Audio] = iter(())
         self._at = 0
@@ -95,7 +95,7 @@ class _Decoded:
     def read(self, start: int, count: int) -> Track:
         if self._reader is None or start < self._at:
             self.close()
-            self._reader = AudioReader(self._path, AXIS_RATE)
+            self._reader = AudioReader(self._path, AXIS_RATE, track=self._track)
             self._blocks, self._at, self._rest = self._reader.blocks(1.0), 0, np.empty(0, np.int16)
         while self._at + len(self._rest) < start + count and (block := next(self._blocks, None)) is not None:
             fresh = np.frombuffer(block.pcm16(), "<i2")
@@ -117,7 +117,7 @@ def length_of(recording: Recording) -> int:
                 return head.samples * AXIS_RATE // head.rate
             if recording.samples and recording.rate:
                 return recording.samples * AXIS_RATE // recording.rate
-            with AudioReader(file.name) as reader:
+            with AudioReader(file.name, track=recording.audio_track) as reader:
                 return round((reader.duration or 0.0) * AXIS_RATE)
     except UNREADABLE:
         return 0
@@ -129,7 +129,7 @@ def sound_of(recording: Recording) -> Sound:
     if (head := _plain(recording, file)) is not None:
         return _Wav(file, head)
     with file:
-        return _Decoded(file.name)
+        return _Decoded(file.name, recording.audio_track)
 
 
 def _plain(recording: Recording, file: BinaryIO) -> _Head | None:

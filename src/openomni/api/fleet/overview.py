@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from statistics import median
 
 from django.db.models import Count, Max, Q, QuerySet
 from django.urls import reverse
@@ -14,6 +13,7 @@ from django.utils import timezone
 
 from ...bus.connection import Bus
 from ...errors import OpenOmniError
+from ...latency import median
 from ...version import __version__
 from ..ground import bus_line
 from ..ground.handshake import MIN_CLIENT, too_old
@@ -185,7 +185,8 @@ TONES = {"completed": "good", "failed": "bad", "started": "info", "pending": "in
 
 
 def line(task: Task) -> Line:
-    """Its turn is to be loaded with it."""
+    """Its turn is to be loaded with it, and it has one."""
+    assert task.turn is not None
     address = reverse("conversation", args=[task.turn.session_id])
     times = milliseconds(task.queue_s), milliseconds(task.model_s)
     return Line(task, task.turn.created_at, address, TONES.get(task.status, "warn"), *times)
@@ -211,5 +212,4 @@ def times(tasks: Iterable[Task]) -> list[Times]:
 
 
 def _median(tasks: list[Task], what: str) -> float | None:
-    values = [value for task in tasks if (value := getattr(task, what)) is not None]
-    return median(values) if values else None
+    return median(getattr(task, what) for task in tasks)

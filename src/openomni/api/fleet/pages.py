@@ -53,8 +53,8 @@ def agents(request: HttpRequest) -> HttpResponse:
 def agent(request: HttpRequest, agent_id: str) -> HttpResponse:
     """One agent in depth; `?part` as above."""
     project, found = here(request).project, _find(request, agent_id)
-    rows = Task.objects.filter(project_id=project, agent=found.name).select_related("turn")
-    tasks = list(rows.order_by("-turn__created_at", "-pk")[:TASKS])
+    rows = Task.objects.filter(project_id=project, agent=found.name, turn__isnull=False).select_related("turn")
+    tasks = list(rows.order_by("-pk")[:TASKS])  # by when they were recorded, which an index has in order
     context = {
         "card": overview.cards(project, [found])[0],
         "offered": [(offer, parameters(offer.schema)) for offer in found.offers.all()],

@@ -54,6 +54,10 @@ class RecordingIn(Schema):
     site: str = Field("", max_length=40)
     device: str = Field("", max_length=40)
     source: str = Field("", max_length=2000)
+    audio_track: int | None = Field(
+        None, ge=1, le=100, description="which of a file's tracks of sound is meant, from 1"
+    )
+    video_track: int | None = Field(None, ge=1, le=100, description="which of a file's tracks of pictures is meant")
 
 
 class Received(Schema):
@@ -105,6 +109,10 @@ def create(request: AuthedRequest, recording_id: Id, payload: RecordingIn) -> An
         row.site = row.site or request.auth.site or payload.site or site_of(row.project_id, row.device)
         row.rate, row.turn_id = row.rate or payload.rate, row.turn_id or payload.turn_id
         row.source = row.source or payload.source
+        row.audio_track, row.video_track = (
+            row.audio_track or payload.audio_track,
+            row.video_track or payload.video_track,
+        )
         row.samples = row.samples if payload.samples is None else payload.samples
         row.started_at = row.started_at or snapshots.moment(payload.started_at)
         if payload.session_id and row.session_id is None:
@@ -158,9 +166,9 @@ def complete(request: AuthedRequest, recording_id: Id, payload: Completion) -> A
             Recording.objects.filter(pk=row.pk).update(received=0)
         raise
     row.status, row.received, row.sha256 = Recording.Status.COMPLETE, payload.size, payload.sha256.lower()
-    row.completed_at = row.completed_at or timezone.now()
+    row.completed_at, row.store = row.completed_at or timezone.now(), storage().store.name
     row.samples, row.rate = _measured(row, payload.samples)
-    row.save(update_fields=["status", "received", "sha256", "completed_at", "samples", "rate"])
+    row.save(update_fields=["status", "store", "received", "sha256", "completed_at", "samples", "rate"])
     return row
 
 

@@ -22,6 +22,8 @@ class RecordingOut(Schema):
     rate: int | None
     samples: int | None
     position: int
+    audio_track: int | None
+    video_track: int | None
     seconds: float | None
     received: int
     status: str

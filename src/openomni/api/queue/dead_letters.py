@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
 
 import msgspec
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 from ...bus import dead, envelope, work
 from ...bus.connection import Bus, BusError
@@ -19,6 +20,8 @@ from ..ground.errors import Refusal, conflict
 from ..records import snapshots
 from ..records.models import UNFINISHED, Progress, Turn
 from . import following
+
+log = logging.getLogger("openomni.api")
 
 EVERY = 2.0
 """Seconds between looks for new letters."""
@@ -71,13 +74,23 @@ async def watch(bus: Bus, database: Callable[[Callable[[], bool]], Awaitable[boo
     while True:
         while letters := await dead.dead(bus, "*", last):
             for letter in letters:
-                if (turn := _work(letter)) is not None:
-                    await database(partial(fail, turn, letter.reason))
-                else:
-                    # After an upgrade there are some that were of a newer version before it.
-                    await dead.write_back_readable(bus, letter)
+                try:
+                    await _look_after(bus, letter, database)
+                except (OperationalError, InterfaceError):
+                    raise
+                except Exception as error:
+                    # One letter stops no other.
+                    log.warning("dead letter %d can't be looked after: %s", letter.sequence, error)
             last = letters[-1].sequence
         await asyncio.sleep(EVERY)
+
+
+async def _look_after(bus: Bus, letter: DeadLetter, database: Callable[[Callable[[], bool]], Awaitable[bool]]) -> None:
+    if (turn := _work(letter)) is not None:
+        await database(partial(fail, turn, letter.reason))
+    else:
+        # After an upgrade there are some that were of a newer version before it.
+        await dead.write_back_readable(bus, letter)
 
 
 def fail(turn: work.Work, reason: str) -> bool:

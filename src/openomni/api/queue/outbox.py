@@ -15,9 +15,11 @@ import msgspec
 from django.utils import timezone
 
 from ...bus import streams, work
-from ...bus.connection import Bus
+from ...bus.connection import Bus, TooLarge
+from ...errors import WrongUsage
 from ..ground import bus_line
 from ..records.models import Turn
+from . import dead_letters
 from .models import QueuedWork
 
 EVERY = 1.0
@@ -31,8 +33,8 @@ async def watch(bus: Bus, run: Run) -> None:
     """Hands over for ever."""
     while True:
         if found := await run(waiting):
-            await _enqueue(bus, found)
-            await run(partial(_handed, found))
+            refused = await _enqueue(bus, found)
+            await run(partial(_handed, found, refused))
         else:
             await asyncio.sleep(EVERY)
 
@@ -41,16 +43,21 @@ def hand_over(session_id: str) -> None:
     """Hands over what of a session need not wait, at once. Raises BusError, or BusAway, when the bus does not take it;
     `watch` does it then when it is back."""
     if found := waiting(session_id):
-        bus_line.run(lambda bus: _enqueue(bus, found))
-        _handed(found)
+        _handed(found, bus_line.run(lambda bus: _enqueue(bus, found)))
 
 
-async def _enqueue(bus: Bus, found: list[work.Work]) -> None:
+async def _enqueue(bus: Bus, found: list[work.Work]) -> dict[str, str]:
+    """Gives what the bus will never take, with the reason: it holds nothing else up."""
+    refused: dict[str, str] = {}
     # Agents claim through the project's consumers, which are there from its first work on.
     for project in {each.project for each in found}:
         await streams.work_consumer(bus, project)
     for each in found:
-        await work.enqueue(bus, each)
+        try:
+            await work.enqueue(bus, each)
+        except (TooLarge, WrongUsage) as error:
+            refused[each.work_id] = f"it can't be queued: {error}"
+    return refused
 
 
 def waiting(session_id: str = "") -> list[work.Work]:
@@ -61,9 +68,13 @@ def waiting(session_id: str = "") -> list[work.Work]:
     return [msgspec.convert(row.work, work.Work) for row in rows[:BATCH]]
 
 
-def _handed(found: list[work.Work]) -> None:
+def _handed(found: list[work.Work], refused: dict[str, str]) -> None:
     now = timezone.now()
     for each in found:
+        if each.work_id in refused:
+            dead_letters.fail(each, refused[each.work_id])
+            QueuedWork.objects.filter(pk=each.work_id).delete()
+            continue
         # An attempt that was put there meanwhile is still to be handed over.
         QueuedWork.objects.filter(pk=each.work_id, work__attempt=each.attempt).update(handed_at=now)
         if each.kind == "turn":

@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 from django.db import (
-    DatabaseError,
     DataError,
     IntegrityError,
     InterfaceError,
@@ -75,7 +74,7 @@ async def _record(connect: Connect, beside: Sequence[Watch]) -> None:
                     raise records.Away(f"the database is away: {' '.join(str(error).split())}") from None
                 raise
 
-        work = {"writing records": lambda: _consume(bus, handle, run)}
+        work: dict[str, Callable[[], Awaitable[None]]] = {"writing records": lambda: _consume(bus, handle, run)}
         for watch in beside:
             work[f"looking after {watch.__module__.rpartition('.')[2]}"] = partial(watch, bus, run)
         running = [Background(each, name, first=RETRY_AFTER, longest=LONGEST) for name, each in work.items()]
@@ -116,7 +115,7 @@ def write_batch(batch: Sequence[AnyRecord]) -> None:
         raise records.Unwritable(" ".join(str(error).split())) from error
 
 
-def is_away(error: DatabaseError) -> bool:
+def is_away(error: OperationalError | InterfaceError) -> bool:
     """Whether what failed to be written says nothing about itself: the database is gone, locked or full."""
     code = getattr(error.__cause__, "sqlstate", None) or ""
     if code.startswith(_PASSING) or "full" in str(error):

@@ -15,6 +15,7 @@ from ...records import (
     AnyRecord,
     AttemptRecord,
     BuildRecord,
+    DismissedRecord,
     FrameRecord,
     ItemRecord,
     PauseRecord,
@@ -156,6 +157,7 @@ def _write_turn(record: TurnRecord) -> None:
     row.parts = msgspec.to_builtins(record.parts)
     row.pauses = msgspec.to_builtins(record.pauses)
     row.frames = msgspec.to_builtins(record.frames)
+    row.dismissed = msgspec.to_builtins(record.dismissed)
     row.version = record.version
     row.save()
     _write_stages(row, record.stages)
@@ -326,6 +328,7 @@ def turn_record(turn: Turn) -> TurnRecord:
         segments=[SegmentRecord(**{name: getattr(each, name) for name in _SEGMENT}) for each in turn.segments.all()],
         frames=msgspec.convert(turn.frames, list[FrameRecord]),
         pauses=msgspec.convert(turn.pauses, list[PauseRecord]),
+        dismissed=msgspec.convert(turn.dismissed, list[DismissedRecord]),
         stages=[stage_record(task) for task in turn.tasks.all()],
         time_points=[
             TimePointRecord(each.name, each.at_s, each.where, each.uncertainty_s) for each in turn.time_points.all()

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from django.template.loader import render_to_string
 
-from ...records import StageRecord, TurnRecord
-
-LABELS = {
-    "end_of_turn": "end of turn",
-    "queue": "queue",
-    "lost": "lost attempts",
-    "transfer": "transfer",
-    "load": "load",
-    "model": "model",
-    "aggregation": "aggregation",
-    "playback": "playback",
-    "residue": "residue",
-    "other": "waiting for input",
-}
+from ...records import TurnRecord
+from ...timeline import LABELS, Layout, Stretch, layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +73,10 @@ class _Axis:
     def x(self, second: float) -> float:
         return self.form.left + (second - self.start) / self.seconds * self.form.width
 
-    def bar(self, what: str, start: float, end: float, whose: str = "") -> Bar:
-        title = f"{whose} {LABELS[what]}".strip() + f": {(end - start) * 1000:.1f} ms from {start * 1000:.1f} ms on"
+    def bar(self, stretch: Stretch, whose: str) -> Bar:
+        what, start, end = stretch.what, stretch.start_s, stretch.end_s
+        figures = f"{stretch.seconds * 1000:.1f} ms from {start * 1000:.1f} ms on"
+        title = f"{whose} {LABELS.get(what, what)}".strip() + f": {figures}"
         # A tenth of a unit at least, so that what is short is still seen.
         return Bar(what, f"{self.x(start):.2f}", f"{max(self.x(end) - self.x(start), 0.1):.2f}", title)
 
@@ -106,12 +97,10 @@ class _Axis:
 
 def draw(turn: TurnRecord) -> str:
     """The turn as an SVG with its legend, for a page; a line of text when nothing of it was timed."""
-    timed = [stage for stage in turn.stages if stage.started_s is not None]
-    ends = [part.end_s for part in turn.parts] + [_end(stage) for stage in timed]
-    if not ends:
+    laid = layout(msgspec.to_builtins(turn))
+    if laid.span is None:
         return render_to_string("records/waterfall.html", {"pictures": []})
-    start, end = min(0.0, *(stage.started_s or 0.0 for stage in timed), 0.0), max(ends)
-    pictures = [_picture(turn, timed, _Axis(start, end, form)) for form in (WIDE, NARROW)]
+    pictures = [_picture(turn, laid, _Axis(*laid.span, form)) for form in (WIDE, NARROW)]
     used = {bar.what for row in pictures[0]["rows"] for bar in row.bars}
     context = {
         "pictures": pictures,
@@ -124,8 +113,8 @@ def draw(turn: TurnRecord) -> str:
     return render_to_string("records/waterfall.html", context)
 
 
-def _picture(turn: TurnRecord, timed: Iterable[StageRecord], axis: _Axis) -> dict[str, Any]:
-    form, rows = axis.form, list(_rows(turn, timed, axis))
+def _picture(turn: TurnRecord, laid: Layout, axis: _Axis) -> dict[str, Any]:
+    form, rows = axis.form, list(_rows(laid, axis))
     points = [
         (f"{axis.x(point.at_s):.2f}", f"{point.name}: {point.at_s * 1000:.1f} ms {point.where}".strip())
         for point in turn.time_points
@@ -143,38 +132,18 @@ def _picture(turn: TurnRecord, timed: Iterable[StageRecord], axis: _Axis) -> dic
     }
 
 
-def _rows(turn: TurnRecord, stages: Iterable[StageRecord], axis: _Axis) -> Iterator[Row]:
-    place, form = 0, axis.form
-    if turn.parts:
-        note = f"{turn.parts[-1].end_s - turn.parts[0].start_s:.3f} s"
-        bars = [axis.bar(part.what, part.start_s, part.end_s, part.stage) for part in turn.parts]
-        yield Row("turn", note, 4.0, form.above, bars)
+def _rows(laid: Layout, axis: _Axis) -> Iterator[Row]:
+    form, place = axis.form, 0
+    if laid.path:
+        note = f"{laid.path[-1].end_s - laid.path[0].start_s:.3f} s"
+        yield Row("turn", note, 4.0, form.above, [axis.bar(each, each.stage) for each in laid.path])
         place = 1
-    for place, stage in enumerate(stages, place):  # noqa: B020 (goes on counting)
-        flag = "" if stage.status == "completed" else f" · {stage.status}"
-        start, end = stage.started_s or 0.0, _end(stage)
-        bars = list(_bars(stage, start, end, axis))
-        yield Row(f"{stage.kind}{flag}", stage.component, place * form.row + 4, form.above, bars)
-
-
-def _bars(stage: StageRecord, start: float, end: float, axis: _Axis) -> Iterator[Bar]:
-    """What it did, one after the other; in what remains of its time, it waited for input."""
-    cursor = start
-    for what in ("queue", "lost", "transfer", "load", "model"):
-        stop = min(cursor + (getattr(stage, f"{what}_s") or 0.0), end)
-        if stop > cursor:
-            yield axis.bar(what, cursor, stop, stage.component)
-            cursor = stop
-    if end > cursor:
-        yield axis.bar("other", cursor, end, stage.component)
-
-
-def _end(stage: StageRecord) -> float:
-    """When a stage was over; one that never ended counts as far as its own figures go."""
-    if stage.ended_s is not None:
-        return stage.ended_s
-    figures = (stage.queue_s, stage.lost_s, stage.transfer_s, stage.load_s, stage.model_s)
-    return (stage.started_s or 0.0) + sum(figure or 0.0 for figure in figures)
+    for row in laid.rows:
+        if row.work:
+            flag = "" if row.status == "completed" else f" · {row.status}"
+            bars = [axis.bar(each, row.component) for each in row.work]
+            yield Row(f"{row.kind}{flag}", row.component, place * form.row + 4, form.above, bars)
+            place += 1
 
 
 def _exponent(value: float) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from statistics import median
 
 from django.db.models import Count, QuerySet
 
+from ...latency import median
 from ..records.models import Progress, Session, Turn
 
 NEWEST = 2000
@@ -27,7 +27,7 @@ class Figures:
 
     @property
     def median_s(self) -> float | None:
-        return median(self.voice_to_voice) if self.voice_to_voice else None
+        return median(self.voice_to_voice)
 
 
 def of_pipelines(project_id: str) -> dict[str, Figures]:

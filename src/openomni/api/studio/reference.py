@@ -41,6 +41,7 @@ TURN_TAKING = {
     "interruption": "Whether speech stops a reply: stop or ignore.",
     "interruption_speech": "Seconds of speech that end a reply for good.",
     "backchannels": "Words that show attention and take nobody's turn; null: those that are known.",
+    "commands": "Words that take the word however badly they are heard; null: those that are known.",
 }
 
 

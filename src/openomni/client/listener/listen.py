@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from ...errors import OpenOmniError, WrongUsage
 from ...events import AXIS_RATE
+from ...media_file import shown
 from ...storage.api import AWAY_PATIENCE_S, Api
 from ...storage.spool import Recording, Spool
 from ...storage.upload import Uploader
@@ -22,7 +23,7 @@ from ..replies import ReplyFolder
 from ..responder.sinks import Report, Sink, VirtualSpeaker
 from ..signals import stops_on_signals
 from .listener import Listener, Told, Turn
-from .sources import FileSource, NoSpeech, Source, keep_file
+from .sources import ANY_TRACKS, FileSource, NoSpeech, Source, Tracks
 
 AGENT_POLL_S = 1.0
 DEFAULT_REPLIES = Path("openomni-replies")
@@ -39,6 +40,8 @@ class Request:
     """`mic`, `camera` or `file:PATH`."""
     pace: Literal["realtime", "fast"] = "realtime"
     time_points: Sequence[float] = ()
+    tracks: Tracks = ANY_TRACKS
+    """Which tracks of a file."""
     wait: bool = True
     """Stay until every turn is over."""
     wait_for_agent: bool = False
@@ -67,7 +70,7 @@ class Outcome:
 async def listen(request: Request, told: Told) -> Outcome:
     """Raises OpenOmniError for whatever a person can mend; what was captured by then is in the spool."""
     echo = cancel_echo(request, told)
-    source = make_source(request, echo)
+    source = make_source(request, echo, told.notice)
     await asyncio.to_thread(source.check)
     if request.wait:
         ReplyFolder(request.replies).make()
@@ -81,7 +84,8 @@ async def listen(request: Request, told: Told) -> Outcome:
             outcome = Outcome()
             try:
                 if request.pace == "fast":
-                    await _fast(request, told, api, spool, uploader, outcome)
+                    assert isinstance(source, FileSource)
+                    await _fast(request, told, source, api, spool, uploader, outcome)
                 else:
                     await _realtime(request, told, source, echo, spool, uploader, outcome)
             except asyncio.CancelledError:
@@ -123,13 +127,16 @@ def cancel_echo(request: Request, told: Told) -> EchoCanceller | None:
         return None
 
 
-def make_source(request: Request, echo: EchoCanceller | None = None) -> Source:
+def make_source(
+    request: Request, echo: EchoCanceller | None = None, told: Callable[[str], None] | None = None
+) -> Source:
     """Raises WrongUsage for a source that there is not."""
     kind, _, rest = request.source.partition(":")
     if kind == "file" and rest:
-        return FileSource(Path(rest), request.time_points)
-    if request.time_points or request.pace == "fast":
-        raise WrongUsage("--time-points and --pace fast are for files; use --source file:PATH")
+        return FileSource(file_path(rest), request.time_points, request.tracks, told)
+    if request.time_points or request.pace == "fast" or request.tracks != ANY_TRACKS:
+        raise WrongUsage("--time-points, --pace fast, --audio-track and --video-track are for files; "
+                         "use --source file:PATH")  # fmt: skip
     if request.source == "mic":
         from .microphone import Microphone
 
@@ -139,6 +146,14 @@ def make_source(request: Request, echo: EchoCanceller | None = None) -> Source:
 
         return Camera(request.camera, request.device, echo)
     raise WrongUsage(f"--source {request.source!r} is none; choose mic, camera or file:PATH")
+
+
+def file_path(named: str) -> Path:
+    """What stands behind `file:`, be it written for a shell (`~/talk.wav`) or a browser (`///home/me/a%20b.wav`)."""
+    path = Path(named).expanduser()
+    if named.startswith("//") and not path.exists():
+        return Path(unquote(named.removeprefix("//").removeprefix("localhost")))
+    return path
 
 
 async def check_pipeline(api: Api, request: Request, told: Told) -> None:
@@ -198,25 +213,33 @@ async def _realtime(
         # Also after a failure: what was captured goes up while it can, and else stays in the spool.
         await _drain(uploader, told, outcome)
     if request.wait and not outcome.turns and not source.ambient and not interrupted:
-        raise NoSpeech(f"no speech found in {request.source.removeprefix('file:')}; check the recording")
+        raise NoSpeech(f"no speech found in {shown(request.source.removeprefix('file:'))}; check the recording")
 
 
-async def _fast(request: Request, told: Told, api: Api, spool: Spool, uploader: Uploader, outcome: Outcome) -> None:
-    from .replay import Replay, pieces
+async def _fast(
+    request: Request, told: Told, source: FileSource, api: Api, spool: Spool, uploader: Uploader, outcome: Outcome
+) -> None:
+    from .replay import Replay
 
-    path = Path(request.source.removeprefix("file:"))
-    spans = await asyncio.to_thread(pieces, path, request.time_points) if request.time_points else None
+    spans = await asyncio.to_thread(source.pieces) if request.time_points else None
     outcome.session_id = uuid.uuid4().hex
-    recording = await asyncio.to_thread(keep_file, path, spool, outcome.session_id)
+    recording = await asyncio.to_thread(source.keep, spool, outcome.session_id)
     replay = Replay(api, recording, outcome.session_id, request.pipeline)
     await replay.upload(uploader)
     await replay.queue(spans, request.wait_for_agent)
-    if request.wait:
-        outcome.turns = await replay.follow(len(spans) if spans else None, told, request.replies)
-        if not any(turn["status"] != "completed" or turn["transcript"].strip() for turn in outcome.turns):
-            raise NoSpeech(f"no speech found in {path}; check the recording")
-    else:
-        told.notice(f"queued as session {outcome.session_id}")
+    # Agents are at work already; what is wrong with the file is told here, where somebody sees it.
+    reading = asyncio.create_task(asyncio.to_thread(source.read_through))
+    try:
+        if request.wait:
+            outcome.turns = await replay.follow(len(spans) if spans else None, told, request.replies)
+            if not any(turn["status"] != "completed" or turn["transcript"].strip() for turn in outcome.turns):
+                raise NoSpeech(f"no speech found in {shown(source.path)}; check the recording")
+        else:
+            told.notice(f"queued as session {outcome.session_id}")
+        await reading
+    finally:
+        source.stop()
+        await asyncio.wait([reading])
     await _drain(uploader, told, outcome)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections import deque
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -21,7 +22,9 @@ from .sources import BLOCK_S, Block, Captured, Picture, Source, UtteranceEnd
 ECHO_TAIL_S = 0.3
 """How long a room goes on sounding after the loudspeaker fell silent."""
 HELD_S = 30.0
-"""Captured sound that waits for a slow connection; older sound is left to the upload of the recording."""
+"""Captured sound that waits for a connection that is slow or away; older is left to the upload of the recording."""
+AGAIN_S = 2.0
+"""Of the sound before a break so much is sent again, for it may be lost on the way; what comes twice counts once."""
 _AUDIO_END = {"type": "openomni.audio_end"}
 _NO_TURN_DETECTION = {
     "type": "session.update",
@@ -75,6 +78,11 @@ class Listener:
         self._wait = wait
         self._progress = _Progress()
         self._outgoing: asyncio.Queue[Captured | None] = asyncio.Queue(round(HELD_S / BLOCK_S))
+        self._sent: deque[bytes] = deque(maxlen=round(AGAIN_S / BLOCK_S))
+        self._again: list[dict[str, Any] | bytes] = []
+        """What goes first on a link that stands again."""
+        self._standing = asyncio.Event()
+        """Set when the link comes back, or never will."""
         self._playbacks: asyncio.Queue[Playback] = asyncio.Queue()
         self._sink = new_sink(self._playbacks.put_nowait)
 
@@ -111,6 +119,7 @@ class Listener:
     async def _receive_all(self) -> None:
         await self._link.run(self._receive)
         self._progress.gone = True
+        self._standing.set()
         self._source.stop()
 
     async def _capture(self) -> None:
@@ -122,6 +131,8 @@ class Listener:
                 if self._progress.gone:
                     break
                 self._offer(item)
+        # For what is still to be sent, and for the last replies.
+        self._link.patience_s = AWAY_PATIENCE_S
         self._offer(None)
 
     def _offer(self, item: Captured | None) -> None:
@@ -137,12 +148,28 @@ class Listener:
 
     async def _send(self) -> None:
         while (item := await self._outgoing.get()) is not None:
-            if not await self._link.send(self._message(item)):
+            if not await self._deliver(self._message(item)):
                 self._left_out(item)
+        await self._deliver(_AUDIO_END)
         self._progress.capture_over = True
-        # Once all is said: for the last replies.
-        self._link.patience_s = AWAY_PATIENCE_S
-        await self._link.send(_AUDIO_END)
+
+    async def _deliver(self, message: dict[str, Any] | bytes) -> bool:
+        """Sends it, now or once the link stands again; False when it never will."""
+        while not self._progress.gone:
+            await self._repeat()
+            if await self._link.send(message):
+                if isinstance(message, bytes):
+                    self._sent.append(message)
+                return True
+            if not self._progress.gone:
+                self._standing.clear()
+                await self._standing.wait()
+        return False
+
+    async def _repeat(self) -> None:
+        """Sends what goes first after a break. Where the link breaks over it, all of it goes first after that."""
+        while self._again:
+            await self._link.send(self._again.pop(0))
 
     def _message(self, item: Captured) -> dict[str, Any] | bytes:
         match item:
@@ -161,12 +188,15 @@ class Listener:
             if self._reports:
                 await self._link.report(playback)
 
-    async def _greet_again(self) -> None:
-        """After a break the gateway, or its host, may be another one."""
-        if self._source.decides_turns:
-            await self._link.send(_NO_TURN_DETECTION)
+    def _stands_again(self, resumed: bool) -> None:
+        """After a break the gateway may be another one, which has to be told anew; the one that knows us would take the
+        telling for the beginning of an utterance."""
+        told = [_NO_TURN_DETECTION] if self._source.decides_turns and not resumed else []
+        self._again = [*told, *self._sent]
+        self._standing.set()
         if self._progress.capture_over:
-            await self._link.send(_AUDIO_END)
+            self._again.append(_AUDIO_END)
+            self._greeting = asyncio.get_running_loop().create_task(self._repeat())
 
     def _receive(self, message: Received) -> None:
         match message:
@@ -175,10 +205,10 @@ class Listener:
                 self._sink.play(message)
             case Down(reason):
                 self._told.notice(f"{reason}; capturing on, and trying to connect again")
-            case Up():
+            case Up(resumed):
                 self._told.notice("connected again")
                 self._progress.parting_words = ""
-                self._greeting = asyncio.get_running_loop().create_task(self._greet_again())
+                self._stands_again(resumed)
             case {"type": "response.done", "response": {"id": str(response_id), "status": str(status)}}:
                 self._end_reply(response_id.removeprefix("resp_"), status)
             case {"type": "openomni.reply.ended", "turn_id": str(turn_id)}:

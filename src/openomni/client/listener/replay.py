@@ -9,14 +9,11 @@ from pathlib import Path
 
 from ... import clock
 from ...errors import OpenOmniError
-from ...events import AXIS_RATE
-from ...media import AUDIBLE, AudioReader
 from ...storage.api import Api, Faulty, NoRoom, Refused, delays
 from ...storage.spool import Recording
 from ...storage.upload import Uploader
 from ..replies import ReplyFolder
 from .listener import Told, Turn
-from .sources import NoSpeech
 
 _FINAL = {"completed", "failed", "cancelled", "superseded"}
 _SESSION_OVER = {"closed", "lost"}
@@ -115,24 +112,3 @@ class Replay:
 
 def _index(turn: Turn) -> int:
     return int(turn.get("index", 0))
-
-
-def pieces(path: Path, points: Sequence[float]) -> list[tuple[float, float]]:
-    """The spans between time points, from the start of the file to its end, without those that hold no sound.
-
-    Raises OpenOmniError when none is left.
-    """
-    cuts = [point for point in points if point > 0]
-    starts, ends = [0.0, *cuts], [*cuts, -1.0]
-    loud = [False] * len(starts)
-    at, piece = 0, 0
-    with AudioReader(path, AXIS_RATE) as reader:
-        for block in reader.blocks(0.1):
-            while ends[piece] >= 0 and at >= ends[piece] * AXIS_RATE:
-                piece += 1
-            loud[piece] = loud[piece] or block.peak > AUDIBLE
-            at += len(block.samples)
-    spans = [(start, end) for start, end, heard in zip(starts, ends, loud, strict=True) if heard]
-    if not spans:
-        raise NoSpeech(f"no speech found in {path}: every piece is silent; check the recording")
-    return [(start, end if end >= 0 else at / AXIS_RATE) for start, end in spans]

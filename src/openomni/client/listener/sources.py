@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import mimetypes
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import aclosing
@@ -11,12 +12,14 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from ... import clock
+from ... import clock, media_file
 from ...errors import OpenOmniError, WrongUsage
 from ...events import AXIS_RATE
-from ...media import Audio, AudioReader, Frame
+from ...media import AUDIBLE, Audio, AudioReader, Frame
+from ...media_file import SILENT, MediaFile, Told, audio_track, moving, shown, upright
 from ...storage.spool import Recording, Spool, new_recording
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 BLOCK_S = 0.02
@@ -27,8 +30,6 @@ PICTURE_SIDE = 768
 """Longest side, in pixels, of a picture that is sent live; the recording keeps the full size."""
 CLOSING_SILENCE_S = 1.0
 """Silence after a file, so that turn detection hears the last utterance end."""
-SILENT = 10 ** (-60 / 20)
-"""A file that is never louder than −60 dBFS holds no speech."""
 _READ_BLOCKS = 25
 
 
@@ -81,37 +82,93 @@ class Source(Protocol):
     def stop(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """Which of a file's tracks of each kind, from 1; None leaves it to `openomni.media_file`."""
+
+    audio: int | None = None
+    video: int | None = None
+
+
+ANY_TRACKS = Tracks()
+
+
 class FileSource:
     """Replays the sound of a file, and of a video one picture a second, paced by the monotonic clock.
 
-    `time_points` (seconds) cut it: each piece up to the next point is one utterance.
+    `time_points` (seconds) cut it: each piece up to the next point is one utterance. `told` gets a line on what is not
+    as it should be in the file.
     """
 
     ambient = False
 
-    def __init__(self, path: Path, time_points: Sequence[float] = ()) -> None:
+    def __init__(
+        self, path: Path, time_points: Sequence[float] = (), tracks: Tracks = ANY_TRACKS, told: Told | None = None
+    ) -> None:
         self.path = path
-        self.label = f"file:{path.name}"
+        self.label = f"file:{shown(path.name)}"
+        self._tracks, self._told = tracks, once(told or log.warning)
+        self._heard = tracks.audio
         self.decides_turns = bool(time_points)
         self._time_points = [point for point in time_points if point > 0]
         self._stopped = False
 
     def check(self) -> None:
-        check_has_sound(self.path)
+        self._heard = check_has_sound(self.path, self._tracks, self._told)
         check_time_points(self.path, self._time_points)
 
     def open(self, spool: Spool, session_id: str, recording_id: str) -> list[Recording]:
-        return [keep_file(self.path, spool, session_id, recording_id)]
+        return [self.keep(spool, session_id, recording_id)]
+
+    def keep(self, spool: Spool, session_id: str, recording_id: str = "") -> Recording:
+        """Copies the file into the spool as it is. Raises SpoolFull, MediaError."""
+        with MediaFile(self.path, told=_nothing) as file:
+            kind: Literal["audio", "video"] = "video" if moving(file, self._tracks.video) is not None else "audio"
+            rate = audio_track(file, self._heard).rate or None
+        guessed = mimetypes.guess_type(f"media{self.path.suffix}")[0] or ""
+        media_type = guessed if guessed.startswith(("audio/", "video/")) else f"{kind}/x-unknown"
+        meta = new_recording(kind, media_type, rate=rate, session_id=session_id, source=shown(self.path.name),
+                             recording_id=recording_id)  # fmt: skip
+        meta.audio_track, meta.video_track = self._tracks.audio, self._tracks.video
+        return spool.keep(self.path, meta)
+
+    def pieces(self) -> list[tuple[float, float]]:
+        """The spans (seconds) between the time points, from the start of the file to its end, without those that hold
+        no sound. Raises OpenOmniError when none is left."""
+        starts, ends = [0.0, *self._time_points], [*self._time_points, -1.0]
+        loud = [False] * len(starts)
+        at, piece = 0, 0
+        with self._reader() as reader:
+            for block in reader.blocks(0.1):
+                while ends[piece] >= 0 and at >= ends[piece] * AXIS_RATE:
+                    piece += 1
+                loud[piece] = loud[piece] or block.peak > AUDIBLE
+                at += len(block.samples)
+        spans = [(start, end) for start, end, heard in zip(starts, ends, loud, strict=True) if heard]
+        if not spans:
+            raise NoSpeech(f"no speech found in {shown(self.path)}: every piece is silent; check the recording")
+        return [(start, end if end >= 0 else at / AXIS_RATE) for start, end in spans]
+
+    def read_through(self) -> None:
+        """Tells what is not as it should be, where somebody else reads the sound. `stop` ends it."""
+        with self._reader() as reader:
+            for _ in reader.blocks(10.0):
+                if self._stopped:
+                    break
+
+    def _reader(self) -> AudioReader:
+        return AudioReader(self.path, AXIS_RATE, track=self._heard, told=self._told)
 
     def stop(self) -> None:
         self._stopped = True
 
     async def capture(self) -> AsyncIterator[Captured]:
+        reader = await _to_the_end(asyncio.to_thread(self._reader))
         began, position = clock.now(), 0
         points = iter([*self._time_points, float("inf")])
         cut = next(points)
-        pictures = _Pictures(self.path)
-        async with aclosing(self._sound()) as sound:
+        pictures = _Pictures(self.path, self._tracks.video)
+        async with aclosing(self._sound(reader)) as sound:
             async for pcm in sound:
                 while position >= cut * AXIS_RATE:
                     cut = next(points)
@@ -128,9 +185,9 @@ class FileSource:
         if self.decides_turns:
             yield UtteranceEnd()
 
-    async def _sound(self) -> AsyncGenerator[bytes, None]:
+    async def _sound(self, reader: AudioReader) -> AsyncGenerator[bytes, None]:
         """PCM of the file's blocks, all of BLOCK samples; then the closing silence."""
-        with AudioReader(self.path, AXIS_RATE) as reader:
+        with reader:
             blocks = reader.blocks(BLOCK_S)
             while some := await _to_the_end(asyncio.to_thread(_read, blocks)):
                 for pcm in some:
@@ -143,8 +200,8 @@ class FileSource:
 class _Pictures:
     """The pictures of a video, decoded off the event loop a little before they are due."""
 
-    def __init__(self, path: Path) -> None:
-        self._pictures = pictures(path)
+    def __init__(self, path: Path, track: int | None) -> None:
+        self._pictures = pictures(path, track)
         self._next: asyncio.Task[Picture | None] | None = None
         self._over = False
 
@@ -167,73 +224,60 @@ class _Pictures:
         return ready
 
 
-def pictures(path: Path) -> Iterator[Picture]:
+def pictures(path: Path, track: int | None = None) -> Iterator[Picture]:
     """One picture a second of a video; nothing for a file without pictures."""
-    import av
-
-    with av.open(str(path)) as container:
-        if not has_video(container):
+    with MediaFile(path, told=_nothing) as file:
+        if (stream := moving(file, track)) is None:
             return
-        stream = container.streams.video[0]
         # One thread and no frames that nothing refers to: a small board has little memory and less time.
         stream.codec_context.thread_count = 1
         stream.codec_context.skip_frame = "NONREF"
-        due = 0.0
-        try:
-            for decoded in container.decode(stream):
-                at = float(decoded.time or 0.0)
-                if at + 1e-6 >= due:
-                    due = at + PICTURE_EVERY_S
-                    yield Picture(round(at * AXIS_RATE), jpeg(decoded))
-        except av.FFmpegError:
-            return  # the sound goes on without
+        for at, decoded in media_file.pictures(file, stream, PICTURE_EVERY_S):
+            yield Picture(round(at * AXIS_RATE), jpeg(decoded))
 
 
 def jpeg(decoded: Any) -> bytes:
-    """A decoded video frame as JPEG of at most `PICTURE_SIDE` pixels."""
-    scale = min(PICTURE_SIDE / max(decoded.width, decoded.height), 1.0)
-    width, height = (max(round(side * scale / 2) * 2, 2) for side in (decoded.width, decoded.height))
-    small = decoded.reformat(width=width, height=height, format="rgb24")
-    return Frame(small.to_ndarray()).jpeg()
+    """A decoded video frame, upright, as JPEG of at most `PICTURE_SIDE` pixels."""
+    return Frame(upright(decoded, PICTURE_SIDE)).jpeg()
 
 
-def has_video(container: Any) -> bool:
-    """Whether it moves: the cover of a song is a video stream, too."""
-    return any(not stream.disposition & type(stream.disposition).attached_pic for stream in container.streams.video)
-
-
-def keep_file(path: Path, spool: Spool, session_id: str, recording_id: str = "") -> Recording:
-    """Copies a media file into the spool as it is. Raises SpoolFull, MediaError."""
-    import av
-
-    with av.open(str(path)) as container:
-        kind: Literal["audio", "video"] = "video" if has_video(container) else "audio"
-        rate = container.streams.audio[0].rate
-    guessed = mimetypes.guess_type(path.name)[0] or ""
-    media_type = guessed if guessed.startswith(("audio/", "video/")) else f"{kind}/x-unknown"
-    meta = new_recording(
-        kind, media_type, rate=rate, session_id=session_id, source=path.name, recording_id=recording_id
-    )
-    return spool.keep(path, meta)
-
-
-def check_has_sound(path: Path, start: float = 0.0, end: float = float("inf")) -> None:
-    """Raises MediaError for what is no media, has no audio track or is silent; stops at the first sound."""
-    at = 0.0
-    with AudioReader(path, AXIS_RATE) as reader:
+def check_has_sound(path: Path, tracks: Tracks = ANY_TRACKS, told: Told | None = None) -> int:
+    """The number of the track that is heard. Raises MediaError for what is no media, lacks a wanted track, has no sound
+    or is silent; stops at the first sound."""
+    if tracks.video is not None:
+        with MediaFile(path, told=_nothing) as file:
+            moving(file, tracks.video)
+    with AudioReader(path, AXIS_RATE, track=tracks.audio, told=told) as reader:
         for block in reader.blocks(0.5):
-            if start <= at < end and block.peak > SILENT:
-                return
-            at += block.duration
-    raise NoSpeech(f"no speech found in {path}: it is silent; check the recording")
+            if block.peak > SILENT:
+                return reader.track
+    raise NoSpeech(f"no speech found in {shown(path)}: it is silent; check the recording")
+
+
+def once(told: Told) -> Told:
+    """Tells each line one time: a file is read more than once."""
+    lines: set[str] = set()
+
+    def tell(line: str) -> None:
+        if line not in lines:
+            lines.add(line)
+            told(line)
+
+    return tell
+
+
+def _nothing(line: str) -> None:
+    """It is told when the sound is read."""
 
 
 def check_time_points(path: Path, points: Sequence[float]) -> None:
     """Raises WrongUsage for one that lies behind the end of the file."""
-    with AudioReader(path) as reader:
+    with AudioReader(path, told=_nothing) as reader:
         duration = reader.duration
     if points and duration is not None and points[-1] >= duration:
-        raise WrongUsage(f"--time-points: {points[-1]:g} s lies behind the end of {path}, which lasts {duration:.1f} s")
+        raise WrongUsage(
+            f"--time-points: {points[-1]:g} s lies behind the end of {shown(path)}, which lasts {duration:.1f} s"
+        )
 
 
 class NoSpeech(OpenOmniError):

@@ -47,9 +47,11 @@ WINDOWS = ((6.0, 3.0), (10.0, 2.0))
 """(the shortest window, seconds of it behind the speech), in the order in which they are tried. Measured on 60
 questions of 1 to 12 s on two cores: the first takes 181 ms in the median and is given up twice, the second 228 ms and
 never; the words of both differ from the full window's in 1.7 and 1.5 %."""
-NO_MARK, WORD, END, GOES_ON = range(4)
+NO_MARK, WORD, END, GOES_ON, NOISE = range(5)
 """Kinds of tokens."""
 ENDING, GOING_ON = ".?!。？！।؟", ",;:-–—…、，；："
+NOISES = "[(*♪♫<"
+"""What a transcript of a noise begins with: Whisper would write "[coughs]", and only isn't let."""
 STAMP = 0.02
 """Seconds between two timestamps."""
 NEAR_END = 0.5
@@ -85,6 +87,10 @@ class Decoded:
     """The tokens up to the last word, which stay if the speaker goes on."""
     fallback: bool = False
     """The shortest window was given up."""
+    noise: float | None = None
+    """How likely the text begins with a mark that stands for a noise."""
+    repetition: bool = False
+    """What ran in a circle was cut off."""
 
     def is_of(self, audio: Audio, language: str | None) -> bool:
         """Whether decoding this sound would give the same again."""
@@ -153,7 +159,9 @@ class FasterWhisper:
 
     def transcribe(self, audio: Audio, language: str | None = None) -> Transcript:
         """The text of one utterance. `diagnostics`: `fallback` (the short window was given up), `window_s`,
-        `avg_logprob`, `no_speech_prob`. Raises `Declined` for a language that the model does not know."""
+        `avg_logprob`, `no_speech_prob`; where they say something, `noise_prob` (it is a noise and no word),
+        `guess` (what it would have been, had anybody spoken) and `repetition` (it ran in a circle, which was cut off).
+        Raises `Declined` for a language that the model does not know."""
         if language is not None and language not in (known := self._model.supported_languages):
             several = len(known) > 1
             raise Declined(
@@ -211,14 +219,17 @@ class FasterWhisper:
         return self._done if same else []
 
     def _guarded(self, audio: Audio, language: str | None, draft: Sequence[int]) -> Decoded:
-        """On the shortest window that gives a sound text; at last on the full one, and then whatever it gives."""
+        """On the shortest window that gives a sound text; at last on the full one, and then without what repeats
+        itself: babble in the background becomes a text that runs in a circle."""
         windows = [min(max(shortest, audio.duration + beyond), FULL) for shortest, beyond in WINDOWS]
         first, *longer = sorted({*windows, FULL}) if self._window == "short" else [FULL]
         decoded = self._decode(audio, first, language, draft)
         for window in longer:
             if not decoded.sound:
                 decoded = replace(self._decode(audio, window, language), fallback=True)
-        return decoded
+        if decoded.sound or (decoded.ended and not compressible(decoded.text)):
+            return decoded  # "no, no, no" is said by people, too
+        return replace(decoded, text=without_loop(decoded.text), repetition=repeats(decoded.text))
 
     def _decode(self, audio: Audio, window: float, language: str | None, draft: Sequence[int] = ()) -> Decoded:
         """One pass over one window, greedy or by beam, without sampling: the same audio gives the same text."""
@@ -246,6 +257,7 @@ class FasterWhisper:
             language=language,
             ending=self._ending(written.logits[last + 1]) if 0 <= last < len(written.logits) - 1 else None,
             draft=spoken[: last + 1],
+            noise=self._noise(written.logits[1]) if len(written.logits) > 1 else None,
         )
 
     def _last_word(self, tokens: Sequence[int]) -> int:
@@ -260,6 +272,15 @@ class FasterWhisper:
         likely = np.exp(scores - scores.max())
         ends, others = likely[kinds == END].sum(), likely[(kinds == WORD) | (kinds == GOES_ON)].sum()
         return float(ends / (ends + others))
+
+    def _noise(self, logits: Any) -> float | None:
+        """After the first timestamp; None from a decoder that keeps its rules to itself."""
+        kinds = self._vocabulary
+        scores = np.array(logits)[: len(kinds)]
+        if not np.isfinite(scores[kinds == NOISE]).any():
+            return None
+        likely = np.exp(scores - scores.max())
+        return float(likely[kinds == NOISE].sum() / likely.sum())
 
     @cached_property
     def _vocabulary(self) -> Any:
@@ -293,16 +314,23 @@ class FasterWhisper:
 def as_transcript(done: Sequence[Decoded]) -> Transcript:
     """The pieces of one utterance as one: by their seconds where a number is of each."""
     said = [decoded for decoded in done if not decoded.silent]
+    diagnostics: dict[str, float | str | bool] = {
+        "fallback": any(decoded.fallback for decoded in done),
+        "window_s": max(decoded.window for decoded in done),
+        "avg_logprob": _mean(done, "avg_logprob"),
+        "no_speech_prob": _mean(done, "no_speech"),
+    }
+    if done[0].noise is not None:
+        diagnostics["noise_prob"] = done[0].noise
+    if not said and any(decoded.text for decoded in done):
+        diagnostics["guess"] = " ".join(decoded.text for decoded in done)
+    if any(decoded.repetition for decoded in done):
+        diagnostics["repetition"] = True
     return Transcript(
         " ".join(decoded.text for decoded in said),
         language=done[0].language,
         ending=said[-1].ending if said else None,
-        diagnostics={
-            "fallback": any(decoded.fallback for decoded in done),
-            "window_s": max(decoded.window for decoded in done),
-            "avg_logprob": _mean(done, "avg_logprob"),
-            "no_speech_prob": _mean(done, "no_speech"),
-        },
+        diagnostics=diagnostics,
     )
 
 
@@ -320,6 +348,8 @@ def kind_of_token(text: str) -> int:
         return WORD
     if text.startswith(tuple(GOING_ON)) or ".." in text:
         return GOES_ON
+    if text.startswith(tuple(NOISES)):
+        return NOISE
     return END if text.startswith(tuple(ENDING)) else NO_MARK
 
 
@@ -339,10 +369,34 @@ def before_last_stamp(tokens: Sequence[int], first_stamp: int, seconds: float) -
     return tokens
 
 
+def compressible(text: str) -> bool:
+    """Whether zlib shrinks it so well that most of it must be repetition."""
+    data = text.encode()
+    return bool(data) and len(data) / len(zlib.compress(data)) > COMPRESSIBLE
+
+
 def repeats(text: str) -> bool:
     """Whether the text runs in a circle: zlib shrinks it too well, or a phrase comes three times in a row."""
-    data = text.encode()
-    if data and len(data) / len(zlib.compress(data)) > COMPRESSIBLE:
-        return True
-    words = "".join(f"{word} " for word in re.findall(r"[\w']+", text.lower()))
-    return re.search(r"\b((?:[\w']+ ){1,8}?)\1\1", words) is not None
+    return compressible(text) or _LOOP.search(_words(text)) is not None
+
+
+def without_loop(text: str) -> str:
+    """What was said before the text began to run in a circle, and the first round; nothing where it did from its
+    first words on, or is a repetition without one."""
+    spaced = _words(text)
+    loop = _LOOP.search(spaced)
+    if loop is None or loop.start() == 0:
+        return "" if repeats(text) else text
+    kept = len(spaced[: loop.end(1)].split())
+    words = list(_WORD.finditer(text))
+    return text[: words[kept - 1].end()]
+
+
+def _words(text: str) -> str:
+    """In lower case, each with a blank behind it."""
+    return "".join(f"{word} " for word in _WORD.findall(text.lower()))
+
+
+_WORD = re.compile(r"[\w']+")
+_LOOP = re.compile(r"\b((?:[\w']+ ){1,8}?)\1\1")
+"""A phrase of up to eight words three times in a row."""

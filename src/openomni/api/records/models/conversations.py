@@ -108,6 +108,8 @@ class Turn(Recorded):
     """The partition: `trace.Part`s, oldest first."""
     pauses: models.JSONField[Any, Any] = models.JSONField(default=list, blank=True)
     """`records.PauseRecord`s, oldest first."""
+    dismissed: models.JSONField[Any, Any] = models.JSONField(default=list, blank=True)
+    """`records.DismissedRecord`s: what the person said during the reply without taking the word."""
     utterance_hash = models.CharField(max_length=64, blank=True)
     """What pairs it with other runs of the same utterance."""
     reruns = models.CharField(max_length=64, blank=True)

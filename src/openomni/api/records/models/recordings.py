@@ -41,6 +41,9 @@ class Recording(Recorded):
     samples = models.PositiveBigIntegerField(null=True, blank=True)
     position = models.PositiveBigIntegerField(default=0)
     """Where its first sample lies on the session's axis (samples at 16 kHz)."""
+    audio_track = models.PositiveSmallIntegerField(null=True, blank=True)
+    """Which of the file's tracks of sound is meant, from 1; none: as its readers choose. So for pictures."""
+    video_track = models.PositiveSmallIntegerField(null=True, blank=True)
     received = models.PositiveBigIntegerField(default=0)
     """Bytes on disk so far."""
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.AWAITED)

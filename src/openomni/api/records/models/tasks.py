@@ -55,7 +55,10 @@ class Task(ProjectOwned):
                 name="a_task_is_of_a_turn_or_of_a_session",
             ),
         ]
-        indexes = [models.Index(fields=["project", "status"], name="task_by_status")]
+        indexes = [
+            models.Index(fields=["project", "status"], name="task_by_status"),
+            models.Index(fields=["project", "agent", "-id"], name="task_by_agent"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.component}"

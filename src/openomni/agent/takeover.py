@@ -19,7 +19,7 @@ PATIENCE = 2.0
 MOST_TURNS = 100
 
 
-async def earlier(api: Api, session_id: str) -> Earlier:
+async def said_before(api: Api, session_id: str) -> Earlier:
     """The session's newest turns; nothing, with a line in the log, when the server is away."""
     try:
         async with asyncio.timeout(PATIENCE):

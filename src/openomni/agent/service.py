@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 
 from nats.aio.msg import Msg
 
+from ..background import Background, troubles
 from ..bus import subjects
 from ..bus.calls import StageServer, serve_stages
 from ..bus.clocksync import ClockSync
@@ -21,19 +22,19 @@ from ..storage.api import Api
 from ..storage.spool import Spool
 from ..storage.upload import Uploader
 from ..version import __version__
-from .built import Built
-from .earlier import earlier
 from .enrolment import Enrolment
+from .folder import AgentFolder
 from .health import Health
-from .home import Home
 from .hosting import Hosting
 from .offers import Offer
+from .pool import ComponentPool
 from .recordings import Recordings
 from .references import References
 from .remote_run import Clocks
-from .replies import Replies
+from .reply_sound import ReplySounds
 from .runner import LIVE_PATIENCE, QUEUED_PATIENCE, FleetRunner
 from .stages import StageService
+from .takeover import said_before
 from .work import QueuedTurns
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class NameTaken(OpenOmniError):
     """Another agent of that name is at work in the project."""
 
 
-class Duty:
+class AgentService:
     """`prepare`, `start`, then `close`; `drain` before that, to end in order."""
 
     def __init__(
@@ -56,19 +57,19 @@ class Duty:
         enrolment: Enrolment,
         name: str,
         offer: Offer,
-        built: Built,
+        pool: ComponentPool,
         health: Health,
         api: Api,
-        home: Home,
+        home: AgentFolder,
         asked_to_drain: Callable[[], None],
     ) -> None:
         self._bus, self._enrolment, self._name, self._offer = bus, enrolment, name, offer
-        self._built, self._health, self._api, self._home = built, health, api, home
+        self._pool, self._health, self._api, self._home = pool, health, api, home
         self._asked_to_drain = asked_to_drain
         self._patient = api.patient(log.warning)
         self._clocks = Clocks()
         self._exits = AsyncExitStack()
-        self._claiming: asyncio.Task[None] | None = None
+        self._claiming: Background | None = None
 
     async def prepare(self, warm: Callable[[], Awaitable[None]]) -> None:
         """Looks whether the name is free, and warms what is offered. Raises `NameTaken`, `OpenOmniError`."""
@@ -85,13 +86,13 @@ class Duty:
         """Serves; returns once the fleet knows."""
         project, agent_id, enter = self._enrolment.project, self._enrolment.agent_id, self._exits.enter_async_context
         self._writer = await enter(RecordWriter(self._bus, self._home.journal))
-        self._built.builds.tell_to(project, self._writer.write)
+        self._pool.builds.tell_to(project, self._writer.write)
         self._uploader = await enter(Uploader(self._patient))
-        self._replies = Replies(Spool(self._home.spool, self._api.server, self._api.token), self._uploader)
+        self._replies = ReplySounds(Spool(self._home.spool, self._api.server, self._api.token), self._uploader)
         self._exits.callback(self._replies.close)
         self._replies.resume()
         await self._serve_drain(project, agent_id)
-        service = StageService(agent_id, self._built, self._health)
+        service = StageService(agent_id, self._pool, self._health)
         self._stages: StageServer = await serve_stages(self._bus, project, agent_id, service.run)
         self._exits.push_async_callback(self._stages.aclose)
         if self._offer.host:
@@ -125,12 +126,12 @@ class Duty:
             self._bus,
             agent_id,
             self._health,
-            self._built,
+            self._pool,
             self._replies,
             self._writer,
             clock_sync,
             lambda: self._runner(LIVE_PATIENCE),
-            lambda session_id: earlier(self._api, session_id),
+            lambda session_id: said_before(self._api, session_id),
         )
         self._exits.push_async_callback(hosting.stop)
         questions = await serve_sessions(self._bus, project, agent_id, hosting.open)
@@ -139,7 +140,7 @@ class Duty:
             self._bus,
             project,
             self._health,
-            self._built,
+            self._pool,
             Recordings(self._patient, self._home.recordings),
             self._replies,
             self._writer,
@@ -147,18 +148,17 @@ class Duty:
             lambda: self._runner(QUEUED_PATIENCE),
         )
         self._exits.push_async_callback(turns.stop)
-        self._claiming = asyncio.create_task(turns.claim(), name="claims")
+        self._claiming = Background(turns.claim, "claiming queued turns")
         self._exits.push_async_callback(self._stop_claiming)
 
     def _runner(self, patience: float) -> FleetRunner:
         return FleetRunner(
-            self._enrolment.agent_id, self._name, self._built, self._bus, self._fleet, self._clocks, patience
+            self._enrolment.agent_id, self._name, self._pool, self._bus, self._fleet, self._clocks, patience
         )
 
     async def _stop_claiming(self) -> None:
         if self._claiming is not None:
-            self._claiming.cancel()
-            await asyncio.gather(self._claiming, return_exceptions=True)
+            await self._claiming.stop()
 
     async def _send_the_rest(self) -> None:
         await self._replies.settle()
@@ -177,6 +177,7 @@ class Duty:
     def _presence(self) -> Presence:
         waiting = self._writer.pending
         self._note("records", f"{waiting} records wait for the bus" if waiting > MANY_RECORDS else "")
+        self._note("background", "; ".join(f"{name}: {reason}" for name, reason in troubles().items()))
         refused = self._uploader.refused
         self._note("replies", f"{len(refused)} replies were not uploaded: {refused[-1]}" if refused else "")
         return Presence(

@@ -16,7 +16,7 @@ MOST = 64
 """Agents of one user on one machine that need no folder of their own named."""
 
 
-class Home:
+class AgentFolder:
     """`spool` for replies, `journal` for records, `recordings` as a cache. Locked while this process lives."""
 
     def __init__(self, folder: Path, lock: IO[str]) -> None:

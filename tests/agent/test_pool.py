@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from openomni import Audio, component
-from openomni.agent import built as built_module
-from openomni.agent.built import Built, loading
+from openomni.agent import pool as pool_module
+from openomni.agent.pool import ComponentPool, loading
 from openomni.components import registry
 from openomni.components.stage import StageError, StageTiming
 from openomni.events import Sound, Transcript, Value
@@ -44,10 +44,10 @@ class Counting:
 
 
 @pytest.fixture
-async def built() -> AsyncIterator[Built]:
+async def pool() -> AsyncIterator[ComponentPool]:
     made.clear()
     gates[:] = [threading.Event()]
-    stages = Built(registry.registered("stt"))
+    stages = ComponentPool(registry.registered("stt"))
     yield stages
     gates[0].set()
     await stages.close()
@@ -62,31 +62,33 @@ def stage(timeout: float | None = None, **parameters: Any) -> StageSpec:
     return StageSpec("stt", "counting-test", parameters, Framework(timeout=timeout))
 
 
-async def run(built: Built, spec: StageSpec, seconds: float = 0.1, timing: StageTiming | None = None) -> list[Value]:
+async def run(
+    pool: ComponentPool, spec: StageSpec, seconds: float = 0.1, timing: StageTiming | None = None
+) -> list[Value]:
     async def inputs() -> AsyncIterator[Value]:
         yield Sound(Audio.silence(seconds, 16_000))
 
-    return [value async for value in built.run(spec, inputs(), timing or StageTiming())]
+    return [value async for value in pool.run(spec, inputs(), timing or StageTiming())]
 
 
-async def test_a_component_is_built_and_warmed_once_for_each_set_of_parameters(built: Built) -> None:
-    await built.warm(stage())
+async def test_a_component_is_built_and_warmed_once_for_each_set_of_parameters(pool: ComponentPool) -> None:
+    await pool.warm(stage())
     assert made[0].warm
-    assert await run(built, stage(text="one")) == [Transcript("one")]
+    assert await run(pool, stage(text="one")) == [Transcript("one")]
     assert len(made) == 1, "a default that is spelt out is the same component"
-    assert await run(built, stage(text="two")) == [Transcript("two")]
+    assert await run(pool, stage(text="two")) == [Transcript("two")]
     assert len(made) == 2
 
 
-async def test_what_asks_at_once_shares_one_load(built: Built) -> None:
-    await asyncio.gather(*(run(built, stage()) for _ in range(4)))
+async def test_what_asks_at_once_shares_one_load(pool: ComponentPool) -> None:
+    await asyncio.gather(*(run(pool, stage()) for _ in range(4)))
     assert len(made) == 1
 
 
-async def test_loading_is_measured_for_the_first_run_alone(built: Built) -> None:
+async def test_loading_is_measured_for_the_first_run_alone(pool: ComponentPool) -> None:
     first, second = StageTiming(), StageTiming()
-    await run(built, stage(), timing=first)
-    await run(built, stage(), timing=second)
+    await run(pool, stage(), timing=first)
+    await run(pool, stage(), timing=second)
     started, loaded = loading(first)
     assert loaded > started
     assert first.ready == started
@@ -94,37 +96,37 @@ async def test_loading_is_measured_for_the_first_run_alone(built: Built) -> None
     assert loaded == started
 
 
-async def test_a_component_that_hangs_fails_its_turn_and_the_next_gets_another(built: Built, gate) -> None:
+async def test_a_component_that_hangs_fails_its_turn_and_the_next_gets_another(pool: ComponentPool, gate) -> None:
     hanging = stage(timeout=0.2, text="hang")
     with pytest.raises(StageError, match="stt:counting-test: hung"):
-        await run(built, hanging, seconds=2)
-    assert built.stuck == 1
+        await run(pool, hanging, seconds=2)
+    assert pool.stuck == 1
 
-    assert await run(built, hanging) == [Transcript("hang")]
+    assert await run(pool, hanging) == [Transcript("hang")]
     assert len(made) == 2
 
 
-async def test_one_that_came_back_is_used_again(built: Built, gate: threading.Event) -> None:
+async def test_one_that_came_back_is_used_again(pool: ComponentPool, gate: threading.Event) -> None:
     hanging = stage(timeout=0.2, text="hang")
     with pytest.raises(StageError):
-        await run(built, hanging, seconds=2)
+        await run(pool, hanging, seconds=2)
     gate.set()
     async with asyncio.timeout(10):
-        while built.stuck:
+        while pool.stuck:
             await asyncio.sleep(0.01)
-    await run(built, hanging)
+    await run(pool, hanging)
     assert len(made) == 1
 
 
-async def test_the_longest_unused_component_makes_room(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(built_module, "KEPT", 2)
+async def test_the_longest_unused_component_makes_room(pool: ComponentPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "KEPT", 2)
     for text in ("a", "b", "c"):
-        await run(built, stage(text=text))
+        await run(pool, stage(text=text))
     assert [each.closed for each in made] == [True, False, False]
 
 
-async def test_a_component_that_cannot_be_built_says_why(built: Built) -> None:
+async def test_a_component_that_cannot_be_built_says_why(pool: ComponentPool) -> None:
     from openomni.errors import WrongUsage
 
     with pytest.raises(WrongUsage, match="unknown parameter 'txt'; did you mean 'text'"):
-        await run(built, stage(txt="x"))
+        await run(pool, stage(txt="x"))

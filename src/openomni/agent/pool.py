@@ -45,7 +45,7 @@ class _Entry:
         return self.building is None and not self.hung and (self.stage is None or not self.stage.busy)
 
 
-class Built:
+class ComponentPool:
     """Runs stages with the components of `known`, each built once for each set of parameters."""
 
     def __init__(self, known: Mapping[Key, ComponentInfo], on_change: Callable[[], None] = lambda: None) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from ..errors import OpenOmniError
 from ..storage.api import RecordingMeta
@@ -14,8 +16,10 @@ from ..storage.upload import Uploader
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 
-class Replies:
+
+class ReplySounds:
     """Where the replies of all sessions and turns go. One thread writes to disk, in order; uploads follow by
     themselves, also of what an earlier process left behind."""
 
@@ -40,6 +44,12 @@ class Replies:
 
     def close(self) -> None:
         self._disk.shutdown(wait=True)
+
+    def do(self, act: Callable[..., T], *arguments: Any) -> Future[T]:
+        """In the disk's thread, after what was to be done before; what fails otherwise than it may is told."""
+        future = self._disk.submit(act, *arguments)
+        future.add_done_callback(_tell)
+        return future
 
     # ---- in the disk's thread --------------------------------------------------------------------------------
 
@@ -70,7 +80,7 @@ class Replies:
 class SpooledReply:
     """One reply, written as it is spoken: `begin`, `write`…, `end`. None of them waits for the disk."""
 
-    def __init__(self, replies: Replies, session_id: str) -> None:
+    def __init__(self, replies: ReplySounds, session_id: str) -> None:
         self._replies = replies
         self._session_id = session_id
         self._opening: Future[Recording | None] | None = None
@@ -85,13 +95,18 @@ class SpooledReply:
             session_id=self._session_id,
             turn_id=turn_id,
         )
-        self._opening = self._replies._disk.submit(self._replies._open, meta)
+        self._opening = self._replies.do(self._replies._open, meta)
 
     def write(self, pcm: bytes) -> None:
         if self._opening is not None:
-            self._replies._disk.submit(self._replies._append, self._opening, pcm)
+            self._replies.do(self._replies._append, self._opening, pcm)
 
     def end(self) -> None:
         if self._opening is not None:
-            self._replies._disk.submit(self._replies._end, self._opening)
+            self._replies.do(self._replies._end, self._opening)
             self._opening = None
+
+
+def _tell(done: Future[Any]) -> None:
+    if not done.cancelled() and (error := done.exception()) is not None:
+        log.error("a reply is not kept whole", exc_info=error)

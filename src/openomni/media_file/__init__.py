@@ -1,0 +1,23 @@
+"""Media files as they come: late, damaged, with several tracks, lying on their side, under any name.
+
+One reader for all who need one: the replay of a file, an agent's queued turns, the sound of a page. What it gives has
+its place where a player has it: seconds from the file's beginning, which is where its earliest track begins.
+"""
+
+from .audio import sound
+from .opening import MediaFile, Told, shown
+from .tracks import SILENT, audio_track, moving
+from .video import pictures, upright
+
+__all__ = [
+    "SILENT",
+    "MediaError",
+    "MediaFile",
+    "Told",
+    "audio_track",
+    "moving",
+    "pictures",
+    "shown",
+    "sound",
+    "upright",
+]
