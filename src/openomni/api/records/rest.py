@@ -22,7 +22,6 @@ from .schemas import NewId, schema
 
 router = Router(tags=["conversations"])
 READERS = allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER)
-OF_PROJECT = allow(Scope.AGENT, Scope.VIEWER, whole=True)
 MAKERS = allow(Scope.DEVICE, Scope.AGENT, Scope.RESEARCHER)
 
 SessionOut = schema(SessionRecord)
@@ -137,14 +136,14 @@ def list_items(request: AuthedRequest, session_id: str) -> Any:
     return [msgspec.to_builtins(snapshots.item_record(each)) for each in Item.objects.filter(session=session)]
 
 
-@router.get("/builds", auth=OF_PROJECT, response=Page[BuildOut], summary="What tasks ran on, newest first")  # type: ignore[valid-type]
+@router.get("/builds", auth=READERS, response=Page[BuildOut], summary="What tasks ran on, newest first")  # type: ignore[valid-type]
 def list_builds(request: AuthedRequest, paging: Query[Paging], kind: str = "", component: str = "") -> Any:
     wanted = {name: value for name, value in (("kind", kind), ("component", component)) if value}
     found = page(Build.objects.scoped(request).filter(**wanted), paging)
     return {**found, "items": [each.content for each in found["items"]]}
 
 
-@router.get("/builds/{build}", auth=OF_PROJECT, response=BuildOut)
+@router.get("/builds/{build}", auth=READERS, response=BuildOut)
 def get_build(request: AuthedRequest, build: str) -> Any:
     """What a task ran on: component, package, files of its models, parameters, libraries, machine."""
     row = Build.objects.scoped(request).filter(hash=build).first() or not_found("build", build)
