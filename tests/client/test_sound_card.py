@@ -117,7 +117,7 @@ def test_without_portaudio_the_line_says_what_to_install(monkeypatch: pytest.Mon
     with pytest.raises(OpenOmniError, match="libportaudio2"):
         Microphone().check()
     without(ModuleNotFoundError("No module named 'sounddevice'"))
-    with pytest.raises(OpenOmniError, match=r"openomni\[listener\]"):
+    with pytest.raises(OpenOmniError, match=r"setup listener"):
         Microphone().check()
 
 

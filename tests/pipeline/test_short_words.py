@@ -240,6 +240,12 @@ def test_what_is_too_long_to_be_one_utterance_is_two() -> None:
     assert [message.content for message in talk.prompts[-1]] == ["what is the capital of", "Italy?"]
 
 
+def test_who_was_silent_for_long_says_something_new_however_slow_the_reply_is() -> None:
+    first, second = goes_on(1.5, 0.3, "Italy?", WORD, llm_delay=1.5).turns
+    assert [first.transcript, second.transcript] == ["what is the capital of", "Italy?"]
+    assert second.segments[0].start > first.segments[0].end
+
+
 # ---- words ----
 
 

@@ -33,6 +33,8 @@ KEPT_SECONDS = 0.5
 """Sound that is kept while nobody speaks, besides what may turn out to be the beginning of an utterance."""
 SKIPPED_SECONDS = 0.5
 """While nobody speaks, a gap in the capture that is longer is left out, not looked at as silence."""
+GOES_ON_SECONDS = 1.2
+"""Who was silent for longer has said all, and what comes then is something new, whether or not a slow reply was heard."""
 GROWS = 0.5
 """Somebody who speaks on is recognised again when they have said that much more, as a share of what is known."""
 
@@ -237,6 +239,9 @@ class Hearing:
     def _unheard_from(self, draft: Draft) -> int | None:
         """Where what is answered now began, where this was said before anything of the answer was heard."""
         unheard = [answer.account for answer in self._replies.unheard(self.captured(draft.start))]
+        silent = draft.start - max((account.end for account in unheard), default=draft.start)
+        if silent > GOES_ON_SECONDS * AXIS_RATE:
+            return None
         began = min((account.start for account in unheard if account.spoken), default=None)
         if began is None or began < self._tape.base:  # there was a gap
             return None
