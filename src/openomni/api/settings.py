@@ -69,6 +69,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "openomni.api.ground.intake.Intake",
 ]
 ROOT_URLCONF = "openomni.api.urls"
 ASGI_APPLICATION = "openomni.api.asgi.application"

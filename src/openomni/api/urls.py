@@ -11,6 +11,7 @@ from .accounts.models import Scope
 from .conversations import pages as conversations
 from .fleet import pages as fleet
 from .ground import errors
+from .ground.intake import Json
 from .look import pages as look
 from .start import pages as start
 from .studio import pages as studio
@@ -22,6 +23,7 @@ api = NinjaAPI(
     title="OpenOmni",
     version=__version__,
     description="Sessions, turns, recordings, agents and pipelines of a project. Send `Authorization: Bearer oo_…`.",
+    parser=Json(),
     auth=allow(Scope.ADMIN),  # an endpoint that names no scope of its own is for admins
 )
 errors.install(api)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
+from django.core.exceptions import RequestDataTooBig
 from django.core.exceptions import ValidationError as ModelValidationError
 from django.db import IntegrityError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -49,7 +50,9 @@ def install(api: NinjaAPI) -> None:
     """Makes every failure of an endpoint one line of JSON."""
 
     def refused(request: HttpRequest, error: HttpError) -> HttpResponse:
-        return answer(error.status_code, str(error), **getattr(error, "more", {}))
+        # Ninja wraps what reading a body raised into a 400 of its own; ours says more.
+        told = error.__cause__ if isinstance(error.__cause__, Refusal) else error
+        return answer(told.status_code, str(told), **getattr(told, "more", {}))
 
     def invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
         return answer(422, "; ".join(map(_one_fault, error.errors)))
@@ -60,6 +63,9 @@ def install(api: NinjaAPI) -> None:
 
     def usage(request: HttpRequest, error: OpenOmniError) -> HttpResponse:
         return answer(400 if error.exit_code == 2 else 503, str(error))
+
+    def too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
+        return answer(413, "the body is too big; send at most 16 MiB at a time")
 
     def missing(request: HttpRequest, error: Http404) -> HttpResponse:
         return answer(404, "there is no such thing in this project")
@@ -80,6 +86,7 @@ def install(api: NinjaAPI) -> None:
         (ValidationError, invalid),
         (ModelValidationError, invalid_model),
         (OpenOmniError, usage),
+        (RequestDataTooBig, too_big),
         (Http404, missing),
         (IntegrityError, clash),
         (OperationalError, unavailable),

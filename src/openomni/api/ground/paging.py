@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ from django.db.models import DateTimeField, Model, Q, QuerySet
 from django.utils.dateparse import parse_datetime
 from ninja import Field, Schema
 
+from ... import bounds
 from .errors import bad_request
 
 Item = TypeVar("Item")
@@ -38,11 +40,11 @@ def page(rows: QuerySet[Row], paging: Paging, order: str = "-created_at") -> dic
     if paging.cursor:
         value, key = _read(paging.cursor)
         if isinstance(rows.model._meta.get_field(field), DateTimeField):
-            value = parse_datetime(value) or bad_request(_BAD_CURSOR)
+            value = _moment(value)
         beyond = "lt" if descending else "gt"
         try:
             rows = rows.filter(Q(**{f"{field}__{beyond}": value}) | Q(**{field: value, f"pk__{beyond}": key}))
-        except (ValueError, TypeError, ValidationError):
+        except (ValueError, TypeError, OverflowError, ValidationError):
             bad_request(_BAD_CURSOR)
     found = list(rows.order_by(order, "-pk" if descending else "pk")[: paging.limit + 1])
     items = found[: paging.limit]
@@ -61,6 +63,19 @@ def _write(row: Model, field: str) -> str:
 def _read(cursor: str) -> tuple[Any, Any]:
     try:
         content = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        return msgspec.json.decode(content, type=tuple[str | int | float, str | int])
+        value, key = msgspec.json.decode(content, type=tuple[str | int | float, str | int])
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         bad_request(_BAD_CURSOR)
+    if not bounds.storable_json([value, key]):
+        bad_request(_BAD_CURSOR)
+    return value, key
+
+
+def _moment(value: object) -> datetime:
+    try:
+        moment = parse_datetime(value) if isinstance(value, str) else None
+        if moment and moment.tzinfo:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    bad_request(_BAD_CURSOR)

@@ -12,6 +12,7 @@ from django.utils import timezone
 from ninja import Field, Path, Query, Router, Schema
 from pydantic import AfterValidator
 
+from ... import bounds
 from ...storage import ChecksumMismatch, NotStored, OffsetMismatch, StorageError, StorageFull
 from ..accounts.authentication import PROJECT_HEADER, SERVER, allow
 from ..accounts.models import Scope
@@ -46,9 +47,9 @@ class RecordingIn(Schema):
 
     kind: Literal["audio", "video", "reply"] = "audio"
     media_type: Annotated[str, AfterValidator(_media_type)] = "audio/wav"
-    rate: int | None = Field(None, gt=0, description="samples a second")
-    samples: int | None = Field(None, ge=0)
-    started_at: float | None = None
+    rate: int | None = Field(None, gt=0, le=bounds.MAX_RATE, description="samples a second")
+    samples: int | None = Field(None, ge=0, le=bounds.MAX_POSITION)
+    started_at: float | None = Field(None, ge=bounds.MIN_MOMENT, le=bounds.MAX_MOMENT)
     session_id: str = Field("", pattern=r"^[0-9A-Za-z_-]{0,64}$")
     turn_id: str = Field("", max_length=64)
     site: str = Field("", max_length=40)
@@ -71,7 +72,7 @@ class Completion(Schema):
 
     sha256: str = Field(pattern=r"^[0-9a-fA-F]{64}$")
     size: int = Field(ge=0)
-    samples: int | None = Field(None, ge=0)
+    samples: int | None = Field(None, ge=0, le=bounds.MAX_POSITION)
 
 
 class RecordingFilter(Schema):
@@ -126,8 +127,10 @@ def create(request: AuthedRequest, recording_id: Id, payload: RecordingIn) -> An
 def append(
     request: AuthedRequest,
     recording_id: Id,
-    offset: Annotated[int, Query(ge=0)],
-    samples: Annotated[int | None, Query(ge=0, description="samples that the bytes so far hold")] = None,
+    offset: Annotated[int, Query(ge=0, le=bounds.MAX_INT)],
+    samples: Annotated[
+        int | None, Query(ge=0, le=bounds.MAX_POSITION, description="samples that the bytes so far hold")
+    ] = None,
 ) -> Any:
     """Adds the body at `offset`; the answer comes when it is safe on disk. 409 with `received`: go on from there."""
     row = _mine(request, recording_id)

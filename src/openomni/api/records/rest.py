@@ -8,6 +8,7 @@ import msgspec
 from django.db import transaction
 from ninja import Field, Query, Router, Schema
 
+from ... import bounds
 from ...records import BuildRecord, ItemRecord, SessionRecord, StageRecord, TurnRecord
 from ..accounts.authentication import allow
 from ..accounts.models import Scope
@@ -40,7 +41,7 @@ class SessionNew(Schema):
     site: str = Field("", max_length=40)
     device: str = Field("", max_length=40)
     recording: str = Field("", max_length=64)
-    started_at: float = Field(0.0, ge=0)
+    started_at: float = Field(0.0, ge=bounds.MIN_MOMENT, le=bounds.MAX_MOMENT)
 
 
 class TurnFilter(Schema):

@@ -308,8 +308,9 @@ def _fields(record: msgspec.Struct, names: Iterable[str]) -> dict[str, object]:
 
 
 def moment(unix: float | None) -> datetime | None:
-    """A Unix time as a date; None for none (0 too: nobody recorded before 1970)."""
-    return datetime.fromtimestamp(unix, UTC) if unix else None
+    """A Unix time as a date; None for none (0 too: nobody recorded before 1970), and for what is out of bounds."""
+    known = unix and bounds.finite(unix, bounds.MIN_MOMENT, bounds.MAX_MOMENT)
+    return datetime.fromtimestamp(unix, UTC) if unix and known else None
 
 
 # ---- and back ------------------------------------------------------------------------------------------------

@@ -1,0 +1,101 @@
+"""Whatever a caller sends by path, query or body, the answer is theirs to mend: never a failure of the server."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from api.support import Api
+from openomni.api.records import snapshots
+from openomni.api.urls import api as interface
+
+quick = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+METHODS = ("get", "post", "put", "patch", "delete")
+numbers = st.integers(-(2**70), 2**70) | st.floats()
+texts = st.text(st.characters(codec=None), max_size=6) | st.sampled_from(["\0", "\ud800", "x"])
+values = st.recursive(
+    st.none() | st.booleans() | numbers | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def operations() -> list[tuple[str, str, list[str], list[str]]]:
+    """Method, path, names of the query, and names of the body's fields."""
+    document = json.loads(json.dumps(interface.get_openapi_schema(path_prefix="")))
+    found = []
+    for path, item in document["paths"].items():
+        for method in METHODS & item.keys():
+            query = [each["name"] for each in item[method].get("parameters", ()) if each["in"] == "query"]
+            content = item[method].get("requestBody", {}).get("content", {}).get("application/json", {})
+            name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+            fields = document["components"]["schemas"].get(name, {}).get("properties", {})
+            found.append((method.upper(), "/" + path.lstrip("/"), query, list(fields)))
+    return sorted(found)
+
+
+@pytest.mark.parametrize(("method", "path", "query", "fields"), operations(), ids=lambda each: str(each)[:60])
+def test_no_operation_fails_on_what_it_is_sent(
+    admin: Api, method: str, path: str, query: list[str], fields: list[str]
+) -> None:
+    bodies = values
+    if fields:
+        bodies |= st.dictionaries(st.sampled_from(fields), values, max_size=len(fields))
+
+    @quick
+    @given(st.data())
+    def sent(data: Any) -> None:
+        def text() -> str:
+            return quote(data.draw(texts | numbers.map(str)).encode("utf-8", "surrogatepass"), safe="") or "x"
+
+        where = re.sub(r"\{[^}]*\}", lambda _: text(), path)
+        asked = "&".join(f"{name}={text()}" for name in query if data.draw(st.booleans()))
+        body = data.draw(bodies) if method in ("POST", "PUT", "PATCH") else None
+        answer = admin.raw(method, f"{where}?{asked}", body)
+        no_bus = answer.status_code == 503 and b"database" not in answer.content  # none runs here
+        assert answer.status_code < 500 or no_bus, (where, asked, body, answer.content[:300])
+
+    sent()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[null,null]", b"{", b'{"a": NaN}', b'{"a": "\\u0000"}', b'{"a": "\\ud800"}', b'{"a": 99999999999999999999}',
+     b'{"a":' + b"[" * 100_000],
+)  # fmt: skip
+def test_a_body_that_cant_be_stored_is_refused_in_one_line(admin: Api, body: bytes) -> None:
+    answer = admin.raw("POST", "/sessions", body)
+    assert answer.status_code in (400, 422)
+    assert json.loads(answer.content)["error"].startswith("the body ")
+
+
+def test_a_body_that_is_too_big_is_413(admin: Api) -> None:
+    assert "too big" in admin.error("POST", "/sessions", b" " * (2**24 + 1), status=413)
+
+
+@pytest.mark.parametrize("first", ["2024-13-45T00:00:00Z", 7, "2024-01-01\0", "0001-01-01T00:00:00+23:00"])
+def test_a_cursor_that_is_none_is_refused(admin: Api, first: Any) -> None:
+    cursor = base64.urlsafe_b64encode(json.dumps([first, "x"]).encode()).decode().rstrip("=")
+    assert "cursor" in admin.error("GET", f"/sessions?cursor={cursor}", status=400)
+
+
+@pytest.mark.parametrize("path", ["/sessions/a%00b", "/sessions?device=%00"])
+def test_a_character_that_is_no_text_is_refused(admin: Api, path: str) -> None:
+    assert "NUL" in admin.error("GET", path, status=422)
+
+
+@pytest.mark.parametrize("field", [{"started_at": 1e18}, {"started_at": -1}, {"rate": 10**9}, {"samples": 2**60}])
+def test_a_recordings_numbers_are_bounded(admin: Api, field: dict[str, Any]) -> None:
+    assert next(iter(field)) in admin.error("PUT", "/recordings/r1", field, status=422)
+
+
+@pytest.mark.parametrize("unix", [float("nan"), float("inf"), 1e18, -1e18])
+def test_no_unix_time_is_too_odd_for_a_moment(unix: float) -> None:
+    assert snapshots.moment(unix) is None
