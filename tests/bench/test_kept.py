@@ -7,6 +7,7 @@ import pytest
 from openomni.bench import kept
 from openomni.components import registry
 from openomni.media import Audio
+from openomni.pipeline.clauses import Clause
 from openomni.pipeline.heard import SpokenClause, words_heard
 
 SAID = "The capital of Italy is called Rome, and many tourists visit it."
@@ -15,7 +16,9 @@ SAID = "The capital of Italy is called Rome, and many tourists visit it."
 @pytest.fixture(scope="module")
 def clause() -> SpokenClause:
     sounds = list(registry.build("tts", "piper", {"voice": "en_US-joe-medium"}).synthesize(SAID))
-    return SpokenClause(SAID, 0.0, [sound.audio for sound in sounds], next(s.words for s in sounds if s.words))
+    return SpokenClause(
+        Clause.of(SAID), 0.0, [sound.audio for sound in sounds], next(s.words for s in sounds if s.words)
+    )
 
 
 @pytest.mark.parametrize("seconds", [0.8, 1.3, 1.9, 2.4])

@@ -34,7 +34,7 @@ KEPT_SECONDS = 0.5
 SKIPPED_SECONDS = 0.5
 """While nobody speaks, a gap in the capture that is longer is left out, not looked at as silence."""
 GOES_ON_SECONDS = 1.2
-"""Who was silent for longer has said all, and what comes then is something new, whether or not a slow reply was heard."""
+"""Who was silent for longer has said all: what comes then is something new, whether or not a slow reply was heard."""
 GROWS = 0.5
 """Somebody who speaks on is recognised again when they have said that much more, as a share of what is known."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def visit(
             page = context.new_page()
             page.on("pageerror", lambda error: faults.append(str(error)))
             signed = where.run("api", "sign-in", OPENOMNI_DATA_DIR=str(where.folder / "data"))
-            page.goto(signed.stdout.strip())
+            page.goto(urlsplit(signed.stdout.strip()).path)  # at the address that the test is about
             page.goto(f"/talk/?pipeline={pipeline}")
             return Talker(where, page, shots)
 

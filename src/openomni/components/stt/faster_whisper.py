@@ -227,8 +227,9 @@ class FasterWhisper:
         for window in longer:
             if not decoded.sound:
                 decoded = replace(self._decode(audio, window, language), fallback=True)
-        if decoded.sound or (decoded.ended and not compressible(decoded.text)):
-            return decoded  # "no, no, no" is said by people, too
+        # People say "no, no, no", too, and whole sentences twice.
+        if decoded.sound or (decoded.ended and not (compressible(decoded.text) and loops(decoded.text))):
+            return decoded
         return replace(decoded, text=without_loop(decoded.text), repetition=repeats(decoded.text))
 
     def _decode(self, audio: Audio, window: float, language: str | None, draft: Sequence[int] = ()) -> Decoded:
@@ -377,7 +378,12 @@ def compressible(text: str) -> bool:
 
 def repeats(text: str) -> bool:
     """Whether the text runs in a circle: zlib shrinks it too well, or a phrase comes three times in a row."""
-    return compressible(text) or _LOOP.search(_words(text)) is not None
+    return compressible(text) or loops(text)
+
+
+def loops(text: str) -> bool:
+    """Whether a phrase of a few words comes three times in a row."""
+    return _LOOP.search(_words(text)) is not None
 
 
 def without_loop(text: str) -> str:
