@@ -78,4 +78,4 @@ def _moment(value: object) -> datetime:
             return moment.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    bad_request(_BAD_CURSOR)
+    return bad_request(_BAD_CURSOR)
