@@ -74,8 +74,6 @@ def _read(cursor: str) -> tuple[Any, Any]:
 def _moment(value: object) -> datetime:
     try:
         moment = parse_datetime(value) if isinstance(value, str) else None
-        if moment and moment.tzinfo:
-            return moment.astimezone(UTC)
+        return moment.astimezone(UTC) if moment and moment.tzinfo else bad_request(_BAD_CURSOR)
     except (ValueError, OverflowError):
-        pass
-    return bad_request(_BAD_CURSOR)
+        bad_request(_BAD_CURSOR)
