@@ -74,6 +74,8 @@ def _read(cursor: str) -> tuple[Any, Any]:
 def _moment(value: object) -> datetime:
     try:
         moment = parse_datetime(value) if isinstance(value, str) else None
-        return moment.astimezone(UTC) if moment and moment.tzinfo else bad_request(_BAD_CURSOR)
+        if moment and moment.tzinfo:
+            return moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        bad_request(_BAD_CURSOR)
+        pass
+    return bad_request(_BAD_CURSOR)
