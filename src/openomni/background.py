@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 """Seconds until what failed is run again: doubled each time, back to the first once it went well for as long."""
+TOLD_AGAIN = 0.2
+"""Seconds after which work that was cancelled and goes on is cancelled again."""
 
 _all: WeakSet[Background] = WeakSet()
 
@@ -75,8 +77,7 @@ class Background:
                 self.trouble = ""
                 return
             except asyncio.CancelledError:
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
+                await _ended(running)
                 raise
             except Exception as error:
                 if clock.now() - began >= self._longest:
@@ -92,6 +93,16 @@ class Background:
         unseen = not isinstance(error, OpenOmniError) and said != self.trouble
         self.trouble = said
         log.warning("%s failed: %s; again in %g s", self.name, said, pause, exc_info=error if unseen else None)
+
+
+async def _ended(running: asyncio.Future[None]) -> None:
+    """Cancels it until it has ended: `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes
+    together with what it waits for, would go on for ever otherwise."""
+    while not running.done():
+        running.cancel()
+        await asyncio.wait({running}, timeout=TOLD_AGAIN)
+    if not running.cancelled():
+        running.exception()  # it was told already, or comes too late
 
 
 async def _within(running: asyncio.Future[None], seconds: float) -> bool:

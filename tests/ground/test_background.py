@@ -102,3 +102,27 @@ def test_stopping_ends_the_work_too() -> None:
         assert background.done
 
     virtual_time.run(main())
+
+
+def test_work_that_loses_a_cancellation_is_told_again() -> None:
+    lost = 0
+
+    async def work() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                if lost == 2:
+                    raise
+                lost += 1
+
+    async def main() -> None:
+        background = Background(work, "waiting")
+        await asyncio.sleep(1)
+        async with asyncio.timeout(5):
+            await background.stop()
+        assert background.done
+
+    virtual_time.run(main())
+    assert lost == 2
