@@ -73,7 +73,9 @@ class Background:
                 # What has just failed is well again once it has run on for a while.
                 if self.trouble and await _within(running, pause):
                     self.trouble = ""
-                await running
+                # Not `await running`: it would hand a cancellation on, and what the work loses would be lost.
+                await asyncio.wait({running})
+                running.result()
                 self.trouble = ""
                 return
             except asyncio.CancelledError:
