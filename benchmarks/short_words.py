@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from openomni import models
 from openomni.bench import prompts, speech
 from openomni.bench.caller import ROOM_NOISE
 from openomni.components import registry
@@ -100,8 +101,8 @@ def spoken(word: str, voice: str) -> Iterator[Audio]:
             yield Audio(speech.faded(audio.samples[round(start * AXIS_RATE) : round(end * AXIS_RATE)]), AXIS_RATE)
     elif voice == "joe":
         said = HUMMED[voice] if word == HUM else f"{word.capitalize()}."
-        made = [each.audio for each in _piper().synthesize(said)]
-        yield Audio.join(made).resample(AXIS_RATE)
+        made = [np.asarray(each.audio_float_array, np.float32) for each in _piper().synthesize(said)]
+        yield Audio(np.concatenate(made), _piper().config.sample_rate).resample(AXIS_RATE)
     else:
         with tempfile.TemporaryDirectory() as folder:
             path = f"{folder}/word.wav"
@@ -112,7 +113,10 @@ def spoken(word: str, voice: str) -> Iterator[Audio]:
 
 @cache
 def _piper() -> Any:
-    return registry.build("tts", "piper", {"voice": "en_US-joe-medium"})
+    """Piper itself: the component takes no phonemes."""
+    from piper import PiperVoice
+
+    return PiperVoice.load(models.locate("en_US-joe-medium", "piper"))
 
 
 def at_level(audio: Audio, level: float) -> Samples:
