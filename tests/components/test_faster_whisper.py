@@ -22,6 +22,7 @@ from openomni.components.stt.faster_whisper import (
     without_loop,
 )
 from openomni.components.stt.whisper_decoder import Decoder, Written
+from openomni.components.stt.whisper_vocabulary import END, GOES_ON, NO_MARK, NOISE, WORD, Vocabulary, kind_of_token
 from openomni.errors import Declined, OpenOmniError
 from openomni.events import Transcript
 from openomni.media import Audio
@@ -113,13 +114,23 @@ class TestGuards:
 
     @pytest.mark.parametrize(
         ("text", "kind"),
-        [(" the", faster_whisper.WORD), ("n't", faster_whisper.WORD), (".", faster_whisper.END),
-         ("?\"", faster_whisper.END), ("。", faster_whisper.END), ("...", faster_whisper.GOES_ON),
-         (",", faster_whisper.GOES_ON), (" -", faster_whisper.GOES_ON), ('"', faster_whisper.NO_MARK),
-         ("", faster_whisper.NO_MARK), (" [", faster_whisper.NOISE), ("(", faster_whisper.NOISE)],
+        [(" the", WORD), ("n't", WORD), (".", END),
+         ("?\"", END), ("。", END), ("...", GOES_ON),
+         (",", GOES_ON), (" -", GOES_ON), ('"', NO_MARK),
+         ("", NO_MARK), (" [", NOISE), ("(", NOISE)],
     )  # fmt: skip
     def test_what_a_token_says_about_the_sentence_before_it(self, text: str, kind: int) -> None:
-        assert faster_whisper.kind_of_token(text) == kind
+        assert kind_of_token(text) == kind
+
+    def test_the_likeliest_first_words_are_told_without_marks(self) -> None:
+        words = [" okay", " Okay", " loki", " [", ".", " so"]
+        letters = SimpleNamespace(
+            get_vocab_size=lambda with_added_tokens: len(words),
+            decode_batch=lambda tokens: [words[token] for (token,) in tokens],
+            decode=lambda tokens: words[tokens[0]],
+        )
+        logits = np.log(np.array([0.1, 0.2, 0.25, 0.4, 0.045, 0.005, 1.0]))  # the last is a timestamp's
+        assert Vocabulary(letters).first_words(logits) == {"okay": pytest.approx(0.3), "loki": pytest.approx(0.25)}
 
 
 @pytest.fixture(scope="module")

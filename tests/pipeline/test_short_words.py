@@ -99,6 +99,7 @@ def test_a_command_that_was_only_guessed_stops_it_and_is_answered() -> None:
         ("Yes.", WORD, "attention"),
         ("Right.", {}, "attention"),
         ("Mm-hm.", HUM, "attention"),
+        ("Loki.", {**WORD, "first_words": "okay:0.080 loki:0.063 no:0.010"}, "attention"),
         ("and then", HUM, "guess"),
         ("and then", {"avg_logprob": -1.3}, "guess"),
         ("", {}, "nothing"),
@@ -128,6 +129,22 @@ def test_words_that_the_recogniser_is_unsure_of_take_the_word_where_they_are_no_
     first, second = said_into_a_reply("Next time.", WORD).turns
     assert first.interrupted
     assert second.transcript == "Next time."
+
+
+@pytest.mark.parametrize(
+    ("text", "log_probability", "first_words"),
+    [
+        ("TAFE.", -1.3, "ta:0.200 stop:0.060 okay:0.100"),
+        ("Loki.", -0.5, "okay:0.100 loki:0.500"),
+        ("Loki is a god.", -1.3, "okay:0.100 loki:0.500"),
+        ("Loki.", -1.3, "okay:0.040"),
+    ],
+)
+def test_what_may_be_a_command_or_is_long_or_sure_is_no_misheard_word_of_attention(
+    text: str, log_probability: float, first_words: str
+) -> None:
+    diagnostics = {"avg_logprob": log_probability, "noise_prob": 0.02, "first_words": first_words}
+    assert Understood.of(text, diagnostics).meaning(TurnTaking(), asked=False) == "word"
 
 
 def test_a_pipelines_own_commands_stand_for_ours() -> None:

@@ -15,8 +15,8 @@ from __future__ import annotations
 import logging
 import re
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -33,6 +33,7 @@ from ..registry import component
 from .pieces import pieces
 from .whisper_decoder import CTranslate2Decoder, Decoder, GreedyDecoder, Marks
 from .whisper_graph import Bits
+from .whisper_vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,11 +48,8 @@ WINDOWS = ((6.0, 3.0), (10.0, 2.0))
 """(the shortest window, seconds of it behind the speech), in the order in which they are tried. Measured on 60
 questions of 1 to 12 s on two cores: the first takes 181 ms in the median and is given up twice, the second 228 ms and
 never; the words of both differ from the full window's in 1.7 and 1.5 %."""
-NO_MARK, WORD, END, GOES_ON, NOISE = range(5)
-"""Kinds of tokens."""
-ENDING, GOING_ON = ".?!。？！।؟", ",;:-–—…、，；："
-NOISES = "[(*♪♫<"
-"""What a transcript of a noise begins with: Whisper would write "[coughs]", and only isn't let."""
+SHORT = 6
+"""Tokens of a text of a word or two, with its timestamps."""
 STAMP = 0.02
 """Seconds between two timestamps."""
 NEAR_END = 0.5
@@ -89,6 +87,8 @@ class Decoded:
     """The shortest window was given up."""
     noise: float | None = None
     """How likely the text begins with a mark that stands for a noise."""
+    first_words: Mapping[str, float] = field(default_factory=dict)
+    """What a short text may begin with: word → probability."""
     repetition: bool = False
     """What ran in a circle was cut off."""
 
@@ -160,8 +160,9 @@ class FasterWhisper:
     def transcribe(self, audio: Audio, language: str | None = None) -> Transcript:
         """The text of one utterance. `diagnostics`: `fallback` (the short window was given up), `window_s`,
         `avg_logprob`, `no_speech_prob`; where they say something, `noise_prob` (it is a noise and no word),
-        `guess` (what it would have been, had anybody spoken) and `repetition` (it ran in a circle, which was cut off).
-        Raises `Declined` for a language that the model does not know."""
+        `first_words` (of a short text: what it may begin with, "okay:0.130 loki:0.063"), `guess` (what it would have
+        been, had anybody spoken) and `repetition` (it ran in a circle, which was cut off). Raises
+        `Declined` for a language that the model does not know."""
         if language is not None and language not in (known := self._model.supported_languages):
             several = len(known) > 1
             raise Declined(
@@ -245,7 +246,8 @@ class FasterWhisper:
         written = self._decoder.write(encoded, prompt, most, draft, lambda: self._cancelled)
         tokens, first_stamp = written.tokens, tokenizer.timestamp_begin
         spoken = before_last_stamp(tokens, first_stamp, audio.duration)
-        last = self._last_word(spoken)
+        known, first = self._vocabulary, written.logits[1] if len(written.logits) > 1 else None
+        last = known.last_word(spoken)
         return Decoded(
             audio=audio,
             text=tokenizer.decode([token for token in spoken if token < tokenizer.eot]).strip(),
@@ -256,40 +258,15 @@ class FasterWhisper:
             no_speech=written.no_speech,
             window=window,
             language=language,
-            ending=self._ending(written.logits[last + 1]) if 0 <= last < len(written.logits) - 1 else None,
+            ending=known.ending(written.logits[last + 1]) if 0 <= last < len(written.logits) - 1 else None,
             draft=spoken[: last + 1],
-            noise=self._noise(written.logits[1]) if len(written.logits) > 1 else None,
+            noise=None if first is None else known.noise(first),
+            first_words={} if first is None or len(spoken) > SHORT else known.first_words(first),
         )
 
-    def _last_word(self, tokens: Sequence[int]) -> int:
-        """Where it stands; -1 where there is none."""
-        kinds = self._vocabulary
-        return max((at for at, token in enumerate(tokens) if token < len(kinds) and kinds[token] == WORD), default=-1)
-
-    def _ending(self, logits: Any) -> float:
-        """After the last word the decoder had to choose: a mark that ends a sentence, one that goes on, or a word."""
-        kinds = self._vocabulary
-        scores = np.array(logits)[: len(kinds)]
-        likely = np.exp(scores - scores.max())
-        ends, others = likely[kinds == END].sum(), likely[(kinds == WORD) | (kinds == GOES_ON)].sum()
-        return float(ends / (ends + others))
-
-    def _noise(self, logits: Any) -> float | None:
-        """After the first timestamp; None from a decoder that keeps its rules to itself."""
-        kinds = self._vocabulary
-        scores = np.array(logits)[: len(kinds)]
-        if not np.isfinite(scores[kinds == NOISE]).any():
-            return None
-        likely = np.exp(scores - scores.max())
-        return float(likely[kinds == NOISE].sum() / likely.sum())
-
     @cached_property
-    def _vocabulary(self) -> Any:
-        """What kind of token each is: shape (tokens,), int8."""
-        tokenizer = self._model.hf_tokenizer
-        count = tokenizer.get_vocab_size(with_added_tokens=False)
-        texts = tokenizer.decode_batch([[token] for token in range(count)])
-        return np.array([kind_of_token(text) for text in texts], np.int8)
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary(self._model.hf_tokenizer)
 
     def _features(self, samples: Samples, window: float) -> Any:
         """Log-mel features of the sound, and of silence up to `window` seconds.
@@ -323,6 +300,8 @@ def as_transcript(done: Sequence[Decoded]) -> Transcript:
     }
     if done[0].noise is not None:
         diagnostics["noise_prob"] = done[0].noise
+    if len(done) == 1 and done[0].first_words:
+        diagnostics["first_words"] = " ".join(f"{word}:{share:.3f}" for word, share in done[0].first_words.items())
     if not said and any(decoded.text for decoded in done):
         diagnostics["guess"] = " ".join(decoded.text for decoded in done)
     if any(decoded.repetition for decoded in done):
@@ -340,18 +319,6 @@ def _mean(done: Sequence[Decoded], name: str) -> float:
     if len(done) == 1:
         return float(getattr(done[0], name))
     return float(np.average([getattr(d, name) for d in done], weights=[d.audio.duration for d in done]))
-
-
-def kind_of_token(text: str) -> int:
-    """By what a token says where a word has just ended."""
-    text = text.strip()
-    if any(map(str.isalnum, text)):
-        return WORD
-    if text.startswith(tuple(GOING_ON)) or ".." in text:
-        return GOES_ON
-    if text.startswith(tuple(NOISES)):
-        return NOISE
-    return END if text.startswith(tuple(ENDING)) else NO_MARK
 
 
 def longest(seconds: float) -> int:
