@@ -21,6 +21,7 @@ from django.utils import timezone
 from openomni.api.accounts.models import Membership, Project, Scope, Token, User
 from openomni.api.fleet.models import Agent, Offer, new_id
 from openomni.bus.credentials import Keys
+from prepared import with_tables
 
 
 @dataclass
@@ -124,6 +125,8 @@ def start_server(data_dir: Path, **environment: str) -> LiveServer:
     ready.unlink(missing_ok=True)
     # SQLite of its own: the database that the tests run on is inside their transaction.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENOMNI_", "DATABASE_URL"))}
+    if "DATABASE_URL" not in environment:
+        with_tables(data_dir)
     command = [sys.executable, "-m", "openomni.cli.main", "api", "--data-dir", str(data_dir), "--port", "0"]
     with output.open("ab") as log:
         process = subprocess.Popen(

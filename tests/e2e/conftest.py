@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from e2e.refusals import OFFER, pipeline
+from prepared import with_tables
 
 PATIENCE = 180.0
 
@@ -33,6 +34,8 @@ class Installation:
     folder: Path
     url: str = ""
     token: str = ""
+    cookies: list[Any] = field(default_factory=list)
+    """Of a browser in which its owner has signed in."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -113,7 +116,16 @@ def installation(folder: Path, *options: str) -> Iterator[Installation]:
     """`openomni up` with `options`; stopped at the end."""
     made = Installation(folder)
     ready = folder / "ready.json"
-    arguments = ["up", "--data-dir", str(folder / "data"), "--port", "0", "--ready-file", str(ready), *options]
+    arguments = [
+        "up",
+        "--data-dir",
+        str(with_tables(folder / "data")),
+        "--port",
+        "0",
+        "--ready-file",
+        str(ready),
+        *options,
+    ]
     try:
         made.start("up", *arguments)
         made.wait_for(ready, "up")

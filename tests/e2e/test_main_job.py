@@ -84,7 +84,9 @@ def test_time_points_cut_a_video_where_they_say(local: Installation, shared_data
 def test_a_real_voice_in_a_real_video_is_understood(local: Installation, shared_data: Path) -> None:
     turns = local.listen(shared_data / "jfk.mp4", "--pipeline", "local", "--pace", "realtime")
     said = "And so my fellow Americans ask not what your country can do for you ask what you can do for your country"
-    assert word_errors([said], [" ".join(turn["transcript"] for turn in turns)]) <= 0.10
+    # Where the machine is busy, one that was cut in a pause is answered again as a whole.
+    whole = [turn["transcript"] for turn in turns if turn["reason"] != "the person spoke on"]
+    assert word_errors([said], [" ".join(whole)]) <= 0.10
 
 
 def test_what_was_said_and_answered_is_kept_with_its_media(local: Installation, shared_data: Path) -> None:

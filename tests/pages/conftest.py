@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -47,7 +47,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The API's pages, served by a process of its own without a bus; its owner is signed in, in the project default."""
     server = start_server(tmp_path_factory.mktemp("site") / "data")
     try:
-        yield Site.of(server)
+        with closing(Site.of(server)) as made:
+            yield made
     finally:
         stop_server(server)
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,15 @@ WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 SIZES = {"wide": (1440, 900), "phone": (390, 844)}
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 TESTS = Path(__file__).parents[1]
+WRITER = """
+import importlib, json, pathlib, sys
+from openomni.api.bootstrap import setup
+setup(pathlib.Path(sys.argv[1]))
+for line in sys.stdin:
+    module, name, arguments = json.loads(line)
+    print(json.dumps(getattr(importlib.import_module(module), name)(*arguments)), flush=True)
+"""
+"""Writes rows until nobody asks for more."""
 
 
 @dataclass
@@ -48,21 +58,29 @@ class Site:
         return context
 
     def fill(self, function: str, *arguments: Any) -> Any:
-        """Runs `module:function` of the tests on this server's database, in a process of its own, for the ORM can't be
-        used beside a browser. Arguments and what it returns are JSON; a module is named as `pages.rows`."""
-        module, _, name = function.partition(":")
-        code = (
-            "import json, pathlib, sys; from openomni.api.bootstrap import setup; setup(pathlib.Path(sys.argv[1]));"
-            f"from {module} import {name}; print(json.dumps({name}(*json.loads(sys.argv[2]))))"
-        )
+        """Runs `module:function` of the tests on this server's database, in a process beside this one, for the ORM
+        can't be used beside a browser. Arguments and what it returns are JSON; a module is named as `pages.rows`."""
+        writer = self._writer
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        writer.stdin.write(json.dumps([*function.split(":"), arguments]) + "\n")
+        writer.stdin.flush()
+        answer = writer.stdout.readline()
+        assert answer, f"{function} failed; its traceback is among the errors of this test"
+        return json.loads(answer)
+
+    @cached_property
+    def _writer(self) -> subprocess.Popen[str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENOMNI_", "DATABASE_URL"))}
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(self.server.data_dir), json.dumps(arguments)],
+        return subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(self.server.data_dir)], text=True,
             env={**kept, "PYTHONPATH": os.pathsep.join((str(TESTS), *sys.path))},
-            capture_output=True, text=True, check=False,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+
+    def close(self) -> None:
+        if "_writer" in vars(self):
+            self._writer.communicate(timeout=15)
 
 
 def assert_accessible(page: Page, reload: bool = False) -> None:
@@ -96,21 +114,17 @@ def assert_fits(page: Page) -> None:
     assert wide <= inner, f"{page.url} is {wide} px wide in a window of {inner}: {page.evaluate(over)}"
 
 
-def take_pictures(page: Page, name: str, folder: Path, reload: bool = False) -> list[Path]:
-    """The page wide and on a phone, light and dark, each checked to fit; the theme follows the system's. `reload`: for
-    the admin, which looks at that only when it is loaded."""
-    taken = []
+def take_pictures(page: Page, name: str, folder: Path | None, reload: bool = False) -> None:
+    """The page wide and on a phone, each checked to fit; where there is a folder, pictures of it, light and dark: the
+    theme follows the system's. `reload`: for the admin, which looks at that only when it is loaded."""
     before = page.viewport_size
     for size, (width, height) in SIZES.items():
         page.set_viewport_size({"width": width, "height": height})
-        for theme in THEMES:
+        assert_fits(page)
+        for theme in THEMES if folder else ():
             page.emulate_media(color_scheme=theme, reduced_motion="reduce")
             if reload:
                 page.reload()
-            assert_fits(page)
-            path = folder / f"{name}-{size}-{theme}.png"
-            page.screenshot(path=path, full_page=True)
-            taken.append(path)
+            page.screenshot(path=folder / f"{name}-{size}-{theme}.png", full_page=True)
     if before is not None:
         page.set_viewport_size(before)
-    return taken

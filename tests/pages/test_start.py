@@ -6,6 +6,7 @@ import asyncio
 import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,8 @@ def site(bus: tuple[Path, str, Callable[[], None]]) -> Iterator[Site]:
     """With a bus, unlike that of the other modules."""
     server = start_server(bus[0], OPENOMNI_BUS_URL=bus[1])
     try:
-        yield Site.of(server)
+        with closing(Site.of(server)) as made:
+            yield made
     finally:
         stop_server(server)
 

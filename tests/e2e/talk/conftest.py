@@ -74,8 +74,12 @@ def visit(
                 context.add_init_script(script)
             page = context.new_page()
             page.on("pageerror", lambda error: faults.append(str(error)))
-            signed = where.run("api", "sign-in", OPENOMNI_DATA_DIR=str(where.folder / "data"))
-            page.goto(urlsplit(signed.stdout.strip()).path)  # at the address that the test is about
+            if base == where.url and where.cookies:
+                context.add_cookies(where.cookies)
+            else:
+                signed = where.run("api", "sign-in", OPENOMNI_DATA_DIR=str(where.folder / "data"))
+                page.goto(urlsplit(signed.stdout.strip()).path)  # at the address that the test is about
+                where.cookies = context.cookies() if base == where.url else []
             page.goto(f"/talk/?pipeline={pipeline}")
             return Talker(where, page, shots)
 
