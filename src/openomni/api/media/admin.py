@@ -19,6 +19,7 @@ class RecordingAdmin(EvidenceAdmin):
     search_fields = ("id", "session__id", "turn_id", "source")
     list_select_related = ("session",)
     records_name = "recordings"
+    prefetch_export = ("derived",)
     fields = (
         *("listen", "kind", "media_type", "status", "length", "size", "rate", "samples", "position"),
         *("session", "turn_id", "site", "device", "source", "sha256", "started_at", "completed_at", "created_at"),

@@ -15,6 +15,11 @@ def content_url(project_id: str, recording_id: str) -> str:
     return f"/api/v1/recordings/{recording_id}/content?project={project_id}"
 
 
+def derived_url(recording_id: str, kind: str) -> str:
+    """Where something that was made of a recording is, for a token."""
+    return f"/api/v1/recordings/{recording_id}/derived/{kind}"
+
+
 def player(recording: Recording | None, start: float | None = None, end: float | None = None) -> SafeString:
     """An <audio> or <video> of the recording, or of its seconds from `start` to `end`; a line where there is none."""
     if recording is None or not recording.received:
