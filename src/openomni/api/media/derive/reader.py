@@ -18,6 +18,8 @@ from . import limits
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
+COMMAND = (sys.executable, "-m", "openomni.api.media.derive.child")
+
 
 class Stopped(OpenOmniError):
     """The server stops; nothing is known about the file."""
@@ -82,7 +84,7 @@ class Reader:
 
 def _started() -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "openomni.api.media.derive.child"],
+        COMMAND,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8",
         env={**os.environ, **_ONE_THREAD}, start_new_session=True, preexec_fn=die_with_parent(),
     )  # fmt: skip
@@ -90,7 +92,7 @@ def _started() -> subprocess.Popen[str]:
 
 def _why(code: int, granted: float) -> str:
     if code == -signal.SIGPROF:
-        return f"it takes more than {granted:.0f} s of processor time"
+        return f"it takes more than {granted:g} s of processor time"
     if code == -signal.SIGKILL:
         return "it takes more time or memory than is granted"
     return f"reading it ended the process that did (exit code {code})"
