@@ -89,7 +89,7 @@ def filled(project: Project) -> Project:
 IDS = {
     "agent_id": f"agent{MARK}", "session_id": f"session{MARK}", "turn_id": f"turn{MARK}", "task_id": f"task{MARK}",
     "recording_id": f"recording{MARK}", "token_id": f"{MARK}000", "code": f"code-{MARK}", "name": f"pipeline-{MARK}",
-    "which": "1", "purpose": "recording", "sequence": "1", "build": f"build{MARK}", "hash": MARK,
+    "which": "1", "purpose": "recording", "sequence": "1", "build": f"build{MARK}", "hash": MARK, "kind": "peaks",
 }  # fmt: skip
 
 

@@ -15,9 +15,10 @@ def content_url(project_id: str, recording_id: str) -> str:
     return f"/api/v1/recordings/{recording_id}/content?project={project_id}"
 
 
-def derived_url(recording_id: str, kind: str) -> str:
-    """Where something that was made of a recording is, for a token."""
-    return f"/api/v1/recordings/{recording_id}/derived/{kind}"
+def derived_url(recording_id: str, kind: str, project_id: str = "") -> str:
+    """Where something that was made of a recording is: for a token, or for a member of the project."""
+    project = f"?project={project_id}" if project_id else ""
+    return f"/api/v1/recordings/{recording_id}/derived/{kind}{project}"
 
 
 def player(recording: Recording | None, start: float | None = None, end: float | None = None) -> SafeString:
