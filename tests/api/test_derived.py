@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import struct
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 
-from api.support import Api, api_for, body_of
+from api.support import Api, InProcess, api_for, body_of
 from ground.damaged import with_clicks, write
 from openomni import jpeg
 from openomni.api.accounts.models import Project, Scope
@@ -27,27 +26,6 @@ from openomni.storage.spool import wav_header
 
 RATE = 16_000
 Put = Callable[..., str]
-
-
-class InProcess:
-    """Answers as a child does, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.done = threading.Event()
-        """That a lot is done."""
-
-    def ask(self, kind: str, source: Path, **more: Any) -> dict[str, Any]:
-        self.asked.append(kind)
-        return child.answered({"kind": kind, "source": str(source), **more})
-
-    def close(self) -> None: ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.done.set()
 
 
 @pytest.fixture

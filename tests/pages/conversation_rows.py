@@ -48,12 +48,8 @@ def film(session: str, seconds: float = 32.0) -> None:
 
     import av
 
+    from api.support import InProcess
     from openomni.api.media import deriving
-    from openomni.api.media.derive import child
-
-    class InProcess:
-        def ask(self, kind: str, source: Path, **more: Any) -> dict[str, Any]:
-            return child.answered({"kind": kind, "source": str(source), **more})
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "film.mkv"
