@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, close_old_connections, connections, transaction
 from django.db.models import Exists, OuterRef, Q
 
 from ...bounds import stored
@@ -77,15 +77,23 @@ class Deriver:
         self._told.append(recording_id)
         self._woken.set()
 
+    def ask(self, kind: str, source: Path, **more: Any) -> dict[str, Any]:
+        """As `Reader.ask`."""
+        answer = self._reader.ask(kind, source, **more)
+        close_old_connections()  # it may have taken an hour
+        return answer
+
     def _run(self) -> None:
         left, later = unsettled(), unplayable()
         while not self._stopped.wait(self._settle):
             self._woken.clear()
+            done = 0
             with self._reader:
                 while not self._stopped.is_set() and self._guarded(lambda: self._one(left, later)):
-                    pass
+                    done += 1
             connections.close_all()
-            self._stopped.wait(self._pause)
+            if done:
+                self._stopped.wait(self._pause)
             self._woken.wait()
 
     def _one(self, left: Iterator[str], later: Iterator[str]) -> bool:
@@ -96,12 +104,12 @@ class Deriver:
         else:
             key = next(left, None)
         if key is not None:
-            if derive(key, self._reader):
+            if derive(key, self):
                 self._later.append(key)
             return True
         key = self._later.popleft() if self._later else next(later, None)
         if key is not None:
-            make_playable(key, self._reader)
+            make_playable(key, self)
         return key is not None
 
     @staticmethod
