@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -152,6 +152,28 @@ def test_what_browsers_play_is_left_as_it_is(
             heard = np.concatenate([frame.to_ndarray().astype(float)[0] for frame in played.decode(audio=0)])
         # Which is where it was, but for what a compressed file begins with.
         assert np.abs(heard).argmax() / 48_000 == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_webm_in_which_nobody_can_seek_is_put_right(tmp_path: Path) -> None:
+    """As a browser's recorder writes it, which can't go back to say how long it became."""
+    with (tmp_path / "live.webm").open("wb") as file, av.open(_Onward(file), "w", format="webm") as out:
+        stream: Any = out.add_stream("libopus", rate=48_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 48_000), np.float32), "fltp", "mono")
+        frame.sample_rate = 48_000
+        out.mux([*stream.encode(frame), *stream.encode(None)])
+    order = {"source": str(tmp_path / "live.webm"), "audio_track": None, "video_track": None}
+    order |= {"media_type": "audio/webm", "target": str(tmp_path / "played")}
+    assert child.answered(order | {"kind": "look"}) == {"wants": ["peaks", "playable"]}
+    assert child.answered(order | {"kind": "playable"})["media_type"] == "audio/webm"
+    with av.open(order["target"]) as played:
+        assert played.duration == pytest.approx(1_000_000, abs=50_000)
+
+
+class _Onward:
+    """A file that is written from its beginning to its end."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.write = file.write
 
 
 def test_pictures_and_sound_of_which_one_is_copied_stay_together(tmp_path: Path) -> None:

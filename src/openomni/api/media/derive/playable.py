@@ -1,9 +1,10 @@
 """Whether browsers play a file as it is, and, where they don't, one that they do.
 
 What Chromium, Firefox and Safari all play is in `PLAYED`: by the type that the file is served with, the container and
-the codecs. Pictures are of 8 bits in 4:2:0, and the track that is meant is the first of its kind. All else gets a file
-of its own. What a browser knows is taken over undecoded: H.264, AAC and MP3 into MP4; VP8, VP9, AV1, Opus and
-Vorbis into WebM. Other sound becomes Opus, or AAC beside H.264; other pictures become VP8.
+the codecs. Pictures are of 8 bits in 4:2:0, the track that is meant is the first of its kind, and a WebM says how long
+it lasts: in one that was written while it was recorded nobody can seek. All else gets a file of its own. What a browser
+knows is taken over undecoded: H.264, AAC and MP3 into MP4; VP8, VP9, AV1, Opus and Vorbis into WebM. Other sound becomes
+Opus, or AAC beside H.264; other pictures become VP8.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def plays(file: MediaFile, media_type: str, audio: Any, video: Any) -> bool:
     if media_type.startswith("image/"):
         return True
     container, codecs = PLAYED.get(media_type, ("", frozenset()))
-    if container not in file.container.format.name.split(","):
+    if container not in file.container.format.name.split(",") or (container == "webm" and not file.duration):
         return False
     streams = file.container.streams
     first = [track is None or track is of[0] for track, of in ((audio, streams.audio), (video, streams.video))]
@@ -66,8 +67,6 @@ def make(source: Path, target: Path, audio_number: int | None, video_number: int
 
     with MediaFile(source, told=_nothing) as sound, MediaFile(source, told=_nothing) as film:
         audio, video = chosen(sound, audio_number, video_number)[0], chosen(film, audio_number, video_number)[1]
-        if audio is None and video is None:
-            raise MediaError(f"{sound.name} has neither sound nor pictures")
         name = _container(audio, video)
         kept = _IN_MP4 if name == "mp4" else _IN_WEBM
         with av.open(str(target), "w", format=name) as out:
@@ -89,9 +88,14 @@ def make(source: Path, target: Path, audio_number: int | None, video_number: int
 
 
 def chosen(file: MediaFile, audio: int | None, video: int | None) -> tuple[Any, Any]:
-    """The tracks that are heard and seen, None where there is none."""
-    streams = file.container.streams
-    return audio_track(file, audio) if streams.audio else None, moving(file, video) if streams.video else None
+    """The tracks that are heard and seen, None where there is none. Raises MediaError where there is neither."""
+    seen = moving(file, video) if file.container.streams.video else None
+    try:
+        return audio_track(file, audio), seen
+    except MediaError:
+        if seen is None:
+            raise
+        return None, seen
 
 
 def _container(audio: Any, video: Any) -> str:

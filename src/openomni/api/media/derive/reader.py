@@ -17,7 +17,8 @@ from ....errors import OpenOmniError
 from . import limits
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-
+_ASKED_TO_END = (-signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT)
+"""By whoever ends the server and all of its processes at once; no file does that."""
 COMMAND = (sys.executable, "-m", "openomni.api.media.derive.child")
 
 
@@ -57,7 +58,7 @@ class Reader:
         if line.endswith("\n"):
             return dict(json.loads(line))
         self._end()
-        if self._closed:
+        if self._closed or process.returncode in _ASKED_TO_END:
             raise Stopped("the server is stopping")
         return {"failed": _why(process.returncode, granted)}
 
