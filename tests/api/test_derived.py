@@ -154,6 +154,24 @@ def test_what_browsers_play_is_left_as_it_is(
         assert np.abs(heard).argmax() / 48_000 == pytest.approx(0.5, abs=0.1)
 
 
+def test_h264_is_copied_whatever_the_order_of_its_pictures(tmp_path: Path) -> None:
+    """Matroska does not say when the first of them are decoded."""
+    if "libx264" not in av.codecs_available:
+        pytest.skip("this FFmpeg can't make H.264")
+    with av.open(str(tmp_path / "film.mkv"), "w") as out:
+        stream: Any = out.add_stream("libx264", rate=10, options={"bf": "3"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(30):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 6 * index, np.uint8))))
+        out.mux(stream.encode(None))
+    order = {"source": str(tmp_path / "film.mkv"), "audio_track": None, "video_track": None, "kind": "playable"}
+    assert child.answered(order | {"target": str(tmp_path / "played")})["media_type"] == "video/mp4"
+    with av.open(str(tmp_path / "played")) as played:
+        times = [frame.time for frame in played.decode(video=0)]
+        assert played.streams.video[0].codec_context.name == "h264"
+    assert times == pytest.approx([each / 10 for each in range(30)], abs=0.002)
+
+
 def test_a_webm_in_which_nobody_can_seek_is_put_right(tmp_path: Path) -> None:
     """As a browser's recorder writes it, which can't go back to say how long it became."""
     with (tmp_path / "live.webm").open("wb") as file, av.open(_Onward(file), "w", format="webm") as out:

@@ -3,8 +3,8 @@
 What Chromium, Firefox and Safari all play is in `PLAYED`: by the type that the file is served with, the container and
 the codecs. Pictures are of 8 bits in 4:2:0, the track that is meant is the first of its kind, and a WebM says how long
 it lasts: in one that was written while it was recorded nobody can seek. All else gets a file of its own. What a browser
-knows is taken over undecoded: H.264, AAC and MP3 into MP4; VP8, VP9, AV1, Opus and Vorbis into WebM. Other sound becomes
-Opus, or AAC beside H.264; other pictures become VP8.
+knows is taken over undecoded: H.264, AAC and MP3 into MP4; VP8, VP9, AV1, Opus and Vorbis into WebM. Other sound
+becomes Opus, or AAC beside H.264; other pictures become VP8.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ PLAYED = {
 """Media type → FFmpeg's name of the container, and the codecs."""
 _PLAIN = ("yuv420p", "yuvj420p")
 MOST_CHANNELS = 2
+MOST_REORDERED = 16
+"""Pictures that may be decoded before the one that is seen first; codecs allow as many."""
 SIDE = 1280
 """Pixels of the longer side of pictures that are made anew, at most."""
 PICTURES_A_SECOND = 30
@@ -115,12 +117,36 @@ def _copied(out: Any, file: MediaFile, track: Any, number: int) -> Iterator[Time
     target = out.add_stream_from_template(track)
     yield 0.0, number, None
     begins = round(file.begins / track.time_base)
-    for packet in file.packets(track):
-        if packet.dts is None or packet.pts is None:
-            continue
+    for packet in _stamped(file.packets(track)):
         packet.pts, packet.dts = packet.pts - begins, packet.dts - begins
         packet.stream = target
         yield float(packet.dts * packet.time_base), number, packet
+
+
+def _stamped(packets: Iterator[Any]) -> Iterator[Any]:
+    """Those with a time, each with when it is to be decoded. Where pictures are stored in another order than they are
+    seen in, Matroska does not say that of the first ones."""
+    first: list[Any] = []
+    known = False
+    for packet in packets:
+        if packet.pts is None or (known and packet.dts is None):
+            continue
+        if packet.dts is None and len(first) < MOST_REORDERED:
+            first.append(packet)
+            continue
+        if packet.dts is None:
+            packet.dts = packet.pts
+        yield from _before(packet.dts, first)
+        yield packet
+        first, known = [], True
+    if first:
+        yield from _before(min(each.pts for each in first), first)
+
+
+def _before(dts: int, first: list[Any]) -> list[Any]:
+    for before, each in enumerate(reversed(first), 1):
+        each.dts = min(dts - before * (each.duration or 1), each.pts)
+    return first
 
 
 def _sounded(out: Any, file: MediaFile, track: Any, number: int, codec: str) -> Iterator[Timed]:
