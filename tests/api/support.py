@@ -7,10 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from asgiref.sync import async_to_sync
@@ -20,6 +21,7 @@ from django.utils import timezone
 
 from openomni.api.accounts.models import Membership, Project, Scope, Token, User
 from openomni.api.fleet.models import Agent, Offer, new_id
+from openomni.api.media.derive import child
 from openomni.bus.credentials import Keys
 from prepared import with_tables
 
@@ -101,6 +103,27 @@ def agent_with(project: Project, *components: str, **fields: Any) -> Agent:
         kind, _, name = component.partition(":")
         Offer.objects.create(project=project, agent=agent, kind=kind, name=name, schema={"type": "object"})
     return agent
+
+
+class InProcess:
+    """Derives as the child of a server does, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.done = threading.Event()
+        """That a lot is done."""
+
+    def ask(self, kind: str, source: Path, **more: Any) -> dict[str, Any]:
+        self.asked.append(kind)
+        return child.answered({"kind": kind, "source": str(source), **more})
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.done.set()
 
 
 @dataclass

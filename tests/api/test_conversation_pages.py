@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,9 +11,11 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from api.support import person
 from openomni.api.accounts.models import Membership, Project, Role
+from openomni.api.records.models import Derived, Recording
 from openomni.api.records.recorder import write_batch
 from openomni.records import PauseRecord, SegmentRecord, SessionRecord, StageRecord, TimePointRecord, TurnRecord
 from openomni.trace import Part
@@ -41,6 +44,21 @@ def reader(project: Project) -> Client:
     browser = Client()
     browser.force_login(person("ada", Role.VIEWER, project))
     return browser
+
+
+def test_a_page_looks_out_for_what_is_derived_of_a_film_that_has_just_come(reader: Client) -> None:
+    write_batch([session("s1")])
+    film = Recording.objects.create(
+        id="film", project_id="home", session_id="s1", kind="video", status="complete", completed_at=timezone.now()
+    )
+    assert 'data-follows="yes"' in page_of(reader, "/conversations/s1/")
+    strip = Derived.objects.create(recording=film, project_id="home", kind="thumbnail", key="k", size=1)
+    page = page_of(reader, "/conversations/s1/")
+    assert 'data-follows=""' in page
+    assert 'src="/api/v1/recordings/film/derived/thumbnail?project=home"' in page
+    strip.delete()
+    Recording.objects.update(completed_at=timezone.now() - timedelta(hours=1))
+    assert 'data-follows=""' in page_of(reader, "/conversations/s1/"), "it will not come any more"
 
 
 def page_of(browser: Client, path: str) -> str:

@@ -16,8 +16,12 @@ from django.db import connection
 from django.http import HttpResponse
 from django.test.utils import CaptureQueriesContext
 
-from api.support import Api, api_for, body_of
+from api.support import Api, InProcess, api_for, body_of
 from openomni.api.accounts.models import Project, Scope
+from openomni.api.conversations import picture
+from openomni.api.media import deriving
+from openomni.api.media.store import storage
+from openomni.api.records.models import Derived
 from openomni.api.records.recorder import write_batch
 from openomni.media import Audio
 from openomni.records import RecordingRecord, SegmentRecord, SessionRecord, TimePointRecord, TurnRecord
@@ -200,6 +204,23 @@ def test_the_peaks_of_both_tracks_and_they_are_not_sent_twice(admin: Api, put: P
     assert found["right"] == [0.0] * 2 + [0.25] * 2 + [0.0] * 46
     again = admin.raw("GET", "/sessions/s1/recording/peaks?points=50", If_None_Match=answer["ETag"])
     assert (again.status_code, again.content) == (304, b"")
+
+
+def test_peaks_are_drawn_from_what_was_derived(admin: Api, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_batch([session(), turn(0, (0, RATE), {"playback_started": 0.0, "playback_ended": 0.5}, interrupted=True)])
+    loud = np.zeros(25 * RATE, np.int16)
+    loud[12 * RATE + 5] = -16_384
+    put("mic", wav(loud))
+    put("reply0", wav([8192] * RATE * 3), "reply")
+    for key in ("mic", "reply0"):
+        deriving.derive(key, InProcess())
+    monkeypatch.setattr(picture, "sound_of", lambda recording: pytest.fail("it is read through"))
+    found = admin("GET", "/sessions/s1/recording/peaks?points=50")
+    assert found["left"] == [0.0] * 24 + [0.5] + [0.0] * 25
+    assert found["right"] == [0.0] * 2 + [0.25] + [0.0] * 47
+    storage().delete(Derived.objects.get(recording="reply0").key)
+    with pytest.raises(pytest.fail.Exception):
+        admin("GET", "/sessions/s1/recording/peaks?points=51")
 
 
 def test_a_session_without_sound_has_no_peaks(admin: Api) -> None:

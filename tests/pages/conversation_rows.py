@@ -41,6 +41,31 @@ def conversation(key: str = "talk1", status: str = "closed", sound: bool = True,
     return key
 
 
+def film(session: str, seconds: float = 32.0) -> None:
+    """What a camera saw of a session, and what is derived of its recordings."""
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    import av
+
+    from api.support import InProcess
+    from openomni.api.media import deriving
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mkv"
+        with av.open(str(path), "w") as out:
+            stream: Any = out.add_stream("mjpeg", rate=1)
+            stream.width, stream.height, stream.pix_fmt = 320, 240, "yuvj420p"
+            for second in range(round(seconds)):
+                out.mux(stream.encode(av.VideoFrame.from_ndarray(_scene(second))))
+            out.mux(stream.encode(None))
+        _store(session, f"{session}-film", "video", path.read_bytes(), media_type="video/x-matroska")
+    for key in list(deriving.unsettled()):
+        deriving.derive(key, InProcess())
+    for key in list(deriving.unplayable()):
+        deriving.make_playable(key, InProcess())
+
+
 def turn(session: str, index: int, *, failed: bool = False, version: int = 2) -> Any:
     from openomni.records import SegmentRecord, StageRecord, TimePointRecord, TurnRecord
     from openomni.trace import Part
@@ -109,18 +134,32 @@ def _speech(seconds: float, pitch: int) -> Any:
     return (np.sign(np.sin(at * 2 * np.pi * pitch)) * words * (0.25 + 0.2 * np.sin(at * 0.9)) * 9000).astype("<i2")
 
 
-def _record(session: str, key: str, kind: str, samples: Any, turn_id: str = "") -> None:
-    from openomni.api.media.store import storage
-    from openomni.api.records.models import Recording
+def _scene(second: int) -> Any:
+    """Somebody before a window, who moves."""
+    across, down = np.meshgrid(np.arange(320), np.arange(240))
+    picture = np.stack([90 + down // 4, 110 + down // 5, 150 + across // 6], axis=2)
+    middle = 160 + 60 * np.sin(second * 0.7)
+    head = (across - middle) ** 2 + (down - 100) ** 2 < 45**2
+    body = ((across - middle) / 80) ** 2 + ((down - 240) / 95) ** 2 < 1
+    picture[body], picture[head] = (50, 70, 120), (225, 180, 150)
+    return picture.astype(np.uint8)
 
+
+def _record(session: str, key: str, kind: str, samples: Any, turn_id: str = "") -> None:
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:
         sound.setparams((1, 2, RATE, 0, "NONE", ""))
         sound.writeframes(samples.tobytes())
-    content = file.getvalue()
+    _store(session, key, kind, file.getvalue(), turn_id=turn_id, rate=RATE, samples=len(samples))
+
+
+def _store(session: str, key: str, kind: str, content: bytes, **more: Any) -> None:
+    from openomni.api.media.store import storage
+    from openomni.api.records.models import Recording
+
     row = Recording(
-        id=key, project_id="default", kind=kind, session_id=session, turn_id=turn_id, rate=RATE, samples=len(samples),
-        received=len(content), status="complete", sha256=hashlib.sha256(content).hexdigest(),
+        id=key, project_id="default", kind=kind, session_id=session, received=len(content), status="complete",
+        sha256=hashlib.sha256(content).hexdigest(), **more,
     )  # fmt: skip
     row.key = row.place()
     storage().write(row.key, 0, content)

@@ -14,6 +14,13 @@ Visit = Callable[..., Page]
 Axe = Callable[[Page], None]
 Shots = Callable[[Page, str], list[Path]]
 
+PLAY = """(address) => new Promise((done, failed) => {
+    const video = Object.assign(document.createElement("video"), {src: address, muted: true});
+    video.addEventListener("timeupdate", () => { if (video.currentTime > 0.2) done(); });
+    video.addEventListener("error", () => failed(video.error));
+    document.body.append(video);
+    video.play();
+})"""
 AT = "document.querySelector('audio').currentTime"
 
 
@@ -98,9 +105,10 @@ def test_the_player_works_by_keyboard(site: Site, visit: Visit) -> None:
     expect(page.get_by_role("dialog")).to_contain_text("to the next turn")
 
 
-def test_what_is_drawn_is_what_sounds(site: Site, visit: Visit) -> None:
-    """Peaks of 800 stretches a track, not the recording."""
+def test_what_is_drawn_is_what_sounds(site: Site, visit: Visit, axe: Axe, shots: Shots) -> None:
+    """Peaks of 800 stretches a track, not the recording, and the strip of a film over the stretch that it shows."""
     site.fill("pages.conversation_rows:conversation")
+    site.fill("pages.conversation_rows:film", "talk1")
     asked: list[str] = []
     page = visit("/conversations/")
     page.on("request", lambda request: asked.append(request.url))
@@ -111,6 +119,16 @@ def test_what_is_drawn_is_what_sounds(site: Site, visit: Visit) -> None:
     assert [mark.inner_text() for mark in page.locator(".marks span").all()] == ["1", "2", "3", "4"]
     assert any("/recording/peaks" in url for url in asked)
     assert not any(url.split("?")[0].endswith("/recording") for url in asked), "nothing is loaded before it is played"
+    strip = page.get_by_role("img", name="What the camera saw")
+    assert strip.evaluate("async (each) => { await each.decode(); return each.naturalWidth; }") == 8 * 160
+    strip.click()
+    slider = page.get_by_role("slider", name="Position in the conversation")
+    expect(slider).to_have_attribute("aria-valuetext", "0:16 of 0:32, turn 3")
+    shots(page, "conversation-film")
+    axe(page)
+    address = page.get_by_role("link", name="play in the browser").get_attribute("href")
+    page.evaluate(PLAY, address)
+    assert page.evaluate("document.querySelector('video').duration") == pytest.approx(32, abs=1.1)
 
 
 def test_an_open_conversation_is_followed_to_its_end(site: Site, visit: Visit) -> None:

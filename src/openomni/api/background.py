@@ -1,4 +1,5 @@
-"""What the API does beside answering: it writes what the bus records, and notes which agents are alive."""
+"""What the API does beside answering: it writes what the bus records, notes which agents are alive, and derives from
+recordings."""
 
 from __future__ import annotations
 
@@ -12,12 +13,15 @@ log = logging.getLogger("openomni.api")
 
 
 class Background:
-    """The threads that listen to the bus, between `start` and `stop`. Without a bus there are none."""
+    """The threads between `start` and `stop`. Without a bus none listens to it."""
 
     def __init__(self) -> None:
         self._running = ExitStack()
 
     def start(self) -> None:
+        from .media import deriving
+
+        self._running.callback(deriving.start())
         if not settings.BUS_URL:
             log.warning("no bus: agents can't come in and nothing is recorded; give OPENOMNI_BUS_URL")
             return

@@ -4,7 +4,7 @@ One reader for all who need one: the replay of a file, an agent's queued turns, 
 its place where a player has it: seconds from the file's beginning, which is where its earliest track begins.
 """
 
-from .audio import sound
+from .audio import channels, sound
 from .opening import MediaFile, Told, shown
 from .tracks import SILENT, audio_track, moving
 from .video import pictures, upright
@@ -15,6 +15,7 @@ __all__ = [
     "MediaFile",
     "Told",
     "audio_track",
+    "channels",
     "moving",
     "pictures",
     "shown",

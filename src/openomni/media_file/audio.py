@@ -1,4 +1,4 @@
-"""One track's sound, mono, on the file's axis: silence where it begins late, has a hole or is damaged."""
+"""One track's sound, on the file's axis: silence where it begins late, has a hole or is damaged."""
 
 from __future__ import annotations
 
@@ -40,12 +40,17 @@ _CHUNK_S = 1.0
 
 
 def sound(file: MediaFile, stream: Any, rate: int) -> Iterator[Samples]:
-    """All of it at `rate`, in pieces of any length. Raises MediaError where nothing of it can be decoded."""
-    return _Sound(file, stream, rate).pieces()
+    """All of it at `rate`, mono, in pieces of any length. Raises MediaError where nothing of it can be decoded."""
+    return _Sound(file, stream, rate, Mix()).pieces()
+
+
+def channels(file: MediaFile, stream: Any, rate: int, count: int) -> Iterator[NDArray[np.float32]]:
+    """As `sound`, in pieces of shape (count, n): its channels, or, where they are not as many, their mix in each."""
+    return _Sound(file, stream, rate, Channels(count)).pieces()
 
 
 class _Sound:
-    def __init__(self, file: MediaFile, stream: Any, rate: int) -> None:
+    def __init__(self, file: MediaFile, stream: Any, rate: int, mix: Mix | Channels) -> None:
         self._file, self._stream, self._rate = file, stream, rate
         self._made = 0
         """Samples given so far."""
@@ -56,7 +61,7 @@ class _Sound:
         self._silence, self._holes, self._damages = 0.0, 0, 0
         self._planes: Planes | None = None
         self._kind: tuple[Any, ...] = ()
-        self._mix = Mix()
+        self._mix = mix
 
     def pieces(self) -> Iterator[Samples]:
         heard = False
@@ -118,10 +123,10 @@ class _Sound:
 
     def _hush(self, count: int) -> Iterator[Samples]:
         while count > 0:
-            piece = np.zeros(min(count, round(_CHUNK_S * self._rate)), np.float32)
-            self._made += len(piece)
-            count -= len(piece)
-            yield piece
+            silent = min(count, round(_CHUNK_S * self._rate))
+            self._made += silent
+            count -= silent
+            yield np.zeros((*self._mix.shape, silent), np.float32)
 
     def _rest(self) -> Iterator[Samples]:
         """What the resampler still holds."""
@@ -132,7 +137,7 @@ class _Sound:
     def _mixed(self, found: Iterator[NDArray[np.float32]]) -> Iterator[Samples]:
         for planes in found:
             piece = self._mix(planes, self._rate)
-            self._made += len(piece)
+            self._made += planes.shape[1]
             yield piece
 
 
@@ -154,14 +159,15 @@ class Planes:
 class Mix:
     """Mono of all channels: their mean, which unlike FFmpeg's own mix never clips; where they cancel, the loudest."""
 
+    shape = ()
+    """Of what it gives, but for the samples."""
+
     def __init__(self) -> None:
         self._powers = np.zeros(0)
         self._loudest = 0
 
     def __call__(self, planes: NDArray[np.float32], rate: int) -> Samples:
-        # Sound in floating point may hold what no loudspeaker plays.
-        if not np.isfinite(np.vdot(planes, planes)):
-            planes = np.nan_to_num(planes, posinf=0.0, neginf=0.0).clip(-1, 1)
+        planes = _finite(planes)
         channel: Samples = planes[0]
         if len(planes) == 1:
             return channel
@@ -177,3 +183,23 @@ class Mix:
         quiet = bool(mixed < FAR_QUIETER * channels[self._loudest])
         channel = planes[self._loudest]
         return channel if quiet else mean
+
+
+class Channels:
+    """The channels as they are; where they are not `count`, their mix in each of that many."""
+
+    def __init__(self, count: int) -> None:
+        self.shape = (count,)
+        self._mix = Mix()
+
+    def __call__(self, planes: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+        if len(planes) == self.shape[0]:
+            return _finite(planes)
+        return np.broadcast_to(self._mix(planes, rate), (*self.shape, planes.shape[1]))
+
+
+def _finite(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    # Sound in floating point may hold what no loudspeaker plays.
+    if np.isfinite(np.vdot(planes, planes)):
+        return planes
+    return np.nan_to_num(planes, posinf=0.0, neginf=0.0).clip(-1, 1)

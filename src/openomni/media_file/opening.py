@@ -76,7 +76,7 @@ class MediaFile:
         """The frames of these tracks, each after its track. What FFmpeg can't decode is left out, and told."""
         for stream in streams:
             stream.codec_context.options = {name: _OPTIONS[name] for name in ("max_pixels", "max_samples")}
-        for packet in self._packets(streams):
+        for packet in self.packets(*streams):
             try:
                 frames = packet.decode()
             except undecodable():
@@ -85,7 +85,8 @@ class MediaFile:
             for frame in frames:
                 yield packet.stream, frame
 
-    def _packets(self, streams: Any) -> Iterator[Packet[Any]]:
+    def packets(self, *streams: Any) -> Iterator[Packet[Any]]:
+        """What the container holds of these tracks, undecoded."""
         import av
 
         failures = 0
@@ -100,6 +101,16 @@ class MediaFile:
             except (av.FFmpegError, OSError):
                 failures += 1
                 self.damaged(None)
+
+    def seek(self, stream: Any, seconds: float) -> bool:
+        """What is read next begins at, or soon before, this second of the file, where its container allows it."""
+        import av
+
+        try:
+            self.container.seek(round((self.begins + seconds) / stream.time_base), stream=stream)
+        except (av.FFmpegError, OSError, OverflowError):
+            return False
+        return True
 
     def seconds(self, frame: Any) -> float | None:
         """When a frame is due, in seconds from the file's beginning; None where it does not say."""

@@ -5,25 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from ...events import AXIS_RATE
 from ...latency import counts, median
 from ..ground.errors import Refusal
 from ..ground.paging import Paging
 from ..ground.paging import page as paged
 from ..look.project_page import here, page
 from ..records import snapshots, waterfall
-from ..records.models import UNFINISHED, Progress, Recording, Session, Task, Turn
-from ..records.players import content_url
+from ..records.models import UNFINISHED, Derived, Progress, Recording, Session, Task, Turn
+from ..records.players import content_url, derived_url
 from .tracks import Place, places_of
 
 PER_PAGE = 25
+SOON = timedelta(minutes=10)
+"""How long a page looks out for what is derived of a recording that has just come."""
 BADGES = {
     "open": "info", "closed": "good", "lost": "bad", "pending": "", "started": "info", "completed": "good",
     "failed": "bad", "cancelled": "warn", "superseded": "warn",
@@ -88,6 +93,41 @@ class Line:
         return self.place.cut_s - self.place.reply_s
 
 
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A recording as the page of its session lists it: where its bytes are, a form of them that browsers play where
+    they don't play these, and of a video the strip of its pictures. Addresses are empty where there is none."""
+
+    recording: Recording
+    url: str
+    playable: str
+    strip: str
+
+    @classmethod
+    def of(cls, recording: Recording) -> Filed:
+        made = {each.kind for each in recording.derived.all() if each.key}
+        project = recording.project_id
+        playable, strip = (
+            derived_url(recording.pk, kind, project) if kind in made else ""
+            for kind in (Derived.Kind.PLAYABLE, Derived.Kind.THUMBNAIL)
+        )
+        return cls(recording, content_url(project, recording.pk), playable, strip)
+
+    @property
+    def begins(self) -> float:
+        """In seconds of the session."""
+        return self.recording.position / AXIS_RATE
+
+    @property
+    def waits(self) -> bool:
+        """Whether there will be more of it soon."""
+        if self.recording.status != Recording.Status.COMPLETE:
+            return True
+        done = self.recording.completed_at
+        fresh = done is not None and timezone.now() - done < SOON
+        return fresh and self.recording.kind == Recording.Kind.VIDEO and not self.recording.derived.all()
+
+
 def clock(seconds: float) -> str:
     """Minutes and seconds; hours where there are some."""
     minutes, second = divmod(int(seconds), 60)
@@ -136,16 +176,16 @@ def conversation(request: HttpRequest, session_id: str) -> HttpResponse:
     turns = list(session.turns.order_by("index", "created_at"))
     places = places_of(session, turns)
     told, words = next(iter(_told([session], turns))), _words_heard(turns)
-    recordings = list(session.recorded.filter(project_id=session.project_id).order_by("created_at"))
-    waits = any(each.status != Recording.Status.COMPLETE for each in recordings)
+    recordings = session.recorded.filter(project_id=session.project_id).prefetch_related("derived")
+    filed = [Filed.of(each) for each in recordings.order_by("created_at")]
     context = {
         "section": "conversations",
         "session": session,
         "told": told,
         "lines": [_line(turn, places[turn.pk], words.get(turn.pk)) for turn in turns],
-        "recordings": [(each, content_url(each.project_id, each.pk)) for each in recordings if not each.turn_id],
+        "recordings": [each for each in filed if not each.recording.turn_id],
         "live": session.status == Session.Status.OPEN,
-        "follows": session.status == Session.Status.OPEN or waits,
+        "follows": session.status == Session.Status.OPEN or any(each.waits for each in filed),
         "rest": f"/api/v1/sessions/{session.pk}",
         "project": f"?project={session.project_id}",
         "link": request.build_absolute_uri(request.path),

@@ -15,7 +15,7 @@ from ..ground.caller import AuthedRequest
 from ..ground.errors import Refusal, not_found
 from ..ground.file_response import deliver
 from ..records.models import Session
-from . import session_wav
+from . import picture, session_wav
 from .tracks import Tracks, heard
 
 router = Router(tags=["conversations"])
@@ -65,7 +65,7 @@ def session_peaks(
         return Status(304, None)
     made = cache.get(etag)
     if made is None:
-        made = session_wav.peaks(tracks, points)
+        made = picture.peaks(tracks, points)
         cache.set(etag, made, PEAKS_KEPT)
     left, right = made
     return {"seconds": tracks.samples / AXIS_RATE, "left": left, "right": right, "waiting": tracks.waiting}

@@ -15,8 +15,6 @@ from .tracks import Placed, Tracks
 
 FRAME = 4
 """Bytes of a sample of both tracks."""
-BLOCK = 10 * AXIS_RATE
-"""Samples that are made at a time, for peaks."""
 
 
 class TwoTracks(io.RawIOBase):
@@ -101,22 +99,3 @@ def _header(samples: int) -> bytes:
     head[4:8] = (len(head) - 8 + FRAME * samples).to_bytes(4, "little")
     head[-4:] = (FRAME * samples).to_bytes(4, "little")
     return bytes(head)
-
-
-def peaks(tracks: Tracks, count: int) -> tuple[list[float], list[float]]:
-    """How loud each track is in `count` equal stretches: the greatest amplitude, 0…1. Reads it through once."""
-    total = tracks.samples
-    count = min(count, total)
-    if not count:
-        return [], []
-    edges = np.linspace(0, total, count + 1).astype(np.int64)
-    greatest = np.zeros((count, 2), np.int32)
-    with TwoTracks(tracks) as both:
-        for start in range(0, total, BLOCK):
-            loud = np.abs(both.samples(start, min(BLOCK, total - start)).astype(np.int32))
-            first = int(np.searchsorted(edges, start, "right")) - 1
-            last = int(np.searchsorted(edges, start + len(loud), "left"))
-            inner = np.clip(edges[first:last] - start, 0, None)
-            found = np.maximum.reduceat(loud, inner)
-            greatest[first:last] = np.maximum(greatest[first:last], found)
-    return tuple([round(float(value) / 32768, 3) for value in greatest[:, track]] for track in (0, 1))  # type: ignore[return-value]

@@ -3,6 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from ..accounts.project_admin import ProjectFilter, display
@@ -25,6 +27,9 @@ class RecordingAdmin(EvidenceAdmin):
         "project",
     )
     readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Recording]:
+        return super().get_queryset(request).prefetch_related("derived")  # type: ignore[no-any-return]
 
     def record(self, row: Recording) -> dict[str, Any]:
         return RecordingOut.from_orm(row).model_dump()

@@ -23,7 +23,8 @@ from ..ground.paging import Page, Paging, page
 from ..places.models import site_of
 from ..records import snapshots
 from ..records.media_types import takes
-from ..records.models import Recording
+from ..records.models import Derived, Recording
+from ..records.signals import recording_completed
 from .schemas import RecordingOut
 from .store import storage
 
@@ -88,7 +89,7 @@ def list_recordings(request: AuthedRequest, paging: Query[Paging], wanted: Query
     """Recordings, newest first."""
     names = {"session": "session_id", "turn": "turn_id"}
     chosen = {names.get(name, name): value for name, value in wanted.dict().items() if value}
-    return page(Recording.objects.scoped(request).filter(**chosen), paging)
+    return page(Recording.objects.scoped(request).filter(**chosen).prefetch_related("derived"), paging)
 
 
 @router.put("/recordings/{recording_id}", auth=WRITERS, response=RecordingOut)
@@ -172,6 +173,7 @@ def complete(request: AuthedRequest, recording_id: Id, payload: Completion) -> A
     row.completed_at, row.store = row.completed_at or timezone.now(), storage().store.name
     row.samples, row.rate = _measured(row, payload.samples)
     row.save(update_fields=["status", "store", "received", "sha256", "completed_at", "samples", "rate"])
+    recording_completed.send(Recording, recording=row)
     return row
 
 
@@ -190,6 +192,31 @@ def content(request: AuthedRequest, recording_id: Id) -> HttpResponseBase:
     if not row.key:
         raise Refusal(404, f"nothing of recording {recording_id} has come yet")
     return _serve(request, _stored(lambda: storage().open(row.key)), row)
+
+
+@router.api_operation(
+    ["GET", "HEAD"], "/recordings/{recording_id}/derived/{kind}", auth=READERS, summary="What was made of a recording"
+)
+def derived(request: AuthedRequest, recording_id: Id, kind: Derived.Kind) -> HttpResponseBase:
+    """The bytes, whole or a range: `peaks`, how loud it is in each hundredth of a second (audiowaveform's data file,
+    version 2, 8 bits); `thumbnail`, a JPEG strip of eight pictures side by side, each of the middle of an eighth of the
+    video; `playable`, a form that browsers play, where they don't play the recording itself. They are made once, soon
+    after it is complete; 404 until then, and for what can't be made or isn't needed."""
+    row = _find(request, recording_id)
+    made = row.derived.filter(kind=kind).exclude(key="").first()
+    if made is None:
+        raise Refusal(404, f"there is no {kind} of recording {recording_id}: {_why_not(row, kind)}")
+    file = _stored(lambda: storage().open(made.key))
+    return deliver(request, file, made.media_type, made.key.rpartition("/")[2], made.sha256)
+
+
+def _why_not(row: Recording, kind: str) -> str:
+    if row.status != Recording.Status.COMPLETE:
+        return "it is made when the recording is complete"
+    made_by = {each.kind: each.made_by for each in row.derived.all()}
+    if Derived.Kind.PEAKS not in made_by or made_by.get(kind) == "":
+        return "it is still to be made; ask again in a minute"
+    return made_by[kind].partition(": ")[2] if kind in made_by else "none is needed, or it has nothing to make one of"
 
 
 def _serve(request: HttpRequest, file: BinaryIO, row: Recording) -> HttpResponseBase:

@@ -5,6 +5,17 @@ from __future__ import annotations
 from ninja import Field, Schema
 
 from ..records.models import Recording
+from ..records.players import derived_url
+
+
+class DerivedOut(Schema):
+    """What was made of a recording, at `url`: `peaks`, a `thumbnail`, or a `playable` form."""
+
+    kind: str
+    media_type: str
+    size: int
+    sha256: str
+    url: str
 
 
 class RecordingOut(Schema):
@@ -29,6 +40,16 @@ class RecordingOut(Schema):
     status: str
     sha256: str
     started_at: float | None
+    derived: list[DerivedOut]
+
+    @staticmethod
+    def resolve_derived(row: Recording) -> list[dict[str, object]]:
+        made = [each for each in row.derived.all() if each.key]
+        return [
+            {"kind": each.kind, "media_type": each.media_type, "size": each.size, "sha256": each.sha256,
+             "url": derived_url(row.pk, each.kind)}
+            for each in made
+        ]  # fmt: skip
 
     @staticmethod
     def resolve_started_at(row: Recording) -> float | None:

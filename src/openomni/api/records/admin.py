@@ -79,7 +79,7 @@ class SessionAdmin(EvidenceAdmin):
 
     @display(description="recordings")
     def sound(self, session: Session) -> SafeString:
-        found = ((each.kind, player(each)) for each in session.recorded.all())
+        found = ((each.kind, player(each)) for each in session.recorded.prefetch_related("derived"))
         return format_html_join(mark_safe("<br>"), "{} {}", found)
 
 

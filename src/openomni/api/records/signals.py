@@ -6,3 +6,6 @@ from django.dispatch import Signal
 
 turn_written = Signal()
 """A snapshot of a turn that was news is in the tables. Sends `turn`, the row, and `record`, the `TurnRecord`."""
+
+recording_completed = Signal()
+"""All bytes of a recording are here, and it says so. Sends `recording`, the row."""

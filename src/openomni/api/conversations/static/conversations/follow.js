@@ -30,9 +30,9 @@ export function follow(changed, reopen) {
 /** True when something on the page is another now. */
 function put(fresh, reopen) {
   let news = false;
-  for (const id of ["about", "state"]) {
+  for (const id of ["about", "state", "strips"]) {
     const old = document.getElementById(id), now = fresh.getElementById(id);
-    if (now && old.innerHTML !== now.innerHTML) { old.innerHTML = now.innerHTML; news = true; }
+    if (now && bare(old) !== bare(now)) { old.innerHTML = now.innerHTML; news = true; }
   }
   const heading = document.querySelector("h1"), title = fresh.querySelector("h1");
   if (title && heading.textContent !== title.textContent) heading.textContent = title.textContent;
@@ -57,5 +57,8 @@ function put(fresh, reopen) {
   }
   return news;
 }
+
+/** What the server sent; the player adds where strips lie. */
+function bare(room) { return room.innerHTML.replace(/ style="[^"]*"/g, ""); }
 
 function tell(text) { document.getElementById("news").textContent = text; }

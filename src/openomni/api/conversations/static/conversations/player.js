@@ -15,7 +15,7 @@ export class Player {
     for (const name of ["timeupdate", "seeking", "loadedmetadata"]) this.audio.addEventListener(name, () => this.show());
     for (const name of ["play", "pause", "ended"]) this.audio.addEventListener(name, () => this.name());
     this.audio.addEventListener("error", () => { if (this.seconds) this.say("The sound did not come; load the page again."); });
-    this.waves.addEventListener("pointerdown", (event) => this.drag(event));
+    for (const picture of [this.waves, section.querySelector("#strips")]) picture.addEventListener("pointerdown", (event) => this.drag(event));
     this.waves.addEventListener("keydown", (event) => this.slide(event));
     section.querySelector("#play").addEventListener("click", () => this.toggle());
     section.querySelector("#earlier").addEventListener("click", () => this.turn(-1));
@@ -36,6 +36,7 @@ export class Player {
       const peaks = await answer.json();
       if (tag !== this.tag) this.take(peaks, this.tag !== "");
       this.tag = tag;
+      this.lay();
     } catch (error) {
       this.say(`The picture of the sound did not come (${error.message}); load the page again.`);
     }
@@ -84,6 +85,15 @@ export class Player {
     });
   }
 
+  /** Each strip of pictures over the stretch that it shows; a video whose length nobody told goes on to the end. */
+  lay() {
+    for (const strip of this.section.querySelectorAll(".strip")) {
+      const begins = Math.min(Number(strip.dataset.begins), this.seconds), left = this.seconds - begins;
+      const shown = Math.min(Number(strip.dataset.seconds) || left, left);
+      if (shown > 0) Object.assign(strip.style, { marginLeft: `${(begins / this.seconds) * 100}%`, width: `${(shown / this.seconds) * 100}%` });
+    }
+  }
+
   turns() { return [...this.page.querySelectorAll(".turn[data-begins]")]; }
 
   seek(seconds) {
@@ -119,6 +129,7 @@ export class Player {
   say(text) { const room = this.section.querySelector("#waiting"); if (room.textContent !== text) room.textContent = text; }
 
   drag(event) {
+    if (!this.seconds) return;
     const to = (moved) => {
       const box = this.waves.getBoundingClientRect();
       this.seek(((moved.clientX - box.left) / box.width) * this.seconds);
