@@ -93,13 +93,15 @@ def fields_of(method: str, path: str) -> list[str]:
     return list(document["components"]["schemas"].get(name, {}).get("properties", {}))
 
 
-def filled_in(path: str) -> str:
-    """The path with the other project's ids in its places."""
+def ids_of(path: str) -> dict[str, str]:
+    """The project's ids for the parameters of a path."""
     slug = {"sites": f"site-{MARK}", "devices": f"device-{MARK}", "projects": "home"}.get(path.split("/")[3], "")
     ids = {**IDS, "slug": slug}
+    names = re.findall(r"{(\w+)}", path)
+    assert ids.keys() >= set(names), f"{path}: say in IDS what its parameters are"
+    return {name: ids[name] for name in names}
 
-    def fill(match: re.Match[str]) -> str:
-        assert match[1] in ids, f"{path}: say in IDS what {match[1]!r} is"
-        return ids[match[1]]
 
-    return re.sub(r"{(\w+)}", fill, path).removeprefix("/api/v1")
+def filled_in(path: str) -> str:
+    """The path with the project's ids in its places."""
+    return path.format(**ids_of(path)).removeprefix("/api/v1")

@@ -68,7 +68,7 @@ class DeadOut(Schema):
     reason: str
     attempts: int
     at: float
-    cause: Literal["failed", "unreadable", "refused", "too_large"]
+    cause: str
     """`failed`, `unreadable` (by this version), `refused`, `too_large` (the content is an excerpt)."""
     size: int
     content: Any
