@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 import pytest
 
@@ -30,6 +32,8 @@ from openomni.api.records.models import (
 from openomni.api.scores.models import Metric, Rater, Score
 from openomni.api.urls import api as rest
 from openomni.records import BuildRecord
+
+DOCUMENT: dict[str, Any] = json.loads(json.dumps(rest.get_openapi_schema()))
 
 MARK = "zebra"
 """Stands in every text that is the project's; it must not be in any answer to a stranger."""
@@ -82,15 +86,14 @@ IDS = {
 
 def endpoints() -> list[tuple[str, str]]:
     """Every (method, path) of the OpenAPI document, so that none is forgotten when one is added."""
-    return [(method, path) for path, methods in rest.get_openapi_schema()["paths"].items() for method in methods]
+    return [(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods]
 
 
 def fields_of(method: str, path: str) -> list[str]:
     """Those of its body; none where that is no object of JSON."""
-    document = rest.get_openapi_schema()
-    content = document["paths"][path][method].get("requestBody", {}).get("content", {}).get("application/json", {})
+    content = DOCUMENT["paths"][path][method].get("requestBody", {}).get("content", {}).get("application/json", {})
     name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
-    return list(document["components"]["schemas"].get(name, {}).get("properties", {}))
+    return list(DOCUMENT["components"]["schemas"].get(name, {}).get("properties", {}))
 
 
 def ids_of(path: str) -> dict[str, str]:

@@ -20,14 +20,13 @@ from django.db import close_old_connections
 from hypothesis import HealthCheck, settings
 
 from api.conftest import SERVER_SECRET
-from api.filled import MARK, ids_of
+from api.filled import DOCUMENT, MARK, ids_of
 from api.support import api_for
 from openomni.api.accounts.models import Project, Scope
 from openomni.api.ground import bus_line
 from openomni.api.media.store import storage
 from openomni.api.queue import dead_letters
 from openomni.api.records.models import Recording
-from openomni.api.urls import api as interface
 from openomni.bus.dead import DeadLetter
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
@@ -41,7 +40,6 @@ from schemathesis.specs.openapi.checks import (  # noqa: E402
 )
 
 CONFORMANCE = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-DOCUMENT: dict[str, Any] = json.loads(json.dumps(interface.get_openapi_schema()))
 few = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 
 

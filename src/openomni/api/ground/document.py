@@ -67,7 +67,7 @@ def also(*refused: int, gives: str = "", takes: str = "") -> dict[str, Any]:
     extra: dict[str, Any] = {"responses": {status: _refusal(status) for status in refused}}
     if gives:
         content = {gives: {"schema": {"type": "string", "format": "binary"}}}
-        ranges = {"in": "header", "name": "Range", "required": False, "schema": {"type": "string", "maxLength": 200}}
+        ranges = {"in": "header", "name": "Range", "required": False, "schema": {"type": "string"}}
         extra["parameters"] = [{**ranges, "description": "`bytes=FIRST-LAST`; what has another form is ignored"}]
         extra["responses"] |= {
             200: {"description": "All of it.", "content": content},
@@ -76,7 +76,7 @@ def also(*refused: int, gives: str = "", takes: str = "") -> dict[str, Any]:
         }
     if takes:
         content = {takes: {"schema": {"type": "string", "format": "binary"}}}
-        extra["requestBody"] = {"required": True, "content": content}
+        extra["requestBody"] = {"required": False, "content": content}
     return extra
 
 
