@@ -120,7 +120,7 @@ class ComponentOut(Schema):
     agents: int
 
 
-@router.post("/agents", auth=AGENTS, response=Registered, summary="Register an agent")
+@router.post("/agents", auth=AGENTS, response=Registered, summary="Register an agent", openapi_extra=also(409))
 def register(request: AuthedRequest, payload: Registration) -> dict[str, Any]:
     """Known by its name in the project: registering again updates it and replaces what it offers."""
     _need_bus()
@@ -191,6 +191,7 @@ def forget(request: AuthedRequest, agent_id: str) -> Any:
     response={202: AgentOut},
     by_alias=True,
     summary="Drain an agent",
+    openapi_extra=also(409),
 )
 def drain(request: AuthedRequest, agent_id: str) -> Any:
     """Asks the agent to take no new work, finish what it has, and stop."""
