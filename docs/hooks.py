@@ -107,19 +107,35 @@ def rest() -> Iterator[str]:
     import django
 
     django.setup(set_prefix=False)
+    from openomni.api.ground.document import ERROR, WHY
     from openomni.api.urls import api
 
+    document = api.get_openapi_schema()
     yield "# REST\n\nMade from the code. A server shows the same at `/api/v1/docs`, with a page to try it.\n"
-    paths: dict[str, dict[str, Any]] = api.get_openapi_schema()["paths"]
-    groups: dict[str, list[tuple[str, str, str]]] = {}
-    for path, methods in paths.items():
-        short = path.removeprefix("/api/v1")
-        for method, operation in methods.items():
-            about = _first_line(operation.get("description") or operation.get("summary", ""))
-            groups.setdefault(short.split("/")[1], []).append((f"`{method.upper()}`", f"`{short}`", about))
+    yield document["info"]["description"].strip() + "\n"
+    yield "## Errors\n\nEvery one is JSON with these fields; `error` is always there.\n"
+    fields = ERROR["properties"].items()
+    yield from _table(
+        ("field", "type", ""), ((f"`{name}`", each["type"], each["description"]) for name, each in fields)
+    )
+    yield "The status says of which kind it is.\n"
+    yield from _table(("status", ""), ((f"`{status}`", why) for status, why in WHY.items()))
+    operations = {
+        (path.removeprefix("/api/v1"), method): operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    everywhere = set.intersection(*(set(each["responses"]) for each in operations.values() if "security" in each))
+    shown = ", ".join(f"`{status}`" for status in sorted(everywhere))
+    yield f"Every operation but `GET /hello` can answer {shown}. What else it can refuse stands in its row below.\n"
+    groups: dict[str, list[tuple[str, str, str, str]]] = {}
+    for (path, method), operation in operations.items():
+        about = _first_line(operation.get("description") or operation.get("summary", ""))
+        more = ", ".join(status for status in operation["responses"] if status >= "4" and status not in everywhere)
+        groups.setdefault(path.split("/")[1], []).append((f"`{method.upper()}`", f"`{path}`", about, more))
     for name, rows in sorted(groups.items()):
         yield f"## {name}\n"
-        yield from _table(("", "path", ""), rows)
+        yield from _table(("", "path", "", "refuses with"), rows)
 
 
 def _struct(struct: type) -> Iterator[str]:

@@ -33,8 +33,8 @@ def postgres() -> Iterator[str]:
         server.cleanup()
 
 
-DIFFERENT = ("recorder", "queue", "identity", "scores")
-"""What locks rows, writes several at once, looks into JSON, or stores what somebody else wrote."""
+DIFFERENT = ("recorder", "queue", "identity", "scores", "intake", "openapi")
+"""What locks rows, writes several at once, looks into JSON, or stores what somebody else wrote or may send."""
 
 
 def run(*tests: str, database: str) -> None:
@@ -59,6 +59,11 @@ def test_all_tests_of_the_api_pass_on_postgresql(postgres: str) -> None:
     # What starts servers of its own runs on SQLite, whatever this process runs on.
     own_servers = ("test_server", "test_fleet_on_the_bus", "test_layout")
     run("tests/api", *(f"--ignore=tests/api/{name}.py" for name in own_servers), database=postgres)
+
+
+@pytest.mark.long
+def test_the_document_and_the_api_say_the_same_on_postgresql(postgres: str) -> None:
+    run("tests/api/test_openapi.py", "-m", "long", database=postgres)
 
 
 def test_tables_of_another_alpha_are_recognised_there_too(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:

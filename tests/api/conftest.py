@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from api.filled import filled  # noqa: F401 (a fixture)
 from api.support import Api, LiveServer, api_for, start_server, stop_server
 from openomni.api.accounts.models import Project, Scope
 from openomni.api.ground import bus_access

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import unquote, urlsplit
 
 import httpx
 from asgiref.sync import async_to_sync
 from django.http import HttpResponse
 from django.test import Client
+from django.urls import Resolver404, resolve
 from django.utils import timezone
 
 from openomni.api.accounts.models import Membership, Project, Scope, Token, User
 from openomni.api.fleet.models import Agent, Offer, new_id
+from openomni.api.ground.document import Interface
 from openomni.api.media.derive import child
 from openomni.bus.credentials import Keys
 from prepared import with_tables
@@ -45,13 +50,37 @@ class Api:
         data, kind = (body, "application/octet-stream") if isinstance(body, bytes) else ("", "application/json")
         if body is not None and not isinstance(body, bytes):
             data = json.dumps(body)
-        return Client().generic(method, f"/api/v1{path}", data, content_type=kind, headers=sent)
+        answer = Client().generic(method, f"/api/v1{path}", data, content_type=kind, headers=sent)
+        assert_documented(method, path, answer.status_code)
+        return answer
 
     def error(self, method: str, path: str, body: Any = None, *, status: int, **headers: str) -> str:
         """The one line that the caller is told."""
         line = self(method, path, body, status, **headers)["error"]
         assert "\n" not in line
         return str(line)
+
+
+def assert_documented(method: str, path: str, status: int) -> None:
+    """The OpenAPI document names every answer that a test has seen."""
+    from openomni.api.urls import api
+
+    try:
+        route = resolve(f"/api/v1{urlsplit(unquote(path)).path}").route
+    except Resolver404:
+        return
+    known = documented(api).get(re.sub(r"<(\w+:)?(\w+)>", r"{\2}", f"/{route}"), {}).get(method.lower())
+    assert known is None or status in known, f"{method} {path}: {status} is not in the document, {sorted(known)} are"
+
+
+@cache
+def documented(api: Interface) -> dict[str, dict[str, set[int]]]:
+    """Path → method → statuses."""
+    paths = api.get_openapi_schema()["paths"]
+    return {
+        path: {method: set(map(int, operation["responses"])) for method, operation in item.items()}
+        for path, item in paths.items()
+    }
 
 
 def body_of(answer: HttpResponse) -> bytes:

@@ -73,7 +73,7 @@ def test_credentials_are_renewed_and_end_with_the_token(project: Project) -> Non
 def test_a_malformed_registration_leaves_nothing_behind(agent_api: Api) -> None:
     assert "U…" in agent_api.error("POST", "/agents", registration(public_key="rubbish"), status=400)
     odd = registration(components=[{"kind": "sst", "name": "x"}])
-    assert "did you mean 'stt'?" in agent_api.error("POST", "/agents", odd, status=400)
+    assert "did you mean 'stt'?" in agent_api.error("POST", "/agents", odd, status=422)
     assert not Agent.objects.exists()
 
 
@@ -160,4 +160,4 @@ def test_components_are_listed_with_how_many_offer_them_now(project: Project, ad
     found = {f"{each['kind']}:{each['name']}": each["agents"] for each in admin("GET", "/components")["items"]}
     assert found == {"llm:simulated": 1, "tts:piper": 1}
     assert [each["kind"] for each in admin("GET", "/components?kind=tts")["items"]] == ["tts"]
-    assert "did you mean 'tts'?" in admin.error("GET", "/components?kind=ttss", status=400)
+    assert "did you mean 'tts'?" in admin.error("GET", "/components?kind=ttss", status=422)

@@ -12,12 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from api.filled import DOCUMENT, endpoints, fields_of
 from api.support import Api
 from openomni.api.records import snapshots
-from openomni.api.urls import api as interface
 
 quick = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-METHODS = ("get", "post", "put", "patch", "delete")
 numbers = st.integers(-(2**70), 2**70) | st.floats()
 texts = st.text(st.characters(codec=None), max_size=6) | st.sampled_from(["\0", "\ud800", "x"])
 values = st.recursive(
@@ -29,15 +28,10 @@ values = st.recursive(
 
 def operations() -> list[tuple[str, str, list[str], list[str]]]:
     """Method, path, names of the query, and names of the body's fields."""
-    document = json.loads(json.dumps(interface.get_openapi_schema(path_prefix="")))
     found = []
-    for path, item in document["paths"].items():
-        for method in METHODS & item.keys():
-            query = [each["name"] for each in item[method].get("parameters", ()) if each["in"] == "query"]
-            content = item[method].get("requestBody", {}).get("content", {}).get("application/json", {})
-            name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
-            fields = document["components"]["schemas"].get(name, {}).get("properties", {})
-            found.append((method.upper(), "/" + path.lstrip("/"), query, list(fields)))
+    for method, path in endpoints():
+        query = [each["name"] for each in DOCUMENT["paths"][path][method]["parameters"] if each["in"] == "query"]
+        found.append((method.upper(), path.removeprefix("/api/v1"), query, fields_of(method, path)))
     return sorted(found)
 
 

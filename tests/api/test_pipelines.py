@@ -80,7 +80,7 @@ def test_what_ran_is_kept_under_its_hash_whoever_asks_first(project: Project, ad
 @pytest.mark.parametrize(
     ("name", "content", "status", "says"),
     [
-        ("mine", {"yaml": "name: [", "spec": None}, 400, "YAML"),
+        ("mine", {"yaml": "name: ["}, 400, "YAML"),
         ("mine", {}, 400, "either"),
         ("other", yaml("mine"), 400, "/pipelines/mine"),
         ("local", yaml("local"), 409, "built in"),

@@ -98,7 +98,7 @@ def test_admins_make_list_and_revoke_tokens(project: Project, admin: Api) -> Non
 
 def test_a_token_for_what_does_not_exist_is_refused_with_the_nearest(project: Project, admin: Api) -> None:
     Site.objects.create(project=project, slug="kitchen", name="Kitchen")
-    assert "did you mean 'researcher'?" in admin.error("POST", "/tokens", {"scopes": ["reseacher"]}, status=400)
+    assert "did you mean 'researcher'?" in admin.error("POST", "/tokens", {"scopes": ["reseacher"]}, status=422)
     line = admin.error("POST", "/tokens", {"scopes": ["device"], "site": "kitchn"}, status=404)
     assert "did you mean 'kitchen'?" in line
 

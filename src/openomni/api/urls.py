@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import path
-from ninja import NinjaAPI
 
 from ..version import __version__
 from .accounts import pages
@@ -11,6 +10,7 @@ from .accounts.models import Scope
 from .conversations import pages as conversations
 from .fleet import pages as fleet
 from .ground import errors
+from .ground.document import ABOUT, Interface
 from .ground.intake import Json
 from .look import pages as look
 from .start import pages as start
@@ -19,10 +19,10 @@ from .talk import pages as talk
 
 admin.autodiscover()
 admin.site.index_title = "Data"
-api = NinjaAPI(
+api = Interface(
     title="OpenOmni",
     version=__version__,
-    description="Sessions, turns, recordings, agents and pipelines of a project. Send `Authorization: Bearer oo_…`.",
+    description="Sessions, turns, recordings, agents and pipelines of a project.\n" + ABOUT,
     parser=Json(),
     auth=allow(Scope.ADMIN),  # an endpoint that names no scope of its own is for admins
 )

@@ -9,11 +9,13 @@ from ninja import Field, Query, Router, Schema, Status
 from ...version import __version__
 from ..ground import handshake
 from ..ground.caller import AuthedRequest, Caller
+from ..ground.document import also
 from ..ground.errors import Refusal, conflict, not_found
+from ..ground.fields import Body, Line, Message, NewName, NewSlug
 from ..ground.paging import Page, Paging, page
 from . import authentication
 from .authentication import SERVER, allow
-from .models import Membership, Project, Role, Scope, User, slug_validator
+from .models import Membership, Project, Role, Scope, User
 from .roles import roles_of
 
 router = Router(tags=["accounts"])
@@ -59,8 +61,8 @@ def _described(caller: Caller) -> dict[str, Any]:
     }
 
 
-class Introspect(Schema):
-    token: str
+class Introspect(Message):
+    token: Line
 
 
 class Introspection(Schema):
@@ -75,7 +77,12 @@ class Introspection(Schema):
     expires_at: datetime | None
 
 
-@router.post("/auth/introspect", auth=allow(SERVER), response=Introspection, summary="Look a token up (server only)")
+@router.post(
+    "/auth/introspect",
+    auth=allow(SERVER),
+    response=Introspection,
+    summary="Look a token up (server only)",
+)
 def introspect(request: AuthedRequest, payload: Introspect) -> dict[str, Any]:
     try:
         token = authentication.find_token(payload.token)
@@ -96,8 +103,8 @@ class ProjectOut(Schema):
     created_at: datetime
 
 
-class ProjectChange(Schema):
-    name: str = Field(min_length=1, max_length=200)
+class ProjectChange(Body):
+    name: NewName
 
 
 @router.get("/projects", auth=allow(*ANYONE), response=Page[ProjectOut], summary="The caller's projects")
@@ -134,15 +141,20 @@ def _own_project(request: AuthedRequest, slug: str) -> Project:
 
 
 class ProjectNew(ProjectChange):
-    slug: str = Field(min_length=1, max_length=40)
+    slug: NewSlug
 
 
-@router.post("/projects", auth=allow(Scope.ADMIN), response={201: ProjectOut}, summary="Create a project (superusers)")
+@router.post(
+    "/projects",
+    auth=allow(Scope.ADMIN),
+    response={201: ProjectOut},
+    summary="Create a project (superusers)",
+    openapi_extra=also(409),
+)
 def create_project(request: AuthedRequest, payload: ProjectNew) -> Any:
     user = _person(request)
     if user is None or not user.is_superuser:
         raise Refusal(403, "a token is for one project; make another with: openomni api project create")
-    slug_validator(payload.slug)
     if Project.objects.filter(pk=payload.slug).exists():
         conflict(f"there is a project {payload.slug!r} already; choose another slug")
     with transaction.atomic():

@@ -12,6 +12,7 @@ from ...events import AXIS_RATE
 from ..accounts.authentication import allow
 from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest
+from ..ground.document import also
 from ..ground.errors import Refusal, not_found
 from ..ground.file_response import deliver
 from ..records.models import Session
@@ -34,7 +35,11 @@ class Peaks(Schema):
 
 
 @router.api_operation(
-    ["GET", "HEAD"], "/sessions/{session_id}/recording", auth=allow(Scope.VIEWER), summary="A session as it sounded"
+    ["GET", "HEAD"],
+    "/sessions/{session_id}/recording",
+    auth=allow(Scope.VIEWER),
+    summary="A session as it sounded",
+    openapi_extra=also(gives="audio/wav"),
 )
 def session_recording(request: AuthedRequest, session_id: str) -> HttpResponseBase:
     """A stereo WAV at 16 kHz, whole or a range: the person on the left, the replies on the right, each where and as far

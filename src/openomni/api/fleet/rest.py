@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from django.conf import settings
 from django.db import transaction
@@ -10,12 +10,13 @@ from django.utils import timezone
 from ninja import Field, Query, Router, Schema, Status
 
 from ...components.kinds import KINDS
-from ...errors import nearest
 from ..accounts.authentication import allow
 from ..accounts.models import Scope
 from ..ground import bus_access
 from ..ground.caller import AuthedRequest
-from ..ground.errors import Refusal, bad_request, conflict, not_found
+from ..ground.document import also
+from ..ground.errors import Refusal, conflict, not_found
+from ..ground.fields import Message, Name, NewName, OneOf, Text
 from ..ground.paging import Page, Paging, page
 from . import draining, work_queue
 from .models import Agent, Offer, alive_since
@@ -25,37 +26,38 @@ READERS = allow(Scope.AGENT, Scope.VIEWER)
 AGENTS = allow(Scope.AGENT, whole=True)
 """An agent may be given any conversation of the project."""
 KEEPERS = allow(Scope.RESEARCHER, whole=True)
+Slots = Annotated[int, Field(ge=0, le=10_000)]
 
 
-class OfferedComponent(Schema):
+class Offering(Message):
     """A component that an agent offers; `schema` is the JSON Schema of its parameters."""
 
-    kind: str
-    name: str = Field(min_length=1, max_length=200)
+    kind: Annotated[str, OneOf("kind", *KINDS)]
+    name: NewName
     version: str = Field("", max_length=80)
-    package: str = Field("", max_length=200)
+    package: Name = ""
     # Pydantic's models have a method `schema`, so the field is called otherwise here.
-    parameters: dict[str, Any] = Field({}, validation_alias="schema", serialization_alias="schema")
-    description: str = ""
+    parameters: dict[str, Any] = Field({}, alias="schema")
+    description: Text = ""
     streaming: bool = False
-    slots: int = Field(1, ge=0)
+    slots: Slots = 1
 
 
-class Registration(Schema):
+class Registration(Message):
     """An agent as it describes itself. `public_key` is its user key on the bus; its seed stays with the agent."""
 
-    name: str = Field(min_length=1, max_length=200)
-    public_key: str
+    name: NewName
+    public_key: Name
     machine: dict[str, Any] = {}
     accelerators: list[Any] = []
-    components: list[OfferedComponent] = []
-    roles: list[str] = []
-    slots: int = Field(1, ge=0)
+    components: list[Offering] = []
+    roles: list[Name] = []
+    slots: Slots = 1
     version: str = Field("", max_length=40)
 
 
-class KeyOnly(Schema):
-    public_key: str
+class KeyOnly(Message):
+    public_key: Name
 
 
 class BusCredentials(Schema):
@@ -72,6 +74,19 @@ class Registered(Schema):
     agent_id: str
     project: str
     bus: BusAccess
+
+
+class OfferedComponent(Schema):
+    """What an agent offers, as it registered it."""
+
+    kind: str
+    name: str
+    version: str
+    package: str
+    parameters: dict[str, Any] = Field(validation_alias="schema", serialization_alias="schema")
+    description: str
+    streaming: bool
+    slots: int
 
 
 class AgentOut(Schema):
@@ -105,13 +120,10 @@ class ComponentOut(Schema):
     agents: int
 
 
-@router.post("/agents", auth=AGENTS, response=Registered, summary="Register an agent")
+@router.post("/agents", auth=AGENTS, response=Registered, summary="Register an agent", openapi_extra=also(409))
 def register(request: AuthedRequest, payload: Registration) -> dict[str, Any]:
     """Known by its name in the project: registering again updates it and replaces what it offers."""
     _need_bus()
-    for component in payload.components:
-        if component.kind not in KINDS:
-            bad_request(f"{component.kind}:{component.name}: unknown kind; {nearest(component.kind, KINDS)}")
     described = payload.dict(include={"machine", "accelerators", "roles", "slots", "version"})
     now = timezone.now()
     with transaction.atomic():
@@ -132,7 +144,7 @@ def register(request: AuthedRequest, payload: Registration) -> dict[str, Any]:
     }
 
 
-def _offer(agent: Agent, components: list[OfferedComponent]) -> None:
+def _offer(agent: Agent, components: list[Offering]) -> None:
     offers = {
         (each.kind, each.name): Offer(project_id=agent.project_id, agent=agent, schema=each.parameters, **fields)
         for each in components
@@ -162,7 +174,9 @@ def get_agent(request: AuthedRequest, agent_id: str) -> Agent:
     return _find(request, agent_id)
 
 
-@router.delete("/agents/{agent_id}", auth=KEEPERS, response={204: None}, summary="Forget an agent")
+@router.delete(
+    "/agents/{agent_id}", auth=KEEPERS, response={204: None}, summary="Forget an agent", openapi_extra=also(409)
+)
 def forget(request: AuthedRequest, agent_id: str) -> Any:
     agent = _find(request, agent_id)
     if agent.alive:
@@ -177,6 +191,7 @@ def forget(request: AuthedRequest, agent_id: str) -> Any:
     response={202: AgentOut},
     by_alias=True,
     summary="Drain an agent",
+    openapi_extra=also(409),
 )
 def drain(request: AuthedRequest, agent_id: str) -> Any:
     """Asks the agent to take no new work, finish what it has, and stop."""
@@ -193,12 +208,10 @@ def drain(request: AuthedRequest, agent_id: str) -> Any:
     by_alias=True,
     summary="What agents offer",
 )
-def list_components(request: AuthedRequest, kind: str = "") -> dict[str, Any]:
+def list_components(request: AuthedRequest, kind: Annotated[str, OneOf("kind", "", *KINDS)] = "") -> dict[str, Any]:
     """What the project's agents registered, the newest registration of each."""
     rows = Offer.objects.scoped(request)
     if kind:
-        if kind not in KINDS:
-            bad_request(f"unknown kind {kind!r}; {nearest(kind, KINDS)}")
         rows = rows.filter(kind=kind)
     counted = rows.values("kind", "name").annotate(
         newest=Max("pk"), agents=Count("pk", filter=Q(agent__last_seen__gt=alive_since()))

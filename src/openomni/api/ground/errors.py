@@ -99,4 +99,6 @@ def install(api: NinjaAPI) -> None:
 def _one_fault(fault: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in fault.get("loc", ()) if part not in ("body", "query", "path", "payload"))
     message = str(fault.get("msg", "not valid")).removeprefix("Value error, ")
+    if fault.get("type") == "extra_forbidden":
+        message = "unknown name; correct it, or leave it out"
     return f"{where}: {message}" if where else message

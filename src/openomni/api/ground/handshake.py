@@ -40,8 +40,13 @@ class Handshake:
             response: HttpResponseBase = answer(426, upgrade_line(version), min_client=MIN_CLIENT)
         else:
             response = self.get_response(request)
-            # A path that no endpoint has is answered here, for Django would send a page.
-            if response.status_code == 404 and not response.headers.get("Content-Type", "").startswith("application/"):
-                response = answer(404, f"there is no endpoint {request.path}; /api/v1/docs lists them")
+            # What no endpoint has is answered here, for Django would send a page.
+            if not response.headers.get("Content-Type", "").startswith("application/"):
+                if response.status_code == 404:
+                    response = answer(404, f"there is no endpoint {request.path}; /api/v1/docs lists them")
+                elif response.status_code == 405:
+                    allowed = response.headers["Allow"]
+                    response = answer(405, f"{request.path} knows no {request.method}, but {allowed}")
+                    response.headers["Allow"] = allowed
         response.headers[HEADER] = __version__
         return response

@@ -23,7 +23,12 @@ Row = TypeVar("Row", bound=Model)
 class Paging(Schema):
     """The query of a list: where to go on, and how many at most."""
 
-    cursor: str = Field("", description="`next` of the page before; empty for the first page")
+    cursor: str = Field(
+        "",
+        max_length=2000,
+        pattern=r"^[A-Za-z0-9_-]*$",
+        description="`next` of the page before; empty for the first page",
+    )
     limit: int = Field(50, ge=1, le=500)
 
 

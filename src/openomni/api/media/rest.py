@@ -17,7 +17,9 @@ from ...storage import ChecksumMismatch, NotStored, OffsetMismatch, StorageError
 from ..accounts.authentication import PROJECT_HEADER, SERVER, allow
 from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest, Caller, limited_to
+from ..ground.document import also
 from ..ground.errors import Refusal, bad_request, conflict, not_found
+from ..ground.fields import Count, Line, Message, Name, NewId, OneOf, Position, Rate, SlugOrNone, UnixTime
 from ..ground.file_response import deliver
 from ..ground.paging import Page, Paging, page
 from ..places.models import site_of
@@ -33,7 +35,8 @@ router = Router(tags=["recordings"])
 # before its sound has come.
 WRITERS = allow(Scope.DEVICE, Scope.AGENT, Scope.RESEARCHER, SERVER)
 READERS = allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER)
-Id = Annotated[str, Path(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
+Id = Annotated[NewId, Path()]
+Track = Annotated[int, Field(ge=1, le=100)]
 
 
 def _media_type(text: str) -> str:
@@ -43,23 +46,29 @@ def _media_type(text: str) -> str:
     return name
 
 
-class RecordingIn(Schema):
-    """What a recording is, as far as its maker knows when it begins. `started_at` is Unix time."""
+MediaType = Annotated[
+    str,
+    AfterValidator(_media_type),
+    Field(max_length=bounds.MAX_NAME, description="audio/…, video/…, image/jpeg or image/png; parameters are left out"),
+]
+
+
+class RecordingIn(Message):
+    """What a recording is, as far as its maker knows when it begins. `started_at` is Unix time, 0 where it isn't
+    known."""
 
     kind: Literal["audio", "video", "reply"] = "audio"
-    media_type: Annotated[str, AfterValidator(_media_type)] = "audio/wav"
-    rate: int | None = Field(None, gt=0, le=bounds.MAX_RATE, description="samples a second")
-    samples: int | None = Field(None, ge=0, le=bounds.MAX_POSITION)
-    started_at: float | None = Field(None, ge=bounds.MIN_MOMENT, le=bounds.MAX_MOMENT)
+    media_type: MediaType = "audio/wav"
+    rate: Rate | None = Field(None, description="samples a second")
+    samples: Position | None = None
+    started_at: UnixTime | None = None
     session_id: str = Field("", pattern=r"^[0-9A-Za-z_-]{0,64}$")
     turn_id: str = Field("", max_length=64)
-    site: str = Field("", max_length=40)
-    device: str = Field("", max_length=40)
-    source: str = Field("", max_length=2000)
-    audio_track: int | None = Field(
-        None, ge=1, le=100, description="which of a file's tracks of sound is meant, from 1"
-    )
-    video_track: int | None = Field(None, ge=1, le=100, description="which of a file's tracks of pictures is meant")
+    site: SlugOrNone = ""
+    device: SlugOrNone = ""
+    source: Line = ""
+    audio_track: Track | None = Field(None, description="which of a file's tracks of sound is meant, from 1")
+    video_track: Track | None = Field(None, description="which of a file's tracks of pictures is meant")
 
 
 class Received(Schema):
@@ -68,20 +77,20 @@ class Received(Schema):
     received: int
 
 
-class Completion(Schema):
+class Completion(Message):
     """What the maker knows of all bytes together."""
 
     sha256: str = Field(pattern=r"^[0-9a-fA-F]{64}$")
-    size: int = Field(ge=0)
-    samples: int | None = Field(None, ge=0, le=bounds.MAX_POSITION)
+    size: Count
+    samples: Position | None = None
 
 
 class RecordingFilter(Schema):
-    session: str = ""
-    turn: str = ""
-    device: str = ""
-    kind: str = ""
-    status: str = ""
+    session: Name = ""
+    turn: Name = ""
+    device: Name = ""
+    kind: Annotated[str, OneOf("kind", "", *Recording.Kind.values)] = ""
+    status: Annotated[str, OneOf("status", "", *Recording.Status.values)] = ""
 
 
 @router.get("/recordings", auth=READERS, response=Page[RecordingOut])
@@ -92,7 +101,7 @@ def list_recordings(request: AuthedRequest, paging: Query[Paging], wanted: Query
     return page(Recording.objects.scoped(request).filter(**chosen).prefetch_related("derived"), paging)
 
 
-@router.put("/recordings/{recording_id}", auth=WRITERS, response=RecordingOut)
+@router.put("/recordings/{recording_id}", auth=WRITERS, response=RecordingOut, openapi_extra=also(409))
 def create(request: AuthedRequest, recording_id: Id, payload: RecordingIn) -> Any:
     """Says what is coming, under an id of the caller's making. Saying it again changes nothing."""
     if not request.auth.project_id:
@@ -124,7 +133,12 @@ def create(request: AuthedRequest, recording_id: Id, payload: RecordingIn) -> An
     return row
 
 
-@router.patch("/recordings/{recording_id}", auth=WRITERS, response=Received)
+@router.patch(
+    "/recordings/{recording_id}",
+    auth=WRITERS,
+    response=Received,
+    openapi_extra=also(409, 507, takes="application/octet-stream"),
+)
 def append(
     request: AuthedRequest,
     recording_id: Id,
@@ -150,7 +164,7 @@ def append(
     return {"received": received}
 
 
-@router.post("/recordings/{recording_id}/complete", auth=WRITERS, response=RecordingOut)
+@router.post("/recordings/{recording_id}/complete", auth=WRITERS, response=RecordingOut, openapi_extra=also(409, 507))
 def complete(request: AuthedRequest, recording_id: Id, payload: Completion) -> Any:
     """Seals the recording when its bytes are the promised ones: only then may its maker forget them.
 
@@ -185,7 +199,13 @@ def show(request: AuthedRequest, recording_id: Id) -> Any:
     return row
 
 
-@router.api_operation(["GET", "HEAD"], "/recordings/{recording_id}/content", auth=READERS, url_name="content")
+@router.api_operation(
+    ["GET", "HEAD"],
+    "/recordings/{recording_id}/content",
+    auth=READERS,
+    url_name="content",
+    openapi_extra=also(409, gives="*/*"),
+)
 def content(request: AuthedRequest, recording_id: Id) -> HttpResponseBase:
     """The bytes, whole or a range; of a recording still under way, those that are here."""
     row = _find(request, recording_id)

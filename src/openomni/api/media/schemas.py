@@ -23,7 +23,7 @@ class RecordingOut(Schema):
     session's axis (samples at 16 kHz). `started_at` is Unix time."""
 
     recording_id: str = Field(alias="pk")
-    kind: str
+    kind: Recording.Kind
     media_type: str
     session_id: str | None
     turn_id: str
@@ -37,7 +37,7 @@ class RecordingOut(Schema):
     video_track: int | None
     seconds: float | None
     received: int
-    status: str
+    status: Recording.Status
     sha256: str
     started_at: float | None
     derived: list[DerivedOut]

@@ -10,7 +10,9 @@ from ninja import Field, Query, Router, Schema, Status
 from ..accounts.authentication import allow
 from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest
+from ..ground.document import also
 from ..ground.errors import conflict, not_found
+from ..ground.fields import Body, Line, Moment, Name, SlugOrNone
 from ..ground.paging import Page, Paging, page
 from ..places.named_rows import change, create, find, with_site
 from .models import Consent, Participant, Purpose
@@ -19,20 +21,24 @@ router = Router(tags=["places"])
 
 
 class ConsentOut(Schema):
-    purpose: str
+    purpose: Purpose
     given_at: datetime
     withdrawn_at: datetime | None
     evidence: str
 
 
-class ParticipantNew(Schema):
+class ParticipantNew(Body):
     code: str = Field(min_length=1, max_length=40)
-    name: str = Field("", max_length=200)
-    site: str = Field("", description="slug of the site where they are")
-    notes: str = ""
+    name: Name = ""
+    site: SlugOrNone = Field("", description="slug of the site where they are")
+    notes: Line = ""
 
 
-class ParticipantOut(ParticipantNew):
+class ParticipantOut(Schema):
+    code: str
+    name: str
+    site: str
+    notes: str
     created_at: datetime
     consents: list[ConsentOut]
 
@@ -41,15 +47,17 @@ class ParticipantOut(ParticipantNew):
         return participant.site.slug if participant.site else ""
 
 
-class ParticipantChange(Schema):
-    name: str | None = Field(None, max_length=200)
-    site: str | None = None
-    notes: str | None = None
+class ParticipantChange(Body):
+    name: Name | None = None
+    site: SlugOrNone | None = None
+    notes: Line | None = None
 
 
-class ConsentNew(Schema):
-    purpose: Purpose
-    given_at: datetime | None = None
+class ConsentNew(Body):
+    """`given_at` is now where it is left out."""
+
+    purpose: Purpose = Field(strict=False)
+    given_at: Moment | None = None
     evidence: str = Field("", max_length=500)
 
 
@@ -62,7 +70,7 @@ def list_participants(request: AuthedRequest, paging: Query[Paging]) -> dict[str
     return page(_participants(request), paging, "code")
 
 
-@router.post("/participants", auth=allow(Scope.RESEARCHER), response={201: ParticipantOut})
+@router.post("/participants", auth=allow(Scope.RESEARCHER), response={201: ParticipantOut}, openapi_extra=also(409))
 def create_participant(request: AuthedRequest, payload: ParticipantNew) -> Any:
     return Status(201, create(request, Participant, "code", with_site(request, payload.dict())))
 
@@ -75,11 +83,16 @@ def get_participant(request: AuthedRequest, code: str) -> Participant:
 @router.patch("/participants/{code}", auth=allow(Scope.RESEARCHER), response=ParticipantOut)
 def change_participant(request: AuthedRequest, code: str, payload: ParticipantChange) -> Participant:
     return change(
-        request, find(request, Participant, "code", code), with_site(request, payload.dict(exclude_none=True))
+        request, find(request, Participant, "code", code), with_site(request, payload.dict(exclude_unset=True))
     )
 
 
-@router.post("/participants/{code}/consents", auth=allow(Scope.RESEARCHER), response={201: ParticipantOut})
+@router.post(
+    "/participants/{code}/consents",
+    auth=allow(Scope.RESEARCHER),
+    response={201: ParticipantOut},
+    openapi_extra=also(409),
+)
 def give_consent(request: AuthedRequest, code: str, payload: ConsentNew) -> Any:
     participant = find(request, Participant, "code", code)
     with transaction.atomic():

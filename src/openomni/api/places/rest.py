@@ -8,29 +8,31 @@ from ninja import Field, Query, Router, Schema, Status
 from ..accounts.authentication import allow
 from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest
+from ..ground.document import also
+from ..ground.fields import Body, Line, NewName, NewSlug, SlugOrNone
 from ..ground.paging import Page, Paging, page
 from .models import Device, Site
 from .named_rows import change, create, find, with_site
 
 router = Router(tags=["places"])
 
-Slug = Field(min_length=1, max_length=40, pattern=r"^[a-z0-9][a-z0-9-]*$")
-Name = Field(min_length=1, max_length=200)
+
+class SiteNew(Body):
+    slug: NewSlug
+    name: NewName
+    notes: Line = ""
 
 
-class SiteNew(Schema):
-    slug: str = Slug
-    name: str = Name
-    notes: str = ""
-
-
-class SiteOut(SiteNew):
+class SiteOut(Schema):
+    slug: str
+    name: str
+    notes: str
     created_at: datetime
 
 
-class SiteChange(Schema):
-    name: str | None = Field(None, min_length=1, max_length=200)
-    notes: str | None = None
+class SiteChange(Body):
+    name: NewName | None = None
+    notes: Line | None = None
 
 
 @router.get("/sites", auth=allow(Scope.VIEWER), response=Page[SiteOut])
@@ -38,7 +40,7 @@ def list_sites(request: AuthedRequest, paging: Query[Paging]) -> dict[str, Any]:
     return page(Site.objects.scoped(request), paging, "slug")
 
 
-@router.post("/sites", auth=allow(Scope.RESEARCHER), response={201: SiteOut})
+@router.post("/sites", auth=allow(Scope.RESEARCHER), response={201: SiteOut}, openapi_extra=also(409))
 def create_site(request: AuthedRequest, payload: SiteNew) -> Any:
     return Status(201, create(request, Site, "slug", payload.dict()))
 
@@ -50,18 +52,18 @@ def get_site(request: AuthedRequest, slug: str) -> Site:
 
 @router.patch("/sites/{slug}", auth=allow(Scope.RESEARCHER), response=SiteOut)
 def change_site(request: AuthedRequest, slug: str, payload: SiteChange) -> Site:
-    return change(request, find(request, Site, "slug", slug), payload.dict(exclude_none=True))
+    return change(request, find(request, Site, "slug", slug), payload.dict(exclude_unset=True))
 
 
 # ---- devices -------------------------------------------------------------------------------------------------
 
 
 class DeviceNew(SiteNew):
-    site: str = Field("", description="slug of its site")
+    site: SlugOrNone = Field("", description="slug of its site")
 
 
-class DeviceOut(DeviceNew):
-    created_at: datetime
+class DeviceOut(SiteOut):
+    site: str
     last_seen: datetime | None
 
     @staticmethod
@@ -70,16 +72,16 @@ class DeviceOut(DeviceNew):
 
 
 class DeviceChange(SiteChange):
-    site: str | None = None
+    site: SlugOrNone | None = None
 
 
 @router.get("/devices", auth=allow(Scope.VIEWER), response=Page[DeviceOut])
-def list_devices(request: AuthedRequest, paging: Query[Paging], site: str = "") -> dict[str, Any]:
+def list_devices(request: AuthedRequest, paging: Query[Paging], site: Line = "") -> dict[str, Any]:
     rows = Device.objects.scoped(request).select_related("site")
     return page(rows.filter(site__slug=site) if site else rows, paging, "slug")
 
 
-@router.post("/devices", auth=allow(Scope.RESEARCHER), response={201: DeviceOut})
+@router.post("/devices", auth=allow(Scope.RESEARCHER), response={201: DeviceOut}, openapi_extra=also(409))
 def create_device(request: AuthedRequest, payload: DeviceNew) -> Any:
     return Status(201, create(request, Device, "slug", with_site(request, payload.dict())))
 
@@ -91,4 +93,4 @@ def get_device(request: AuthedRequest, slug: str) -> Device:
 
 @router.patch("/devices/{slug}", auth=allow(Scope.RESEARCHER), response=DeviceOut)
 def change_device(request: AuthedRequest, slug: str, payload: DeviceChange) -> Device:
-    return change(request, find(request, Device, "slug", slug), with_site(request, payload.dict(exclude_none=True)))
+    return change(request, find(request, Device, "slug", slug), with_site(request, payload.dict(exclude_unset=True)))

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from ninja import Field, Path, Query, Router, Schema
+from ninja import Field, Path, Query, Router, Schema, Status
 from pydantic import AfterValidator
 
+from ... import bounds
 from ..accounts.authentication import allow
 from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest
+from ..ground.document import also
 from ..ground.errors import not_found
+from ..ground.fields import Message, Name, NewId
 from ..ground.paging import Page
 from ..pipelines import catalogue
 from ..records.models import Recording
-from ..records.schemas import NewId
 from . import dead_letters, turn_work
 
 router = Router(tags=["conversations"])
@@ -29,16 +31,19 @@ def _span(span: turn_work.Span) -> turn_work.Span:
     return span
 
 
-class QueueNew(Schema):
+Span = Annotated[turn_work.Span, AfterValidator(_span), Field(strict=False, description="start and end in seconds")]
+
+
+class QueueNew(Message):
     """Turns to run on a recording: one a span in seconds, an end below 0 meaning the recording's; without spans the
     speech in it is found first. Without `session_id` it is the session of this very request, which adds nothing when
     it is sent again. `wait`: queue even when no live agent offers what the pipeline needs.
     """
 
     recording_id: NewId
-    pipeline: str
+    pipeline: Name
     session_id: NewId | None = None
-    spans: list[Annotated[turn_work.Span, AfterValidator(_span)]] | None = Field(None, min_length=1, max_length=500)
+    spans: list[Span] | None = Field(None, min_length=1, max_length=500)
     wait: bool = False
     options: dict[str, Any] = {}
 
@@ -73,7 +78,13 @@ class Retried(Schema):
     status: Literal["queued"] = "queued"
 
 
-@router.post("/turns/queue", auth=MAKERS, response={202: Queued}, summary="Run turns on a recording")
+@router.post(
+    "/turns/queue",
+    auth=MAKERS,
+    response={202: Queued},
+    summary="Run turns on a recording",
+    openapi_extra=also(409),
+)
 def queue_turns(request: AuthedRequest, payload: QueueNew) -> Any:
     """They are there with the status `pending` at once; the same request again adds nothing."""
     caller = request.auth
@@ -83,7 +94,7 @@ def queue_turns(request: AuthedRequest, payload: QueueNew) -> Any:
     pipeline = catalogue.find(caller.project_id, payload.pipeline).pipeline
     session_id = payload.session_id or turn_work.session_for(recording, pipeline, payload.spans)
     turns = turn_work.queue(recording, pipeline, session_id, payload.spans, payload.wait, payload.options, caller)
-    return 202, {"session_id": session_id, "turns": turns}
+    return Status(202, {"session_id": session_id, "turns": turns})
 
 
 @router.get("/tasks/dead", auth=allow(Scope.VIEWER), response=Page[DeadOut], summary="What failed too often")
@@ -97,8 +108,14 @@ def list_dead(
     return {"items": letters, "next": str(letters[-1]["sequence"]) if len(letters) == limit else None}
 
 
-@router.post("/tasks/dead/{sequence}/retry", auth=MAKERS, response={202: Retried}, summary="Try dead work again")
-def retry_dead(request: AuthedRequest, sequence: Annotated[int, Path(ge=1)]) -> Any:
+@router.post(
+    "/tasks/dead/{sequence}/retry",
+    auth=MAKERS,
+    response={202: Retried},
+    summary="Try dead work again",
+    openapi_extra=also(409),
+)
+def retry_dead(request: AuthedRequest, sequence: Annotated[int, Path(ge=1, le=bounds.MAX_INT)]) -> Any:
     """Work goes back into the queue, with all its attempts anew; a record is written back as it was."""
     dead_letters.retry(request, sequence)
-    return 202, {}
+    return Status(202, {})

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 from django.db import transaction
 from ninja import Field, Query, Router, Schema
 
-from ... import bounds
+from ...components.kinds import KINDS
 from ...records import BuildRecord, ItemRecord, SessionRecord, StageRecord, TurnRecord
+from ...records import Status as Progress
 from ..accounts.authentication import allow
 from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest
+from ..ground.document import also
 from ..ground.errors import conflict, not_found
+from ..ground.fields import Line, Message, Name, NewId, OneOf, SlugOrNone, UnixTime
 from ..ground.paging import Page, Paging, page
 from ..pipelines import catalogue
 from ..places.models import site_of
 from . import snapshots
 from .models import Build, Item, Session, Task, Turn
-from .schemas import NewId, schema
+from .schemas import schema
 
 router = Router(tags=["conversations"])
 READERS = allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER)
@@ -32,42 +35,47 @@ TurnOut = schema(TurnRecord)
 TaskOut = schema(StageRecord, "Task", turn_id=str, session_id=str)
 
 
-class SessionNew(Schema):
-    """A session to come; its id is made by whoever opens it. `started_at` is Unix time."""
+Kind = Annotated[str, OneOf("kind", "", *KINDS)]
+Status = Annotated[str, OneOf("status", "", *get_args(Progress))]
+Open = Annotated[str, OneOf("status", "", *Session.Status.values)]
+
+
+class SessionNew(Message):
+    """A session to come; its id is made by whoever opens it. `started_at` is Unix time, 0 where it isn't known."""
 
     session_id: NewId
-    pipeline: str
-    source: str = Field("", max_length=2000)
-    site: str = Field("", max_length=40)
-    device: str = Field("", max_length=40)
+    pipeline: Name
+    source: Line = ""
+    site: SlugOrNone = ""
+    device: SlugOrNone = ""
     recording: str = Field("", max_length=64)
-    started_at: float = Field(0.0, ge=bounds.MIN_MOMENT, le=bounds.MAX_MOMENT)
+    started_at: UnixTime = 0.0
 
 
 class TurnFilter(Schema):
-    session: str = ""
-    pipeline: str = Field("", description="name or hash")
-    status: str = ""
+    session: Name = ""
+    pipeline: Name = Field("", description="name or hash")
+    status: Status = ""
 
 
 class TaskFilter(Schema):
-    turn: str = ""
-    kind: str = ""
-    component: str = ""
-    agent: str = ""
-    status: str = ""
+    turn: Name = ""
+    kind: Kind = ""
+    component: Name = ""
+    agent: Name = ""
+    status: Status = ""
 
 
 @router.get("/sessions", auth=READERS, response=Page[SessionOut], summary="Sessions, newest first")  # type: ignore[valid-type]
 def list_sessions(
-    request: AuthedRequest, paging: Query[Paging], pipeline: str = "", device: str = "", status: str = ""
+    request: AuthedRequest, paging: Query[Paging], pipeline: Name = "", device: Name = "", status: Open = ""
 ) -> Any:
     wanted = {"pipeline": pipeline, "device": device, "status": status}
     rows = Session.objects.scoped(request).filter(**_given(wanted))
     return _as_records(page(rows, paging), snapshots.session_record)
 
 
-@router.post("/sessions", auth=MAKERS, response=SessionOut, summary="Announce a session")
+@router.post("/sessions", auth=MAKERS, response=SessionOut, summary="Announce a session", openapi_extra=also(409))
 def create_session(request: AuthedRequest, payload: SessionNew) -> Any:
     """Announcing it again changes nothing."""
     caller = request.auth
@@ -138,7 +146,7 @@ def list_items(request: AuthedRequest, session_id: str) -> Any:
 
 
 @router.get("/builds", auth=READERS, response=Page[BuildOut], summary="What tasks ran on, newest first")  # type: ignore[valid-type]
-def list_builds(request: AuthedRequest, paging: Query[Paging], kind: str = "", component: str = "") -> Any:
+def list_builds(request: AuthedRequest, paging: Query[Paging], kind: Kind = "", component: Name = "") -> Any:
     wanted = {name: value for name, value in (("kind", kind), ("component", component)) if value}
     found = page(Build.objects.scoped(request).filter(**wanted), paging)
     return {**found, "items": [each.content for each in found["items"]]}

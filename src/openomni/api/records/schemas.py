@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import functools
 import types
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-from ninja import Field, Schema
+from ninja import Schema
 from pydantic import create_model
-
-NewId = Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
-"""Of a row that is to come; its maker makes it."""
 
 
 @functools.cache

@@ -11,7 +11,9 @@ from ..accounts.models import Scope
 from ..fleet import components
 from ..fleet.placing import Placing
 from ..ground.caller import AuthedRequest
+from ..ground.document import also
 from ..ground.errors import Refusal, bad_request, not_found
+from ..ground.fields import Body, Text
 from ..ground.paging import Page, Paging, page
 from ..pipelines import catalogue, storing
 from ..pipelines.catalogue import Found
@@ -33,10 +35,10 @@ class PipelineOut(Schema):
     yaml: str = ""
 
 
-class Content(Schema):
-    """A pipeline's content: YAML text, or the same as JSON."""
+class Content(Body):
+    """A pipeline's content: YAML text, or the same as JSON, one of the two."""
 
-    yaml: str | None = None
+    yaml: Text | None = None
     spec: dict[str, Any] | None = None
 
     def parse(self, where: str) -> pipeline_spec.Pipeline:
@@ -119,7 +121,11 @@ def get_pipeline(request: AuthedRequest, name: str) -> dict[str, Any]:
 
 
 @router.put(
-    "/pipelines/{name}", auth=allow(Scope.RESEARCHER, whole=True), response=PipelineOut, summary="Store a pipeline"
+    "/pipelines/{name}",
+    auth=allow(Scope.RESEARCHER, whole=True),
+    response=PipelineOut,
+    summary="Store a pipeline",
+    openapi_extra=also(409),
 )
 def put_pipeline(request: AuthedRequest, name: str, payload: Content, unchecked: bool = False) -> dict[str, Any]:
     """Content that is new makes a version; content that was here before brings that version back.
@@ -157,7 +163,13 @@ def get_version(request: AuthedRequest, name: str, which: str) -> dict[str, Any]
     return _version(version)
 
 
-@router.get("/pipelines/{name}/resolve", auth=READERS, response=Resolved, summary="What a session needs to run it")
+@router.get(
+    "/pipelines/{name}/resolve",
+    auth=READERS,
+    response=Resolved,
+    summary="What a session needs to run it",
+    openapi_extra=also(400),
+)
 def resolve(request: AuthedRequest, name: str) -> dict[str, Any]:
     project = request.auth.project_id
     found = catalogue.find(project, name)

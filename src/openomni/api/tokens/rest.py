@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from django.utils import timezone
 from ninja import Field, Query, Router, Schema, Status
 
-from ...errors import nearest
 from ..accounts.authentication import allow
 from ..accounts.models import Project, Scope, Token
 from ..ground.caller import AuthedRequest
-from ..ground.errors import bad_request, not_found
+from ..ground.errors import not_found
+from ..ground.fields import Body, Name, OneOf, SlugOrNone
 from ..ground.paging import Page, Paging, page
 from ..places.models import Device, Site
 
@@ -31,12 +31,13 @@ class TokenOut(Schema):
     revoked_at: datetime | None
 
 
-class TokenNew(Schema, extra="forbid"):
-    # A limit that is misspelt must not make a token without it.
-    name: str = Field("", max_length=200)
-    scopes: list[str] = Field(min_length=1)
-    site: str = Field("", description="slug of the site that it is limited to")
-    device: str = Field("", description="slug of the device that it is limited to")
+class TokenNew(Body):
+    """Without `expires_in_days` it is for ever."""
+
+    name: Name = ""
+    scopes: list[Annotated[str, OneOf("scope", *Scope.values)]] = Field(min_length=1, max_length=20)
+    site: SlugOrNone = Field("", description="slug of the site that it is limited to")
+    device: SlugOrNone = Field("", description="slug of the device that it is limited to")
     expires_in_days: float | None = Field(None, gt=0, le=36500)
 
 
@@ -55,7 +56,7 @@ def create_token(request: AuthedRequest, payload: TokenNew) -> Any:
     days, caller = payload.expires_in_days, request.auth
     token, text = Token.issue(
         Project.objects.get(pk=caller.project_id),
-        checked_scopes(payload.scopes),
+        payload.scopes,
         name=payload.name,
         site=_known(Site, request, payload.site) or caller.site,
         device=_known(Device, request, payload.device) or caller.device,
@@ -72,13 +73,6 @@ def revoke_token(request: AuthedRequest, token_id: str) -> Any:
         not_found("token", token_id)
     found.filter(revoked_at=None).update(revoked_at=timezone.now())
     return Status(204, None)
-
-
-def checked_scopes(scopes: list[str]) -> list[str]:
-    for scope in scopes:
-        if scope not in Scope.values:
-            bad_request(f"unknown scope {scope!r}; {nearest(scope, Scope.values)}")
-    return scopes
 
 
 def _known(model: type[Site] | type[Device], request: AuthedRequest, slug: str) -> str:

@@ -1,0 +1,110 @@
+"""A project with something of everything, and the paths of REST filled in with its ids."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from api.support import agent_with, person
+from openomni.api.accounts.models import Project, Scope, Token
+from openomni.api.people.models import Consent, Participant
+from openomni.api.pipelines.models import Pipeline, version_of
+from openomni.api.places.models import Device, Site
+from openomni.api.queue.models import QueuedWork
+from openomni.api.records import snapshots
+from openomni.api.records.models import (
+    Attempt,
+    Derived,
+    Item,
+    Recording,
+    Segment,
+    Session,
+    Tag,
+    Tagged,
+    Task,
+    TimePoint,
+    Tombstone,
+    Turn,
+)
+from openomni.api.scores.models import Metric, Rater, Score
+from openomni.api.urls import api as rest
+from openomni.records import BuildRecord
+
+DOCUMENT: dict[str, Any] = json.loads(json.dumps(rest.get_openapi_schema()))
+
+MARK = "zebra"
+"""Stands in every text that is the project's; it must not be in any answer to a stranger."""
+
+
+@pytest.fixture
+def filled(project: Project) -> Project:
+    """The project with a row of every model, each text marked."""
+    Project.objects.filter(pk=project.pk).update(name=MARK)
+    site = Site.objects.create(project=project, slug=f"site-{MARK}", name=MARK)
+    Device.objects.create(project=project, slug=f"device-{MARK}", name=MARK, site=site)
+    participant = Participant.objects.create(project=project, code=f"code-{MARK}", name=MARK, site=site)
+    Consent.objects.create(project=project, participant=participant, purpose="recording", evidence=MARK)
+    agent_with(project, f"llm:{MARK}", id=f"agent{MARK}", name=MARK)
+    version = version_of(project.pk, f"pipeline-{MARK}", MARK, {"name": MARK, "stages": []})
+    Pipeline.objects.update(current=version, description=MARK)
+    session = Session.objects.create(project=project, id=f"session{MARK}", pipeline=MARK, source=MARK)
+    turn = Turn.objects.create(project=project, id=f"turn{MARK}", session=session, index=0, transcript=MARK)
+    Segment.objects.create(project=project, session=session, turn=turn, speaker=MARK, start=0, end=1)
+    task = Task.objects.create(project=project, turn=turn, task_id=f"task{MARK}", kind="llm", component=MARK)
+    Attempt.objects.create(project=project, task=task, number=1, agent=MARK, status="started")
+    TimePoint.objects.create(project=project, turn=turn, name=MARK, at_s=0.0)
+    Recording.objects.create(project=project, id=f"recording{MARK}", session=session)
+    Derived.objects.create(
+        project=project, recording_id=f"recording{MARK}", kind="peaks", media_type="x/y", store=MARK, key=MARK, size=1,
+        sha256=MARK, made_by=MARK,
+    )  # fmt: skip
+    Item.objects.create(project=project, session=session, item_id=f"item{MARK}", role="user", content=MARK)
+    build = BuildRecord(project=project.pk, build=f"build{MARK}", kind="llm", component=MARK)
+    snapshots.write_all([build])
+    Tagged.objects.create(project=project, tag=Tag.objects.create(project=project, name=MARK), turn=turn)
+    Tombstone.objects.create(project=project, kind="turn", key=f"gone{MARK}")
+    metric = Metric.objects.create(project=project, name=MARK, version="1")
+    rater = Rater.objects.create(project=project, kind="person", name=MARK)
+    Score.objects.create(
+        project=project, metric=metric, rater=rater, target="turn", target_id=turn.pk, outcome="scored", label=MARK
+    )
+    QueuedWork.objects.create(project=project, id=f"work{MARK}", session=session, work={"x": MARK}, waits=True)
+    Token.issue(project, [Scope.ADMIN], name=MARK, id=f"{MARK}000")
+    person(MARK, "owner", project)
+    return project
+
+
+IDS = {
+    "agent_id": f"agent{MARK}", "session_id": f"session{MARK}", "turn_id": f"turn{MARK}", "task_id": f"task{MARK}",
+    "recording_id": f"recording{MARK}", "token_id": f"{MARK}000", "code": f"code-{MARK}", "name": f"pipeline-{MARK}",
+    "which": "1", "purpose": "recording", "sequence": "1", "build": f"build{MARK}", "hash": MARK, "kind": "peaks",
+}  # fmt: skip
+
+
+def endpoints() -> list[tuple[str, str]]:
+    """Every (method, path) of the OpenAPI document, so that none is forgotten when one is added."""
+    return [(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods]
+
+
+def fields_of(method: str, path: str) -> list[str]:
+    """Those of its body; none where that is no object of JSON."""
+    content = DOCUMENT["paths"][path][method].get("requestBody", {}).get("content", {}).get("application/json", {})
+    name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+    return list(DOCUMENT["components"]["schemas"].get(name, {}).get("properties", {}))
+
+
+def ids_of(path: str) -> dict[str, str]:
+    """The project's ids for the parameters of a path."""
+    slug = {"sites": f"site-{MARK}", "devices": f"device-{MARK}", "projects": "home"}.get(path.split("/")[3], "")
+    ids = {**IDS, "slug": slug}
+    names = re.findall(r"{(\w+)}", path)
+    assert ids.keys() >= set(names), f"{path}: say in IDS what its parameters are"
+    return {name: ids[name] for name in names}
+
+
+def filled_in(path: str) -> str:
+    """The path with the project's ids in its places."""
+    return path.format(**ids_of(path)).removeprefix("/api/v1")
