@@ -58,6 +58,8 @@ class SessionRecord(Record, tag="session", kw_only=True):
     """Unix time, for people; durations never come from it."""
     ended_at: Moment | None = None
     recordings: list[str] = []
+    made_by: Name = ""
+    """The id of the token that it was opened with."""
     reason: str = ""
     tracks: list[PlacedRecording] = []
     """Its recordings, each with its place."""

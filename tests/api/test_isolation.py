@@ -39,7 +39,7 @@ from openomni.api.records.models import (
 )
 from openomni.api.scores.models import Metric, Rater, Score
 from openomni.api.urls import api as rest
-from openomni.records import BuildRecord, SessionRecord
+from openomni.records import BuildRecord, SessionRecord, TurnRecord
 
 MARK = "zebra"
 """Stands in every text that is the project's; it must not be in any answer to a stranger."""
@@ -289,12 +289,13 @@ def rows() -> set[str]:
     return set(everything().splitlines())
 
 
-@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("limit", [*LIMITS, "maker"])
 @pytest.mark.parametrize(("method", "path"), endpoints())
-def test_a_token_of_a_place_gets_and_changes_nothing_of_another(
+def test_a_token_of_a_place_or_of_a_device_alone_gets_and_changes_nothing_of_another(
     method: str, path: str, limit: str, placed: Project
 ) -> None:
-    other = api_for(placed, Scope.ADMIN, **{limit: "elsewhere"})
+    place = {limit: "elsewhere"} if limit in LIMITS else {}
+    other = api_for(placed, Scope.ADMIN if place else Scope.DEVICE, **place)
     other("GET", "/me")  # notes when the token was used
     before = rows()
     for body in bodies(method):
@@ -372,6 +373,49 @@ def test_what_a_device_captures_is_of_the_site_where_it_stands(placed: Project) 
     of_site = api_for(placed, Scope.VIEWER, site="elsewhere")
     assert {each["session_id"] for each in of_site("GET", "/sessions")["items"]} == {"s", "live"}
     assert [each["recording_id"] for each in of_site("GET", "/recordings")["items"]] == ["r"]
+
+
+def test_a_device_without_a_place_has_what_was_made_with_its_token(placed: Project) -> None:
+    mine, another = api_for(placed, Scope.DEVICE), api_for(placed, Scope.DEVICE)
+    key = mine("GET", "/me")["token_id"]
+    mine("POST", "/sessions", {"session_id": "s", "pipeline": "local"})
+    mine("PUT", "/recordings/r", {"session_id": "s"})
+    mine("PATCH", "/recordings/r?offset=0", b"RIFF")
+    live = SessionRecord(
+        project="home", version=1, session_id="live", pipeline="local", pipeline_hash="", spec={}, made_by=key
+    )
+    turn = TurnRecord(
+        project="home", turn_id="t", session_id="live", index=0, pipeline="local", pipeline_hash="", transcript="mine"
+    )
+    snapshots.write_all([live, turn])
+    api_for(placed, Scope.AGENT)("PUT", "/recordings/reply", {"kind": "reply", "session_id": "live"})
+    assert {each["session_id"] for each in mine("GET", "/sessions")["items"]} == {"s", "live"}
+    assert {each["recording_id"] for each in mine("GET", "/recordings")["items"]} == {"r", "reply"}
+    assert mine("GET", "/turns/t")["transcript"] == "mine"
+    for kind in ("sessions", "turns", "tasks", "recordings"):
+        assert another("GET", f"/{kind}")["items"] == []
+    another.error("PATCH", "/recordings/r?offset=4", b"more", status=404)
+    line = another.error("PUT", "/recordings/r", {"kind": "audio"}, status=403)
+    assert "another's" in line
+    assert "token of the device" in line
+    another.error("POST", "/sessions", {"session_id": "live", "pipeline": "local"}, status=409)
+    line = mine.error("PUT", "/recordings/reply", {"kind": "reply"}, status=403)
+    assert "another's" in line, "the agent's reply is for the device to hear, not to write"
+
+
+def test_who_reads_the_project_sees_what_every_token_made(placed: Project) -> None:
+    api_for(placed, Scope.DEVICE)("PUT", "/recordings/r", {})
+    for scopes in (["viewer"], ["agent"], ["researcher"], ["device", "viewer"]):
+        assert "r" in {each["recording_id"] for each in api_for(placed, *scopes)("GET", "/recordings")["items"]}
+
+
+def test_a_recording_of_the_gateway_is_of_the_token_that_it_records_for(placed: Project, gateway: Api) -> None:
+    device, another = api_for(placed, Scope.DEVICE), api_for(placed, Scope.DEVICE)
+    told = {"made_by": device("GET", "/me")["token_id"], "session_id": "live"}
+    gateway("PUT", "/recordings/by-gateway", told, OpenOmni_Project="home")
+    assert [each["recording_id"] for each in device("GET", "/recordings")["items"]] == ["by-gateway"]
+    another("PUT", "/recordings/by-another", {"made_by": told["made_by"]})
+    assert [each["recording_id"] for each in device("GET", "/recordings")["items"]] == ["by-gateway"]
 
 
 def test_a_recording_is_put_into_no_session_of_another_place(placed: Project) -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ..bus import subjects
 from ..bus.connection import BusError
 from ..bus.subscription import Overflow
 from ..errors import WrongUsage
@@ -77,14 +78,27 @@ _CODES = {
 
 
 def site(websocket: WebSocket, access: Access) -> str:
-    """The site that a connection is for: the token's, where it has one, else `?site=`; empty for none."""
+    """The site that a connection is for: the token's, where it has one, else `?site=`; empty for none. A device is let
+    in at no site but its own: what it hears there, and makes heard, is others'."""
     wanted = websocket.query_params.get("site", "")
     bound = access.site or ""
     if bound and wanted not in ("", bound):
         raise failure(
             protocol.FORBIDDEN, "wrong_site", f"this token is for the site {bound!r}, and {wanted!r} was asked for"
         )
+    if wanted and not bound and not access.reads_project:
+        raise failure(
+            protocol.FORBIDDEN,
+            "no_site",
+            f"this token is for no site, and {wanted!r} was asked for; make one with --site {wanted[:40]}",
+        )
     return bound or wanted
+
+
+def room(site: str, access: Access) -> str:
+    """What stands for the site in subjects: of a session without one, and who plays it, the token that both came with.
+    Nobody else plays it, whatever their scopes."""
+    return site or subjects.siteless(access.token_id)
 
 
 async def receive(websocket: WebSocket) -> str | bytes:

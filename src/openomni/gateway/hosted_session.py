@@ -54,7 +54,10 @@ class SessionPlan:
     session_id: str
     project: str
     site: str
+    room: str
+    """What stands for the site in its subjects: whoever plays there hears it."""
     device: str
+    made_by: str
     pipeline: ResolvedPipeline
     needs: Needs
     source: str
@@ -66,10 +69,11 @@ class SessionPlan:
         token = f"{self.session_id}-r{secrets.token_hex(3)}" if again else self.session_id
         return OpenSession(
             session_id=self.session_id, project=self.project, site=self.site, device=self.device,
-            pipeline=self.pipeline.name, pipeline_hash=self.pipeline.hash, spec=self.pipeline.spec,
-            source=self.source, recording=self.recording, settings={**settings, "resumed": again},
-            input=subjects.live(self.project, self.site, token, "in"),
-            output=subjects.live(self.project, self.site, token, "out"),
+            made_by=self.made_by, pipeline=self.pipeline.name, pipeline_hash=self.pipeline.hash,
+            spec=self.pipeline.spec, source=self.source, recording=self.recording,
+            settings={**settings, "resumed": again},
+            input=subjects.live(self.project, self.room, token, "in"),
+            output=subjects.live(self.project, self.room, token, "out"),
         )  # fmt: skip
 
     def lost(self, reason: str) -> SessionRecord:
@@ -77,7 +81,7 @@ class SessionPlan:
         return SessionRecord(
             project=self.project, version=later_version(), session_id=self.session_id, pipeline=self.pipeline.name,
             pipeline_hash=self.pipeline.hash, spec=self.pipeline.spec, device=self.device, site=self.site,
-            source=self.source, status="lost", ended_at=time.time(), reason=reason,
+            made_by=self.made_by, source=self.source, status="lost", ended_at=time.time(), reason=reason,
             recordings=[self.recording] if self.recording else [],
         )  # fmt: skip
 

@@ -73,6 +73,8 @@ class RecordingMeta(msgspec.Struct, kw_only=True, omit_defaults=True):
     turn_id: str = ""
     site: str = ""
     device: str = ""
+    made_by: str = ""
+    """The id of the token of whoever a part of the server records for; of others the server knows it."""
     source: str = ""
     audio_track: int | None = None
     """Which of the file's tracks of sound is meant, from 1; None: as its readers choose. So for pictures."""

@@ -11,8 +11,7 @@ from ..ground import handshake
 from ..ground.caller import AuthedRequest, Caller
 from ..ground.errors import Refusal, conflict, not_found
 from ..ground.paging import Page, Paging, page
-from . import authentication
-from .authentication import SERVER, allow
+from .authentication import allow
 from .models import Membership, Project, Role, Scope, User, slug_validator
 from .roles import roles_of
 
@@ -45,10 +44,10 @@ class WhoAmI(Schema):
 
 @router.get("/me", auth=allow(*ANYONE), response=WhoAmI, summary="What the caller is and may do")
 def me(request: AuthedRequest) -> dict[str, Any]:
-    return _described(request.auth)
+    return described(request.auth)
 
 
-def _described(caller: Caller) -> dict[str, Any]:
+def described(caller: Caller) -> dict[str, Any]:
     return {
         "project": caller.project_id,
         "scopes": sorted(caller.scopes),
@@ -57,34 +56,6 @@ def _described(caller: Caller) -> dict[str, Any]:
         "site": caller.site,
         "device": caller.device,
     }
-
-
-class Introspect(Schema):
-    token: str
-
-
-class Introspection(Schema):
-    """What a token lets its holder do; the gateway keeps it for a while."""
-
-    token_id: str
-    project: str
-    scopes: list[str]
-    site: str
-    device: str
-    person: str = Field(description="who made it for themself on a page; empty for a device's or a script's")
-    expires_at: datetime | None
-
-
-@router.post("/auth/introspect", auth=allow(SERVER), response=Introspection, summary="Look a token up (server only)")
-def introspect(request: AuthedRequest, payload: Introspect) -> dict[str, Any]:
-    try:
-        token = authentication.find_token(payload.token)
-    except Refusal as refusal:
-        # The gateway itself was let in: 404 says that it is the token in question that lets nobody in.
-        raise Refusal(404, str(refusal)) from None
-    caller = authentication.of_text(payload.token)
-    person = str(token.created_by_id or "") if token.own else ""
-    return {**_described(caller), "person": person, "expires_at": token.expires_at}
 
 
 # ---- projects ------------------------------------------------------------------------------------------------

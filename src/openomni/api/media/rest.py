@@ -54,6 +54,7 @@ class RecordingIn(Schema):
     turn_id: str = Field("", max_length=64)
     site: str = Field("", max_length=40)
     device: str = Field("", max_length=40)
+    made_by: str = Field("", max_length=64, description="id of the token that a part of the server records for")
     source: str = Field("", max_length=2000)
     audio_track: int | None = Field(
         None, ge=1, le=100, description="which of a file's tracks of sound is meant, from 1"
@@ -98,7 +99,8 @@ def create(request: AuthedRequest, recording_id: Id, payload: RecordingIn) -> An
         bad_request(f"say whose it is: send the project in the header {PROJECT_HEADER}")
     with transaction.atomic():
         rows = Recording.objects.select_for_update()
-        row, _ = rows.get_or_create(id=recording_id, defaults={"project_id": request.auth.project_id})
+        own = {"project_id": request.auth.project_id, "made_by": request.auth.token_id}
+        row, _ = rows.get_or_create(id=recording_id, defaults=own)
         if row.project_id != request.auth.project_id:
             conflict(f"the id {recording_id} is taken; record under a new one")
         device = request.auth.device or payload.device
@@ -109,6 +111,7 @@ def create(request: AuthedRequest, recording_id: Id, payload: RecordingIn) -> An
         row.device = row.device or device
         row.site = row.site or request.auth.site or payload.site or site_of(row.project_id, row.device)
         row.rate, row.turn_id = row.rate or payload.rate, row.turn_id or payload.turn_id
+        row.made_by = row.made_by or _told_by_server(request.auth, payload)
         row.source = row.source or payload.source
         row.audio_track, row.video_track = (
             row.audio_track or payload.audio_track,
@@ -210,7 +213,15 @@ def _mine(request: AuthedRequest, recording_id: str) -> Recording:
 
 def _check_place(row: Recording, caller: Caller) -> None:
     if row.is_elsewhere(caller):
-        raise Refusal(403, f"recording {row.pk} is of another place, and this token is limited to {limited_to(caller)}")
+        raise Refusal(
+            403,
+            f"recording {row.pk} is another's, and this token is limited to {limited_to(caller)}; "
+            "take a token of the device that made it",
+        )
+
+
+def _told_by_server(caller: Caller, payload: RecordingIn) -> str:
+    return payload.made_by if caller.may(SERVER) else ""
 
 
 def _session(caller: Caller, session_id: str) -> Any:

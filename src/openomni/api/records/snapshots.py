@@ -118,12 +118,13 @@ def _erased(records: Sequence[AnyRecord]) -> set[_Named]:
 
 
 def placeholder(project_id: str, session_id: str, caller: Caller | None = None) -> Session:
-    """The session with this id, made empty when it is not there yet. Raises Refused when it is another project's, or
-    of another place than those that its caller is limited to."""
-    session, _ = Session.objects.get_or_create(id=session_id, defaults={"project_id": project_id})
+    """The session with this id, made empty when it is not there yet, by its caller if there is one. Raises Refused when
+    it is another project's, or another's than those that its caller is limited to."""
+    own = {"project_id": project_id, "made_by": caller.token_id if caller else ""}
+    session, _ = Session.objects.get_or_create(id=session_id, defaults=own)
     _check_owner(session, project_id)
     if caller and session.is_elsewhere(caller):
-        raise Refused(f"session {session_id} belongs to another place")
+        raise Refused(f"session {session_id} belongs to another place or device")
     return session
 
 
@@ -133,6 +134,7 @@ def _write_session(record: SessionRecord) -> None:
         return
     _copy(record, row, _SESSION)
     row.site = row.site or site_of(row.project_id, row.device)
+    row.made_by = row.made_by or record.made_by  # it stays whose it was first
     # A host that took it over knows no earlier start than its own.
     row.started_at = min(filter(None, (row.started_at, moment(record.started_at))), default=None)
     row.ended_at = moment(record.ended_at)
@@ -368,6 +370,7 @@ def session_record(session: Session) -> SessionRecord:
         version=session.version,
         session_id=session.pk,
         **{name: getattr(session, name) for name in _SESSION},
+        made_by=session.made_by,
         tracks=msgspec.convert(session.tracks, list[PlacedRecording]),
         started_at=unix(session.started_at),
         ended_at=unix(session.ended_at) or None,
