@@ -15,7 +15,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from api.support import Api, agent_with, api_for, body_of, person
-from openomni.api.accounts.models import Project, Scope, Token
+from openomni.api.accounts.models import Membership, Project, Scope, Token
 from openomni.api.ground.scoping import ProjectOwned
 from openomni.api.media.store import storage
 from openomni.api.people.models import Consent, Participant
@@ -246,9 +246,44 @@ def test_a_member_sees_in_the_admin_what_their_role_lets_them(filled: Project) -
         ]
 
     assert statuses("viewer") == [200, 403, 403, 403]
-    assert statuses("annotator") == [200, 403, 200, 403]
+    assert statuses("annotator") == [403, 403, 403, 403]
     assert statuses("researcher") == [200, 200, 200, 403]
     assert statuses("owner") == [200, 200, 200, 200]
+
+
+def test_the_admin_lists_what_one_may_see_in_each_project_and_not_in_any(
+    filled: Project, other_project: Project
+) -> None:
+    """Who is an owner of one project and annotates in another sees the rows of the first alone."""
+    ada = person("ada", "annotator", filled)
+    Membership.objects.create(user=ada, project=other_project, role="owner")
+    browser = Client()
+    browser.force_login(ada)
+    for path in ("records/session/", "records/turn/", "accounts/token/", "places/site/"):
+        page = browser.get(f"/admin/{path}")
+        assert page.status_code == 200
+        assert MARK not in page.content.decode(), path
+
+
+@pytest.mark.parametrize("path", [path for method, path in endpoints() if method == "get"])
+def test_an_annotator_reads_over_rest_nothing_of_what_was_said(path: str, filled: Project) -> None:
+    answer = api_for(filled, Scope.ANNOTATOR).raw("GET", filled_in(path))
+    open_to_all = {"hello", "me", "projects", "sites", "devices", "agents", "components", "pipelines"}
+    assert (answer.status_code != 403) == (path.split("/")[3] in open_to_all), answer.content
+
+
+def test_an_annotator_is_shown_the_pages_that_hold_no_conversation(filled: Project) -> None:
+    browser = Client()
+    browser.force_login(person("ann", "annotator", filled))
+    start = browser.get("/")
+    assert start.status_code == 200
+    assert "Last conversations" not in start.content.decode()
+    assert f"/conversations/session{MARK}/" not in start.content.decode()
+    statuses = {
+        path: browser.get(path).status_code
+        for path in ("/pipelines/", "/agents/", "/conversations/", f"/conversations/session{MARK}/", "/talk/")
+    }
+    assert list(statuses.values()) == [200, 200, 403, 403, 403], statuses
 
 
 def test_json_of_errors_is_json(stranger: Api) -> None:

@@ -17,8 +17,8 @@ from .roles import roles_of
 
 router = Router(tags=["accounts"])
 
-ANYONE = (Scope.DEVICE, Scope.AGENT, Scope.VIEWER)
-"""Every token; `viewer` is part of all the others."""
+ANYONE = (Scope.DEVICE, Scope.AGENT, Scope.VIEWER, Scope.ANNOTATOR)
+"""Every token; the others include one of these."""
 
 
 class Hello(Schema):

@@ -25,7 +25,7 @@ TASKS = 200
 LISTED = 30
 
 
-@page(Role.VIEWER)
+@page(None)
 @require_safe
 def agents(request: HttpRequest) -> HttpResponse:
     """Every agent of the project; `?part` gives what refreshes by itself alone."""
