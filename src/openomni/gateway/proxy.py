@@ -13,12 +13,11 @@ import httpx
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
+from ..bounds import STRANGERS_BODY
 from .access import Away, Denied
 
 AWAY = "the API is not answering; it restarts, or it is down: try again in a moment"
 
-STRANGERS_BODY = 64 << 10
-"""Bytes that somebody unknown may send: enough for a form to sign in. A larger body is read only for who is known."""
 DRAINED, DRAINING = 4 << 20, 2.0
 """Bytes, and seconds, of a larger one that are thrown away before the refusal."""
 

@@ -11,6 +11,8 @@ import hmac
 from datetime import timedelta
 
 from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest
 from django.utils import timezone
 from ninja.security.base import AuthBase
@@ -114,6 +116,19 @@ def find_token(text: str) -> Token:
     if token.expires_at and token.expires_at <= timezone.now():
         raise Refusal(401, f"this token expired on {token.expires_at:%Y-%m-%d %H:%M} UTC; {mend}")
     return token
+
+
+def is_known(authorization: str, session_key: str) -> bool:
+    """Whether this header or the key of this session stands for anybody. Looks no further."""
+    if authorization:
+        scheme, _, text = authorization.partition(" ")
+        try:
+            return scheme.lower() == "bearer" and bool(of_text(text.strip()))
+        except Refusal:
+            return False
+    request = HttpRequest()
+    request.session = SessionStore(session_key)
+    return get_user(request).is_authenticated
 
 
 def _of_session(request: HttpRequest) -> Caller:

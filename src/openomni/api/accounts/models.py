@@ -37,8 +37,8 @@ class Project(models.Model):
 
 
 class Role(models.TextChoices):
-    """What a person is in a project. An owner may all, a researcher what annotators and what viewers may. A viewer reads
-    every conversation, an annotator none but those that are given to them."""
+    """What a person is in a project. An owner may all, a researcher what annotators and what viewers may. A viewer
+    reads every conversation, an annotator none but those that are given to them."""
 
     OWNER = "owner"
     RESEARCHER = "researcher"
