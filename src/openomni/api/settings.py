@@ -61,6 +61,7 @@ INSTALLED_APPS = [
     "openomni.api.talk",
 ]
 MIDDLEWARE = [
+    "openomni.api.ground.policy.Policy",
     "openomni.api.ground.handshake.Handshake",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
