@@ -6,6 +6,8 @@ import pytest
 
 from api.support import Api, api_for
 from openomni.api.accounts.models import Project, Scope
+from openomni.api.records import rest
+from openomni.api.records.models import Session
 from openomni.api.records.recorder import write_batch
 from openomni.records import SessionRecord
 
@@ -60,3 +62,15 @@ def test_sessions_are_the_projects_own(device: Api, stranger: Api) -> None:
     stranger.error("GET", "/sessions/s1", status=404)
     assert "taken" in stranger.error("POST", "/sessions", NEW, status=409)
     assert [each["session_id"] for each in device("GET", "/sessions?pipeline=local&device=bedside")["items"]] == ["s1"]
+
+
+def test_a_token_announces_so_many_sessions_and_no_more(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest, "MAX_ANNOUNCED", 2)
+    device = api_for(project, Scope.DEVICE)
+    for key in ("a", "b", "b"):
+        device("POST", "/sessions", {"session_id": key, "pipeline": "local"})
+    line = device.error("POST", "/sessions", {"session_id": "c", "pipeline": "local"}, status=429)
+    assert "2 sessions" in line
+    api_for(project, Scope.DEVICE)("POST", "/sessions", {"session_id": "c", "pipeline": "local"})
+    Session.objects.filter(pk="a").update(version=1)  # it was opened
+    device("POST", "/sessions", {"session_id": "d", "pipeline": "local"})

@@ -37,7 +37,9 @@ async def admit(gateway: Gateway, websocket: WebSocket) -> AsyncIterator[tuple[s
     and gives None."""
     async with contextlib.AsyncExitStack() as stack:
         try:
-            admitted = await _enter(gateway, websocket)
+            admitted = await known(gateway, websocket, "device")
+            if gateway.closing.is_set():
+                raise Denied(503, "the gateway is stopping; connect again")
             stack.enter_context(gateway.connection(admitted[1].token_id))
         except (Denied, Away) as no:
             await websocket.send_denial_response(refusal(no))
@@ -48,8 +50,8 @@ async def admit(gateway: Gateway, websocket: WebSocket) -> AsyncIterator[tuple[s
         yield admitted
 
 
-async def _enter(gateway: Gateway, websocket: WebSocket) -> tuple[str, Access]:
-    """Raises `Denied`, `Away`."""
+async def known(gateway: Gateway, websocket: WebSocket, scope: str) -> tuple[str, Access]:
+    """The token that a client shows, and what it may do, with that scope among it. Raises `Denied`, `Away`."""
     token = bearer(websocket.headers.get("authorization", ""), websocket.scope["subprotocols"])
     version = websocket.headers.get("openomni-version", "")
     if protocol.too_old(version):
@@ -57,9 +59,7 @@ async def _enter(gateway: Gateway, websocket: WebSocket) -> tuple[str, Access]:
     if not token:
         raise Denied(401, "this needs a token: send 'Authorization: Bearer oo_…'")
     access = await gateway.api.access(token)
-    access.require("device")
-    if gateway.closing.is_set():
-        raise Denied(503, "the gateway is stopping; connect again")
+    access.require(scope)
     return token, access
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 from django.db import transaction
+from django.utils import timezone
 from ninja import Field, Query, Router, Schema
 
 from ... import bounds
 from ...records import BuildRecord, ItemRecord, SessionRecord, StageRecord, TurnRecord
 from ..accounts.authentication import allow
 from ..accounts.models import Scope
-from ..ground.caller import AuthedRequest
-from ..ground.errors import conflict, not_found
+from ..ground.caller import AuthedRequest, Caller
+from ..ground.errors import Refusal, conflict, not_found
 from ..ground.paging import Page, Paging, page
 from ..pipelines import catalogue
 from ..places.models import site_of
@@ -24,6 +26,8 @@ from .schemas import NewId, schema
 router = Router(tags=["conversations"])
 READERS = allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER)
 MAKERS = allow(Scope.DEVICE, Scope.AGENT, Scope.RESEARCHER)
+MAX_ANNOUNCED = 256
+"""Sessions that one token may have announced, and neither opened nor queued, within an hour."""
 
 SessionOut = schema(SessionRecord)
 ItemOut = schema(ItemRecord)
@@ -69,8 +73,9 @@ def list_sessions(
 
 @router.post("/sessions", auth=MAKERS, response=SessionOut, summary="Announce a session")
 def create_session(request: AuthedRequest, payload: SessionNew) -> Any:
-    """Announcing it again changes nothing."""
+    """Announcing it again changes nothing. A token has so many that nothing came of within the hour, and no more."""
     caller = request.auth
+    _check_bound(caller, payload.session_id)
     pipeline = catalogue.find(caller.project_id, payload.pipeline).pipeline
     with transaction.atomic():
         try:
@@ -113,6 +118,19 @@ def list_tasks(request: AuthedRequest, paging: Query[Paging], wanted: Query[Task
     rows = Task.objects.scoped(request).filter(**_given({**wanted.dict(exclude={"turn"}), "turn_id": wanted.turn}))
     found = page(rows.select_related("turn").prefetch_related("attempts"), paging, "-pk")
     return {**found, "items": [_task(task) for task in found["items"]]}
+
+
+def _check_bound(caller: Caller, session_id: str) -> None:
+    lately = timezone.now() - timedelta(hours=1)
+    idle = Session.objects.filter(
+        project_id=caller.project_id, made_by=caller.token_id, version=0, queued=False, created_at__gt=lately
+    )
+    if caller.token_id and idle.exclude(pk=session_id).count() >= MAX_ANNOUNCED:
+        raise Refusal(
+            429,
+            f"this token has announced {MAX_ANNOUNCED} sessions within the hour, and nothing came of them; "
+            "open one of these, or try again later",
+        )
 
 
 def _given(wanted: dict[str, str]) -> dict[str, str]:
