@@ -86,6 +86,8 @@ class SegmentRecord(msgspec.Struct):
     """How sure it is who speaks."""
     source: Name = ""
     """Who says where it begins and ends: `vad`, `client`, or a component."""
+    consent: Name = ""
+    """What the participant had agreed to."""
 
 
 class FrameRecord(msgspec.Struct):

@@ -62,6 +62,10 @@ class SessionPlan:
     needs: Needs
     source: str
     recording: str
+    participant: str = ""
+    consent: str = ""
+    context: str = ""
+    origin: str = ""
 
     def opening(self, settings: dict[str, Any], again: bool) -> OpenSession:
         """What a host is asked. `again`: the session was hosted before, by an agent that may only have been cut off;
@@ -71,7 +75,8 @@ class SessionPlan:
             session_id=self.session_id, project=self.project, site=self.site, device=self.device,
             made_by=self.made_by, pipeline=self.pipeline.name, pipeline_hash=self.pipeline.hash,
             spec=self.pipeline.spec, source=self.source, recording=self.recording,
-            settings={**settings, "resumed": again},
+            settings={**settings, "resumed": again}, origin=self.origin,
+            participant=self.participant, consent=self.consent, context=self.context,
             input=subjects.live(self.project, self.room, token, "in"),
             output=subjects.live(self.project, self.room, token, "out"),
         )  # fmt: skip
@@ -83,6 +88,7 @@ class SessionPlan:
             pipeline_hash=self.pipeline.hash, spec=self.pipeline.spec, device=self.device, site=self.site,
             made_by=self.made_by, source=self.source, status="lost", ended_at=time.time(), reason=reason,
             recordings=[self.recording] if self.recording else [],
+            participant=self.participant, consent=self.consent, context=self.context,
         )  # fmt: skip
 
 

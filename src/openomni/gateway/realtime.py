@@ -185,7 +185,7 @@ class RealtimeConnection:
         plan = SessionPlan(
             session_id=self.session_id, project=access.project, site=site, room=connection.room(site, access),
             device=access.device or "", made_by=access.token_id, pipeline=resolved, needs=needs, source=source,
-            recording=recording,
+            recording=recording, **_told(hello),
         )  # fmt: skip
         gateway = self._gateway
         return HostedSession(gateway.bus, gateway.placing, plan, _host_settings(settings), gateway.records.write)
@@ -278,6 +278,12 @@ class RealtimeConnection:
                 reason = protocol.error_message(end.event) or end.reason
                 events.append(encode({"type": "openomni.session.ended", "reason": reason}))
             await connection.close(self._websocket, end, *events)
+
+
+def _told(hello: Hello | None) -> dict[str, str]:
+    """What the client says of its session."""
+    names = ("participant", "consent", "context", "origin") if hello else ()
+    return {name: getattr(hello, name) for name in names}
 
 
 def _audio_form(hello: Hello | None) -> AudioForm:

@@ -21,7 +21,7 @@ from ..ground.errors import Refusal, bad_request, conflict, not_found
 from ..ground.file_response import deliver
 from ..ground.paging import Page, Paging, page
 from ..places.models import site_of
-from ..records import snapshots
+from ..records import snapshots, whose
 from ..records.media_types import takes
 from ..records.models import Recording
 from .schemas import RecordingOut
@@ -54,6 +54,7 @@ class RecordingIn(Schema):
     turn_id: str = Field("", max_length=64)
     site: str = Field("", max_length=40)
     device: str = Field("", max_length=40)
+    participant: str = Field("", max_length=bounds.MAX_NAME, description="code of who is heard or seen")
     made_by: str = Field("", max_length=64, description="id of the token that a part of the server records for")
     source: str = Field("", max_length=2000)
     audio_track: int | None = Field(
@@ -121,8 +122,14 @@ def create(request: AuthedRequest, recording_id: Id, payload: RecordingIn) -> An
         row.started_at = row.started_at or snapshots.moment(payload.started_at)
         if payload.session_id and row.session_id is None:
             row.session = _session(request.auth, payload.session_id)
+        if payload.participant and not row.participant:
+            row.participant = payload.participant
+            row.consent = whose.agreed(row.project_id, row.participant, at=row.started_at)
         row.key = row.key or row.place()
         row.save()
+        if row.session and not row.participant:
+            whose.pass_on(row.session)
+            row.refresh_from_db(fields=["participant", "consent"])
     return row
 
 

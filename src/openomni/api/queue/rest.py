@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from ninja import Field, Path, Query, Router, Schema
 from pydantic import AfterValidator
 
+from ... import bounds
 from ..accounts.authentication import allow
 from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest
@@ -40,6 +41,10 @@ class QueueNew(Schema):
     session_id: NewId | None = None
     spans: list[Annotated[turn_work.Span, AfterValidator(_span)]] | None = Field(None, min_length=1, max_length=500)
     wait: bool = False
+    participant: str = Field(
+        "", max_length=bounds.MAX_NAME, description="code of who is heard; else as it was recorded"
+    )
+    context: str = Field("", max_length=bounds.MAX_LINE, description="a note: the place, the task, who is there")
     options: dict[str, Any] = {}
 
 
@@ -82,7 +87,10 @@ def queue_turns(request: AuthedRequest, payload: QueueNew) -> Any:
         not_found("recording", payload.recording_id)
     pipeline = catalogue.find(caller.project_id, payload.pipeline).pipeline
     session_id = payload.session_id or turn_work.session_for(recording, pipeline, payload.spans)
-    turns = turn_work.queue(recording, pipeline, session_id, payload.spans, payload.wait, payload.options, caller)
+    options = payload.options | ({"participant": payload.participant} if payload.participant else {})
+    turns = turn_work.queue(
+        recording, pipeline, session_id, payload.spans, payload.wait, options, caller, payload.context
+    )
     return 202, {"session_id": session_id, "turns": turns}
 
 

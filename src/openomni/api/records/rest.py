@@ -11,7 +11,7 @@ from django.utils import timezone
 from ninja import Field, Query, Router, Schema
 
 from ... import bounds
-from ...records import BuildRecord, ItemRecord, SessionRecord, StageRecord, TurnRecord
+from ...records import BuildRecord, ItemRecord, Origin, SessionRecord, StageRecord, TurnRecord
 from ..accounts.authentication import allow
 from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest, Caller
@@ -19,7 +19,7 @@ from ..ground.errors import Refusal, conflict, not_found
 from ..ground.paging import Page, Paging, page
 from ..pipelines import catalogue
 from ..places.models import site_of
-from . import snapshots
+from . import snapshots, whose
 from .models import Build, Item, Session, Task, Turn
 from .schemas import NewId, schema
 
@@ -45,7 +45,18 @@ class SessionNew(Schema):
     site: str = Field("", max_length=40)
     device: str = Field("", max_length=40)
     recording: str = Field("", max_length=64)
+    origin: Origin = "person"
+    participant: str = Field("", max_length=bounds.MAX_NAME, description="code of who is heard")
+    consent: str = Field(
+        "", max_length=bounds.MAX_NAME, description="what they agreed to, where the project's records don't know them"
+    )
+    context: str = Field("", max_length=bounds.MAX_LINE, description="a note: the place, the task, who is there")
     started_at: float = Field(0.0, ge=bounds.MIN_MOMENT, le=bounds.MAX_MOMENT)
+
+
+class SessionChange(Schema, extra="forbid"):
+    participant: str | None = Field(None, max_length=bounds.MAX_NAME)
+    context: str | None = Field(None, max_length=bounds.MAX_LINE)
 
 
 class TurnFilter(Schema):
@@ -88,7 +99,25 @@ def create_session(request: AuthedRequest, payload: SessionNew) -> Any:
             session.site = caller.site or payload.site or site_of(caller.project_id, session.device)
             session.source, session.started_at = payload.source, snapshots.moment(payload.started_at)
             session.recordings = [payload.recording] if payload.recording else []
+            session.origin = payload.origin
+            whose.is_of(session, payload.participant, payload.consent, payload.context, session.started_at)
             session.save()
+            whose.pass_on(session)
+    return msgspec.to_builtins(snapshots.session_record(session))
+
+
+@router.patch("/sessions/{session_id}", auth=MAKERS, response=SessionOut, summary="Say who is heard in a session")
+def change_session(request: AuthedRequest, session_id: str, payload: SessionChange) -> Any:
+    """Its recordings, turns and segments say so too, with what they had agreed to when it began."""
+    with transaction.atomic():
+        rows = Session.objects.select_for_update(of=("self",)).scoped(request)
+        session = rows.filter(pk=session_id).first() or not_found("session", session_id)
+        if payload.participant is not None:
+            before, session.participant, session.consent = session.participant, "", ""
+            whose.is_of(session, payload.participant, "", begun=session.started_at)
+            whose.pass_on(session, instead_of=before)
+        session.context = session.context if payload.context is None else payload.context
+        session.save(update_fields=["participant", "consent", "context"])
     return msgspec.to_builtins(snapshots.session_record(session))
 
 

@@ -31,6 +31,7 @@ from ...records import RecordingRecord as RecordingSnapshot
 from ...trace import Part
 from ..pipelines.models import version_of
 from ..places.models import site_of
+from . import whose
 from .models import (
     UNFINISHED,
     Attempt,
@@ -67,9 +68,11 @@ _TURN = (
 _SESSION = (
     *_SAME,
     *("spec", "site", "device", "source", "recordings"),
-    *("origin", "participant", "consent", "context", "turn_taking"),
+    *("origin", "turn_taking"),
 )
-_SEGMENT = ("speaker", "start", "end", "track", "participant", "confidence", "source")
+_WHOSE = ("participant", "consent", "context")
+"""Of a session; what is known of it first stays."""
+_SEGMENT = ("speaker", "start", "end", "track", "participant", "confidence", "source", "consent")
 _ITEM = (
     *("version", "position", "role", "content", "turn_id", "recording", "start", "end", "tool_calls", "call_id"),
     "gone",
@@ -135,8 +138,10 @@ def _write_session(record: SessionRecord) -> None:
     _copy(record, row, _SESSION)
     row.site = row.site or site_of(row.project_id, row.device)
     row.made_by = row.made_by or record.made_by  # it stays whose it was first
+    begun = moment(record.started_at)
+    whose.is_of(row, record.participant, record.consent, record.context, begun)
     # A host that took it over knows no earlier start than its own.
-    row.started_at = min(filter(None, (row.started_at, moment(record.started_at))), default=None)
+    row.started_at = min(filter(None, (row.started_at, begun)), default=None)
     row.ended_at = moment(record.ended_at)
     row.tracks = msgspec.to_builtins(record.tracks)
     row.version = record.version
@@ -146,6 +151,7 @@ def _write_session(record: SessionRecord) -> None:
     if record.pipeline and record.pipeline_hash and record.spec:
         version_of(record.project, record.pipeline, record.pipeline_hash, record.spec)
     Recording.objects.filter(project_id=record.project, pk__in=record.recordings, session=None).update(session=row)
+    whose.pass_on(row)
 
 
 def _write_turn(record: TurnRecord) -> None:
@@ -155,6 +161,7 @@ def _write_turn(record: TurnRecord) -> None:
         return
     _copy(record, row, _TURN)
     row.session = session
+    row.participant = session.participant or record.participant
     row.started_at = moment(record.started_at) or row.started_at
     row.parts = msgspec.to_builtins(record.parts)
     row.pauses = msgspec.to_builtins(record.pauses)
@@ -163,7 +170,8 @@ def _write_turn(record: TurnRecord) -> None:
     row.version = record.version
     row.save()
     _write_stages(row, record.stages)
-    _match(row.segments.all(), record.segments, {"project_id": row.project_id, "turn": row, "session": session})
+    spoken = [whose.spoken(session, each) for each in record.segments]
+    _match(row.segments.all(), spoken, {"project_id": row.project_id, "turn": row, "session": session})
     _match(row.time_points.all(), record.time_points, {"project_id": row.project_id, "turn": row})
     turn_written.send(Turn, turn=row, record=record)
     if session.queued:
@@ -261,6 +269,8 @@ def _write_recording(record: RecordingSnapshot) -> None:
     row.started_at = moment(record.started_at) or row.started_at
     row.version = record.version
     row.save()
+    if row.session:
+        whose.pass_on(row.session)
 
 
 def _write_item(record: ItemRecord) -> None:
@@ -369,7 +379,7 @@ def session_record(session: Session) -> SessionRecord:
         project=session.project_id,
         version=session.version,
         session_id=session.pk,
-        **{name: getattr(session, name) for name in _SESSION},
+        **{name: getattr(session, name) for name in (*_SESSION, *_WHOSE)},
         made_by=session.made_by,
         tracks=msgspec.convert(session.tracks, list[PlacedRecording]),
         started_at=unix(session.started_at),
