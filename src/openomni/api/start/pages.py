@@ -52,7 +52,7 @@ def home(request: HttpRequest) -> HttpResponse:
     server = _server(request)
     context = {
         "health": checks.look(where.project, server),
-        "replay": f"openomni listen --source file:interview.mp4 --wait --server {server} --token …",
+        "replay": f"OPENOMNI_TOKEN=oo_… openomni listen --source file:interview.mp4 --wait --server {server}",
         "https": request.is_secure(),
         "plain_http": not _has_microphone(request),
         "agents": _agents(where.project),
