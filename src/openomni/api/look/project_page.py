@@ -68,7 +68,7 @@ def page(role: Role | None = Role.VIEWER) -> Callable[[View], View]:
                 return render(request, "look/no_project.html", status=403)
             where = here(request)
             if role is not None and not where.may(role):
-                raise PermissionDenied(f"this page is for a {role} of the project, and you are a {where.role}")
+                raise PermissionDenied(f"this page needs the role {role} in the project, and your role is {where.role}")
             return view(request, *args, **options)
 
         return login_required(shown)
