@@ -35,6 +35,13 @@ MAX_MESSAGE = 1 << 20
 MAX_RECORD = MAX_MESSAGE - (16 << 10)
 """Bytes of a record; the rest is for its envelope."""
 
+STRANGERS_BODY = 64 << 10
+"""Bytes that somebody unknown may send over HTTP: enough for a form to sign in."""
+MAX_JSON = 4 << 20
+"""Bytes of a JSON body of REST."""
+MAX_PART = 16 << 20
+"""Bytes of any other body: one part of an upload."""
+
 MAX_PICTURE_BYTES = 8 << 20
 MAX_PICTURE_SIDE = 8_192
 MAX_PIXELS = 16 << 20

@@ -58,6 +58,8 @@ class SessionRecord(Record, tag="session", kw_only=True):
     """Unix time, for people; durations never come from it."""
     ended_at: Moment | None = None
     recordings: list[str] = []
+    made_by: Name = ""
+    """The id of the token that it was opened with."""
     reason: str = ""
     tracks: list[PlacedRecording] = []
     """Its recordings, each with its place."""
@@ -84,6 +86,8 @@ class SegmentRecord(msgspec.Struct):
     """How sure it is who speaks."""
     source: Name = ""
     """Who says where it begins and ends: `vad`, `client`, or a component."""
+    consent: Name = ""
+    """What the participant had agreed to."""
 
 
 class FrameRecord(msgspec.Struct):

@@ -55,6 +55,18 @@ def test_a_project_with_a_token_and_a_person(openomni: Any, tmp_path: Path) -> N
     assert Client().get(link).headers["Location"] == "/password/"
 
 
+def test_a_device_gets_a_token_with_its_place(openomni: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    openomni("project", "create", "ward")
+    told = openomni("site", "create", "ward-3", "--name", "Ward 3", "--project", "ward")
+    assert "--scope device --site ward-3" in told
+    openomni("device", "create", "mic", "--site", "ward-3", "--project", "ward")
+    token = openomni("token", "create", "--project", "ward", "--scope", "device", "--device", "mic")
+    assert Api(token)("GET", "/me")["device"] == "mic"
+    with pytest.raises(SystemExit):
+        run(["api", "token", "create", "--project", "ward", "--scope", "device"])
+    assert "only what is made with it" in capsys.readouterr().err
+
+
 def test_the_first_start_happens_once(openomni: Any, tmp_path: Path) -> None:
     written = tmp_path / "first.json"
     openomni("bootstrap", "--json", str(written))

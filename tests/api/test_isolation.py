@@ -15,7 +15,7 @@ from django.test import Client
 
 from api.filled import IDS, MARK, endpoints, fields_of, filled_in
 from api.support import Api, api_for, body_of, person
-from openomni.api.accounts.models import Project, Scope, Token
+from openomni.api.accounts.models import Membership, Project, Scope, Token
 from openomni.api.ground.scoping import ProjectOwned
 from openomni.api.media.store import storage
 from openomni.api.places.models import Device, Site
@@ -24,7 +24,7 @@ from openomni.api.records.models import (
     Recording,
     Session,
 )
-from openomni.records import SessionRecord
+from openomni.records import SessionRecord, TurnRecord
 
 PUBLIC = {("get", "/api/v1/hello")}
 """Endpoints that anyone may call."""
@@ -168,9 +168,44 @@ def test_a_member_sees_in_the_admin_what_their_role_lets_them(filled: Project) -
         ]
 
     assert statuses("viewer") == [200, 403, 403, 403]
-    assert statuses("annotator") == [200, 403, 200, 403]
+    assert statuses("annotator") == [403, 403, 403, 403]
     assert statuses("researcher") == [200, 200, 200, 403]
     assert statuses("owner") == [200, 200, 200, 200]
+
+
+def test_the_admin_lists_what_one_may_see_in_each_project_and_not_in_any(
+    filled: Project, other_project: Project
+) -> None:
+    """Who is an owner of one project and annotates in another sees the rows of the first alone."""
+    ada = person("ada", "annotator", filled)
+    Membership.objects.create(user=ada, project=other_project, role="owner")
+    browser = Client()
+    browser.force_login(ada)
+    for path in ("records/session/", "records/turn/", "accounts/token/", "places/site/"):
+        page = browser.get(f"/admin/{path}")
+        assert page.status_code == 200
+        assert MARK not in page.content.decode(), path
+
+
+@pytest.mark.parametrize("path", [path for method, path in endpoints() if method == "get"])
+def test_an_annotator_reads_over_rest_nothing_of_what_was_said(path: str, filled: Project) -> None:
+    answer = api_for(filled, Scope.ANNOTATOR).raw("GET", filled_in(path))
+    open_to_all = {"hello", "me", "projects", "sites", "devices", "agents", "components", "pipelines"}
+    assert (answer.status_code != 403) == (path.split("/")[3] in open_to_all), answer.content
+
+
+def test_an_annotator_is_shown_the_pages_that_hold_no_conversation(filled: Project) -> None:
+    browser = Client()
+    browser.force_login(person("ann", "annotator", filled))
+    start = browser.get("/")
+    assert start.status_code == 200
+    assert "Last conversations" not in start.content.decode()
+    assert f"/conversations/session{MARK}/" not in start.content.decode()
+    statuses = {
+        path: browser.get(path).status_code
+        for path in ("/pipelines/", "/agents/", "/conversations/", f"/conversations/session{MARK}/", "/talk/")
+    }
+    assert list(statuses.values()) == [200, 200, 403, 403, 403], statuses
 
 
 def test_json_of_errors_is_json(stranger: Api) -> None:
@@ -211,12 +246,13 @@ def rows() -> set[str]:
     return set(everything().splitlines())
 
 
-@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("limit", [*LIMITS, "maker"])
 @pytest.mark.parametrize(("method", "path"), endpoints())
-def test_a_token_of_a_place_gets_and_changes_nothing_of_another(
+def test_a_token_of_a_place_or_of_a_device_alone_gets_and_changes_nothing_of_another(
     method: str, path: str, limit: str, placed: Project
 ) -> None:
-    other = api_for(placed, Scope.ADMIN, **{limit: "elsewhere"})
+    place = {limit: "elsewhere"} if limit in LIMITS else {}
+    other = api_for(placed, Scope.ADMIN if place else Scope.DEVICE, **place)
     other("GET", "/me")  # notes when the token was used
     before = rows()
     for body in bodies(method, path):
@@ -296,6 +332,49 @@ def test_what_a_device_captures_is_of_the_site_where_it_stands(placed: Project) 
     of_site = api_for(placed, Scope.VIEWER, site="elsewhere")
     assert {each["session_id"] for each in of_site("GET", "/sessions")["items"]} == {"s", "live"}
     assert [each["recording_id"] for each in of_site("GET", "/recordings")["items"]] == ["r"]
+
+
+def test_a_device_without_a_place_has_what_was_made_with_its_token(placed: Project) -> None:
+    mine, another = api_for(placed, Scope.DEVICE), api_for(placed, Scope.DEVICE)
+    key = mine("GET", "/me")["token_id"]
+    mine("POST", "/sessions", {"session_id": "s", "pipeline": "local"})
+    mine("PUT", "/recordings/r", {"session_id": "s"})
+    mine("PATCH", "/recordings/r?offset=0", b"RIFF")
+    live = SessionRecord(
+        project="home", version=1, session_id="live", pipeline="local", pipeline_hash="", spec={}, made_by=key
+    )
+    turn = TurnRecord(
+        project="home", turn_id="t", session_id="live", index=0, pipeline="local", pipeline_hash="", transcript="mine"
+    )
+    snapshots.write_all([live, turn])
+    api_for(placed, Scope.AGENT)("PUT", "/recordings/reply", {"kind": "reply", "session_id": "live"})
+    assert {each["session_id"] for each in mine("GET", "/sessions")["items"]} == {"s", "live"}
+    assert {each["recording_id"] for each in mine("GET", "/recordings")["items"]} == {"r", "reply"}
+    assert mine("GET", "/turns/t")["transcript"] == "mine"
+    for kind in ("sessions", "turns", "tasks", "recordings"):
+        assert another("GET", f"/{kind}")["items"] == []
+    another.error("PATCH", "/recordings/r?offset=4", b"more", status=404)
+    line = another.error("PUT", "/recordings/r", {"kind": "audio"}, status=403)
+    assert "another's" in line
+    assert "token of the device" in line
+    another.error("POST", "/sessions", {"session_id": "live", "pipeline": "local"}, status=409)
+    line = mine.error("PUT", "/recordings/reply", {"kind": "reply"}, status=403)
+    assert "another's" in line, "the agent's reply is for the device to hear, not to write"
+
+
+def test_who_reads_the_project_sees_what_every_token_made(placed: Project) -> None:
+    api_for(placed, Scope.DEVICE)("PUT", "/recordings/r", {})
+    for scopes in (["viewer"], ["agent"], ["researcher"], ["device", "viewer"]):
+        assert "r" in {each["recording_id"] for each in api_for(placed, *scopes)("GET", "/recordings")["items"]}
+
+
+def test_a_recording_of_the_gateway_is_of_the_token_that_it_records_for(placed: Project, gateway: Api) -> None:
+    device, another = api_for(placed, Scope.DEVICE), api_for(placed, Scope.DEVICE)
+    told = {"made_by": device("GET", "/me")["token_id"], "session_id": "live"}
+    gateway("PUT", "/recordings/by-gateway", told, OpenOmni_Project="home")
+    assert [each["recording_id"] for each in device("GET", "/recordings")["items"]] == ["by-gateway"]
+    another("PUT", "/recordings/by-another", {"made_by": told["made_by"]})
+    assert [each["recording_id"] for each in device("GET", "/recordings")["items"]] == ["by-gateway"]
 
 
 def test_a_recording_is_put_into_no_session_of_another_place(placed: Project) -> None:

@@ -34,10 +34,12 @@ def test_a_researcher_gets_a_token_of_their_own_for_the_device_alone(project: Pr
     assert timezone.now() < token.expires_at < timezone.now() + timedelta(days=1)
 
 
-@pytest.mark.parametrize("role", [Role.VIEWER, Role.ANNOTATOR])
-def test_who_only_reads_is_told_so_and_gets_none(project: Project, role: str) -> None:
+@pytest.mark.parametrize(
+    ("role", "says"), [(Role.VIEWER, "your role here only reads"), (Role.ANNOTATOR, "your role is annotator")]
+)
+def test_who_only_reads_or_annotates_is_told_so_and_gets_none(project: Project, role: str, says: str) -> None:
     client = signed_in(person("eva", role, project))
-    assert "your role here only reads" in client.get("/talk/").content.decode()
+    assert says in client.get("/talk/").content.decode()
     assert client.post("/talk/token/").status_code == 403
     assert not Token.objects.exists()
 

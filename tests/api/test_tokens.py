@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from api.support import Api, api_for, person
 from openomni.api.accounts.models import Project, Scope, Token, expand
-from openomni.api.places.models import Site
+from openomni.api.places.models import Device, Site
 
 
 def test_a_token_is_shown_once_and_kept_as_a_hash(project: Project) -> None:
@@ -30,10 +30,10 @@ def test_its_holder_acts_in_its_project(project: Project) -> None:
     }  # fmt: skip
 
 
-def test_admin_may_all_and_researchers_what_annotators_and_viewers_may() -> None:
+def test_admin_may_all_and_researchers_what_annotators_may_and_what_viewers_may() -> None:
     assert expand(["admin"]) == set(Scope.values)
     assert expand(["researcher"]) == {"researcher", "annotator", "viewer"}
-    assert expand(["annotator", "device"]) == {"annotator", "viewer", "device"}
+    assert expand(["annotator", "device"]) == {"annotator", "device"}
     assert expand(["agent"]) == {"agent"}
 
 
@@ -132,6 +132,14 @@ def test_the_gateway_learns_who_made_a_token_for_themself(project: Project, gate
 
     assert whose(created_by=ada, own=True) == whose(created_by=ada, own=True) == str(ada.pk)
     assert whose(created_by=ada) == whose(own=True) == ""
+
+
+def test_the_gateway_learns_where_a_tokens_device_stands(project: Project, gateway: Api) -> None:
+    ward = Site.objects.create(project=project, slug="ward-3", name="Ward 3")
+    Device.objects.create(project=project, slug="mic", name="Mic", site=ward)
+    text = Token.issue(project, [Scope.DEVICE], device="mic")[1]
+    answer = gateway("POST", "/auth/introspect", {"token": text})
+    assert (answer["site"], answer["device"]) == ("ward-3", "mic")
 
 
 def test_a_token_that_lets_nobody_in_is_not_found(project: Project, gateway: Api) -> None:

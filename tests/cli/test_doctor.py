@@ -87,11 +87,14 @@ def test_a_devices_token_is_right_though_it_may_not_list_agents(
 ) -> None:
     url, answers = hub
     answers["/healthz"] = (200, {"api": "ok"})
-    answers["/api/v1/me"] = (200, {"project": "default", "scopes": ["device"]})
+    answers["/api/v1/me"] = (200, {"project": "default", "scopes": ["device"], "site": "ward-3", "device": ""})
     answers["/api/v1/agents"] = (403, {"error": "out of scope"})
     code, found = findings(tmp_path, "--server", url, "--token", "x")
-    assert (found["token"]["state"], found["token"]["line"]) == ("well", "project default, device")
+    assert (found["token"]["state"], found["token"]["line"]) == ("well", "project default, device, site ward-3")
     assert (code, "agents" in found) == (0, False)
+    answers["/api/v1/me"] = (200, {"project": "default", "scopes": ["device"], "site": "", "device": ""})
+    code, found = findings(tmp_path, "--server", url, "--token", "x")
+    assert (code, found["token"]["state"], "--site" in found["token"]["mend"]) == (0, "note", True)
 
 
 def test_a_wrong_token_and_a_part_that_is_down_are_faults(

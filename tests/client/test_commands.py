@@ -20,7 +20,7 @@ NOWHERE = ["--server", "http://127.0.0.1:1", "--token", "oo_0_x"]
 @pytest.mark.parametrize(
     ("command", "line"),
     [
-        (["listen", "--source", "mic"], "--token is missing"),
+        (["listen", "--source", "mic"], "there is no token"),
         (["listen", "--source", "tape:x", *NOWHERE], "choose mic, camera or file:PATH"),
         (["listen", "--source", "mic", "--pace", "fast", *NOWHERE], "are for files"),
         (["listen", "--source", "file:x.wav", "--time-points", "soon", *NOWHERE], "write MM:SS"),

@@ -198,3 +198,12 @@ async def test_a_responders_message_is_taken_or_refused_by_the_protocol(kind: st
     assert kind != "else"
     for data in responder.published:
         assert events.decode_input(data)
+
+
+async def test_who_is_heard_is_told_to_the_host(world: Any) -> None:
+    host = await world.host()
+    client = await world.connect(OpenOmni_Version="0.2.0")
+    told = {"participant": "P-07", "consent": "recording", "context": "the lab", "origin": "replay"}
+    await client.hello(audio="binary", recording_id="r", **told)
+    opening = (await host.session()).opening
+    assert {name: getattr(opening, name) for name in told} == told

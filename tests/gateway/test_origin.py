@@ -16,6 +16,7 @@ from openomni.events import AudioIn
 from openomni.gateway import access
 from openomni.gateway.access import Away, Denied, Memory
 from openomni.gateway.connection import RECHECK_EVERY
+from openomni.storage.api import headers
 
 from .conftest import TOKEN, World
 
@@ -141,7 +142,8 @@ async def test_an_agent_reaches_the_bus_through_the_web(world: World) -> None:
     async def renew() -> Credentials:
         return world.authority.issue("agent", keys.public, 3600, project="default", agent_id="far")
 
-    bus = await connect(f"{world.ws}/bus", renew, keys, "far", timeout=5)
+    shown = headers(world.api.allow("oo_0000cccc_agent", "agent"))
+    bus = await connect(f"{world.ws}/bus", renew, keys, "far", timeout=5, headers=shown)
     try:
         big = bytes(900_000)
         async with await bus.subscribe("oo.default.call.c1.in") as messages:

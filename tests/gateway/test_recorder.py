@@ -20,7 +20,7 @@ from openomni.records import AnyRecord, RecordingRecord
 
 from .conftest import SECRET, ScriptedApi, World, uploaded
 
-SESSION = {"project": "default", "session_id": "s", "site": "", "device": "", "source": "browser"}
+SESSION = {"project": "default", "session_id": "s", "site": "", "device": "", "made_by": "", "source": "browser"}
 
 
 async def test_what_an_sdk_client_said_is_uploaded_and_recorded(world: World) -> None:

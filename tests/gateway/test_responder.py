@@ -17,7 +17,8 @@ async def test_a_responder_hears_its_site_and_reports_what_it_played(world: Any)
     world.api.allow("oo_0000aaaa_ward", site="ward-3")
     speaker = await world.connect("/v1/respond", token="oo_0000aaaa_ward")
     await speaker.hello(role="responder", audio="binary")
-    elsewhere = await world.connect("/v1/respond?site=ward-4")
+    world.api.allow("oo_0000bbbb_ward", site="ward-4")
+    elsewhere = await world.connect("/v1/respond", token="oo_0000bbbb_ward")
     await elsewhere.hello(role="responder", audio="binary")
     listener = await world.connect(token="oo_0000aaaa_ward", OpenOmni_Version="0.2.0")
     welcome = await listener.hello(audio="binary", output=False, recording_id="r")
@@ -46,6 +47,32 @@ async def test_a_responder_hears_its_site_and_reports_what_it_played(world: Any)
     await elsewhere.send({"type": "openomni.ping", "sent": 0.0})
     assert isinstance(pong := await elsewhere.next(), dict)
     assert pong["type"] == "openomni.pong", "another site hears nothing"
+
+
+@pytest.mark.parametrize("scopes", [["device"], ["admin"]])
+async def test_without_a_site_a_responder_plays_what_its_own_token_opened(world: Any, scopes: list[str]) -> None:
+    host = await world.host()
+    world.api.allow("oo_0000aaaa_one", *scopes)
+    world.api.allow("oo_0000bbbb_two", *scopes)
+    speakers = [await world.connect("/v1/respond", token=token) for token in ("oo_0000aaaa_one", "oo_0000bbbb_two")]
+    for each in speakers:
+        await each.hello(role="responder", audio="binary")
+    listener = await world.connect(token="oo_0000aaaa_one", OpenOmni_Version="0.2.0")
+    await listener.hello(audio="binary", output=False, recording_id="r")
+    hosted = await host.session()
+    assert hosted.opening.made_by == "0000aaaa"
+    await hosted.answer(uuid.uuid4().hex)
+    await speakers[0].until("openomni.reply.started")
+    await speakers[1].send({"type": "openomni.ping", "sent": 0.0})
+    assert (await speakers[1].next())["type"] == "openomni.pong", "the other one hears nothing"
+
+
+async def test_a_device_without_a_site_is_let_in_at_none(world: Any) -> None:
+    await world.host()
+    for path in ("/v1/respond?site=ward-4", "/v1/realtime?model=local&site=ward-4"):
+        client = await world.connect(path, token=world.api.allow("oo_0000aaaa_one"))
+        await client.send({"type": "openomni.hello", "version": "0.2.0"})
+        assert "--site ward-4" in (await client.until("error"))["error"]["message"]
 
 
 @pytest.mark.parametrize(

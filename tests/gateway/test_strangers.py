@@ -66,18 +66,27 @@ async def test_who_is_known_sends_what_they_like_and_a_form_needs_nobody(world: 
     assert (await post(world, b"user=me&password=it")).json()["size"] == 19
 
 
-async def test_connections_to_the_bus_that_show_nothing_are_few_and_end(
+@pytest.mark.parametrize(("token", "status"), [("", 401), ("oo_0000dddd_guess", 401), (TOKEN, 403)])
+async def test_the_bus_is_for_agents_and_says_so_before_it_opens(world: World, token: str, status: int) -> None:
+    shown = {"Authorization": f"Bearer {token}"} if token else {}
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"{world.ws}/bus", additional_headers=shown)
+    assert refused.value.response.status_code == status
+
+
+async def test_connections_to_the_bus_that_show_no_credentials_are_few_and_end(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shown = {"Authorization": f"Bearer {world.api.allow('oo_0000cccc_agent', 'agent')}"}
     monkeypatch.setattr(bus_tunnel, "MAX_STRANGERS", 8)
-    held = [await connect(f"{world.ws}/bus") for _ in range(2)]
+    held = [await connect(f"{world.ws}/bus", additional_headers=shown) for _ in range(2)]
     with pytest.raises(InvalidStatus) as refused:
-        await connect(f"{world.ws}/bus")
+        await connect(f"{world.ws}/bus", additional_headers=shown)
     assert refused.value.response.status_code == 429
     monkeypatch.setattr(bus_tunnel, "STRANGERS_PATIENCE", 0.0)
     for each in held:
         await each.close()
-    late = await connect(f"{world.ws}/bus")
+    late = await connect(f"{world.ws}/bus", additional_headers=shown)
     async with asyncio.timeout(5):
         await late.wait_closed()
     assert late.close_code == 4401

@@ -56,7 +56,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture
 def visit(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
     """`visit(path, signed_in=True, status=200, **options)`: a page in a profile of its own. A script's error
-    on it, and a request that leaves the server, fail the test."""
+    on it, what its policy forbids it, and a request that leaves the server, fail the test."""
     faults: list[str] = []
     with ExitStack() as stack:
 
@@ -65,6 +65,7 @@ def visit(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
             stack.callback(context.close)
             page = context.new_page()
             page.on("pageerror", lambda error: faults.append(f"{page.url}: {error}"))
+            page.on("console", lambda said: "Content Security Policy" in said.text and faults.append(said.text))
             page.on("request", lambda request: _is_ours(request.url, site.url) or faults.append(f"asks {request.url}"))
             answer = page.goto(path)
             assert answer is not None

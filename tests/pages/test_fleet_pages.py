@@ -24,7 +24,7 @@ def test_without_an_agent_the_page_says_how_to_start_one(site: Site, visit: Visi
     page = visit("/agents/")
     expect(page.get_by_role("heading", name="No agent yet")).to_be_visible()
     start, token = page.locator(".command code").all()
-    expect(start).to_have_text(f"openomni agent --server {site.url} --token oo_…")
+    expect(start).to_have_text(f"OPENOMNI_TOKEN=oo_… openomni agent --server {site.url}")
     expect(token).to_contain_text("--scope agent")
     axe(page)
     shots(page, "agents-empty")

@@ -112,7 +112,7 @@ def test_a_command_is_copied_with_this_servers_address(site: Site, visit: Visit)
         copied = page.evaluate("navigator.clipboard.readText()")
     else:
         copied = page.evaluate("getSelection().toString()")
-    assert copied == f"openomni listen --source file:interview.mp4 --wait --server {site.url} --token …"
+    assert copied == f"OPENOMNI_TOKEN=oo_… openomni listen --source file:interview.mp4 --wait --server {site.url}"
 
 
 def test_when_the_bus_dies_the_page_says_so_by_itself(

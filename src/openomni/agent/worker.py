@@ -19,7 +19,7 @@ from ..bus.fleet import OfferedComponent
 from ..errors import OpenOmniError
 from ..pipeline import spec
 from ..pipeline.spec import Pipeline
-from ..storage.api import Api, Unreachable, delays
+from ..storage.api import Api, Unreachable, delays, headers
 from ..version import __version__
 from . import enrolment, machine
 from .enrolment import Enrolment, UnknownAgent
@@ -198,7 +198,8 @@ class Worker:
         for wait in delays():
             for url in enrolled.bus.urls:
                 try:
-                    return await connect(url, renew, self._keys, self._name, timeout=BUS_PATIENCE)
+                    shown = headers(self._api.token)
+                    return await connect(url, renew, self._keys, self._name, timeout=BUS_PATIENCE, headers=shown)
                 except BusError as error:
                     log.warning("%s", error)
             if self._forgotten.is_set():

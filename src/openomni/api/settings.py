@@ -11,7 +11,7 @@ import secrets as random
 from pathlib import Path
 from typing import Any
 
-from .. import folders
+from .. import bounds, folders
 from ..errors import WrongUsage
 from . import secrets
 from .look import admin_theme
@@ -61,6 +61,7 @@ INSTALLED_APPS = [
     "openomni.api.talk",
 ]
 MIDDLEWARE = [
+    "openomni.api.ground.policy.Policy",
     "openomni.api.ground.handshake.Handshake",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -137,7 +138,8 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = os.environ.get("OPENOMNI_HTTPS") ==
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 2**20  # one part of an upload; bodies above it are refused
+DATA_UPLOAD_MAX_MEMORY_SIZE = bounds.MAX_PART
+FILE_UPLOAD_MAX_MEMORY_SIZE = bounds.MAX_PART  # `bodies` lets none in that is larger, so none goes to a temporary file
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

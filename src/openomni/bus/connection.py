@@ -12,7 +12,7 @@ import contextlib
 import logging
 import secrets
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 import msgspec
 from nats.aio import transport
@@ -105,15 +105,17 @@ async def connect(
     timeout: float | None = None,
     retry_every: float = 0.5,
     tls: ssl.SSLContext | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Bus:
-    """Connects to one of `urls` (`nats://`, `tls://`, `ws://` or `wss://`, not mixed).
+    """Connects to one of `urls` (`nats://`, `tls://`, `ws://` or `wss://`, not mixed). `headers` go with a WebSocket:
+    the gateway asks who comes before it passes anything on.
 
     Waits for ever, or raises BusError after `timeout` seconds, when nobody answers. Later breaks mend by themselves.
     """
     bus = Bus([urls] if isinstance(urls, str) else list(urls), renew, keys, name)
     if any(url.startswith("ws") for url in bus.urls):
         _speak_websockets()
-    opening = asyncio.create_task(bus._open(retry_every, tls), name="opening the bus")
+    opening = asyncio.create_task(bus._open(retry_every, tls, headers or {}), name="opening the bus")
     try:
         await asyncio.wait({opening}, timeout=timeout)
         if opening.done():
@@ -170,7 +172,7 @@ class Bus:
 
     # ---- life ------------------------------------------------------------------------------------------------
 
-    async def _open(self, retry_every: float, tls: ssl.SSLContext | None) -> None:
+    async def _open(self, retry_every: float, tls: ssl.SSLContext | None, headers: Mapping[str, str]) -> None:
         while not self._login.known:
             try:
                 await self._login.refresh()
@@ -192,6 +194,7 @@ class Bus:
             ping_interval=5,
             pending_size=8 * 1024 * 1024,
             tls=tls,
+            ws_connection_headers={name: [text] for name, text in headers.items()},
         )
         self._answers = f"{self._login.current.inbox_prefix}.{secrets.token_hex(8)}"
         await self._client.subscribe(f"{self._answers}.*", cb=self._on_answer)

@@ -42,6 +42,8 @@ class OpenSession(msgspec.Struct, kw_only=True, tag="session.open"):
     project: str
     site: str = ""
     device: str = ""
+    made_by: str = ""
+    """The id of the token that it is opened with."""
     pipeline: str
     pipeline_hash: str
     spec: dict[str, Any]

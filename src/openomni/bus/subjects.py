@@ -21,7 +21,7 @@ class _Any(str):
 ANY = _Any("*")
 """«Each of them», where a subject is listened to or allowed."""
 NO_SITE = "-"
-"""The site in the subjects of a session that has none."""
+"""The site in the subjects of a session that has none; no slug of a site begins with it."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PROJECT = re.compile(r"[a-z0-9-]{1,40}")
@@ -71,6 +71,11 @@ def drain(project: str, agent_id: str) -> str:
 
 def call_input(project: str, call_id: str) -> str:
     return f"oo.{_project(project)}.call.{_token(call_id, 'call id')}.in"
+
+
+def siteless(token_id: str) -> str:
+    """In place of a site: the sessions that were opened with this token and have none."""
+    return f"{NO_SITE}{token_id}"
 
 
 def live(project: str, site: str, session_id: str, way: Literal["in", "out"]) -> str:

@@ -11,7 +11,7 @@ from ..errors import WrongUsage
 TOKEN = "OPENOMNI_TOKEN"  # noqa: S105 - the name of a variable
 FILE = "OPENOMNI_TOKEN_FILE"
 TOKEN_HELP = f"A token with the scope `{{}}`. Better in {TOKEN}, or in the file that {FILE} names: `ps` shows options."
-NO_TOKEN = f"--token is missing; set {TOKEN} to one with the scope `{{}}`, or {FILE} to a file that holds it"
+NO_TOKEN = f"there is no token; set {TOKEN} to one with the scope `{{}}`, or {FILE} to a file that holds it"
 
 
 def read_token_file() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -22,9 +23,13 @@ app = typer.Typer(help="The API: records, orchestrates, REST and admin.", add_co
 tokens = typer.Typer(help="Tokens let devices, agents and scripts in.", add_completion=False)
 projects = typer.Typer(help="Projects: whose data it is.", add_completion=False)
 users = typer.Typer(help="People who sign in.", add_completion=False)
+sites = typer.Typer(help="Places where devices stand.", add_completion=False)
+devices = typer.Typer(help="Machines that listen, see or speak.", add_completion=False)
 app.add_typer(tokens, name="token")
 app.add_typer(projects, name="project")
 app.add_typer(users, name="user")
+app.add_typer(sites, name="site")
+app.add_typer(devices, name="device")
 
 
 def _settle_in(folder: Path | None) -> None:
@@ -157,13 +162,21 @@ def create_token(
     scope: Annotated[list[str], typer.Option(help="device, agent, viewer, annotator, researcher or admin.")],
     project: ProjectOption = "default",
     name: Annotated[str, typer.Option(help="What it is for.")] = "",
-    site: Annotated[str, typer.Option(help="Slug of the only site that it is for.")] = "",
-    device: Annotated[str, typer.Option(help="Slug of the only device that it is for.")] = "",
+    site: Annotated[str, typer.Option(help="Slug of the only site that it is for; `openomni api site create`.")] = "",
+    device: Annotated[
+        str, typer.Option(help="Slug of the only device that it is for; `openomni api device create`.")
+    ] = "",
     expires: Annotated[str, typer.Option(help="How long it lasts: 12h, 30d. For ever by default.")] = "",
     data_dir: DataDir = None,
     json: Json = None,
 ) -> None:
-    """Makes a token and prints it, this once."""
+    """Makes a token and prints it, this once.
+
+    Give a device's its place: a token of the scope `device` sees what is of its site or device, and without either only
+    what was made with that very token.
+
+    Example: openomni api token create --scope device --site ward-3 > token && chmod 600 token
+    """
     lifetime = _duration(expires)
     _open()
     from django.utils import timezone
@@ -184,7 +197,54 @@ def create_token(
     )
     if json:
         _write(json, {"token": text, "id": token.pk, "project": project, "scopes": token.scopes})
+    if scopes == [Scope.DEVICE] and not (site or device):
+        print("it is of no site and no device: it sees only what is made with it (--site, --device)", file=sys.stderr)
     print(text)
+
+
+@sites.command("create")
+def create_site(
+    slug: Annotated[str, typer.Argument(help="Its key: small letters, digits and '-'.")],
+    name: Annotated[str, typer.Option(help="What people call it.")] = "",
+    project: ProjectOption = "default",
+    data_dir: DataDir = None,
+) -> None:
+    """Makes a place: a home, a ward, a lab."""
+    _open()
+    from ..api.accounts.models import Project
+    from ..api.places.models import Site
+
+    _make(Site(project=_find(Project, "slug", project), slug=slug, name=name or slug))
+    print(f"made the site {slug}; a token for what is there: openomni api token create --scope device --site {slug}")
+
+
+@devices.command("create")
+def create_device(
+    slug: Annotated[str, typer.Argument(help="Its key: small letters, digits and '-'.")],
+    name: Annotated[str, typer.Option(help="What people call it.")] = "",
+    site: Annotated[str, typer.Option(help="Slug of the site where it stands.")] = "",
+    project: ProjectOption = "default",
+    data_dir: DataDir = None,
+) -> None:
+    """Makes a device."""
+    _open()
+    from ..api.accounts.models import Project
+    from ..api.places.models import Device, Site
+
+    owner = _find(Project, "slug", project)
+    place = _find(Site, "slug", site, project_id=project) if site else None
+    _make(Device(project=owner, slug=slug, name=name or slug, site=place))
+    print(f"made the device {slug}; its token: openomni api token create --scope device --device {slug}")
+
+
+def _make(row: Model) -> None:
+    from django.core.exceptions import ValidationError
+
+    try:
+        row.full_clean()
+    except ValidationError as error:
+        raise WrongUsage(" ".join(error.messages)) from None
+    row.save(force_insert=True)
 
 
 @projects.command("create")
@@ -196,17 +256,11 @@ def create_project(
 ) -> None:
     """Makes a project."""
     _open()
-    from django.core.exceptions import ValidationError
-
     from ..api.accounts.models import Membership, Project, Role, User
 
     user = _find(User, "username", owner) if owner else None
     project = Project(slug=slug, name=name or slug)
-    try:
-        project.full_clean()
-    except ValidationError as error:
-        raise WrongUsage(f"project {slug!r}: {' '.join(error.messages)}") from None
-    project.save(force_insert=True)
+    _make(project)
     if user:
         Membership.objects.create(project=project, user=user, role=Role.OWNER)
     print(f"made the project {slug}; a token for it: openomni api token create --project {slug} --scope …")

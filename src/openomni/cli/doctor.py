@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import util
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import httpx
 import typer
@@ -169,6 +169,16 @@ def _components() -> Iterator[Finding]:
         yield Finding("component", "fault", line, mend)
 
 
+def _of_token(mine: dict[str, Any]) -> Finding:
+    """A device's token without a place lets in, and a responder with another one will play nothing of what it opens."""
+    places = [f"{name} {mine[name]}" for name in ("site", "device") if mine.get(name)]
+    line = ", ".join([f"project {mine['project']}", *mine["scopes"], *places])
+    if places or mine["scopes"] != ["device"]:
+        return Finding("token", "well", line)
+    mend = "better one with its place: openomni api token create --scope device --site SLUG"
+    return Finding("token", "note", f"{line}; without a site it sees only what is made with it", mend)
+
+
 def _server(server: str, token: str | None) -> Iterator[Finding]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
@@ -185,7 +195,7 @@ def _server(server: str, token: str | None) -> Iterator[Finding]:
                 yield Finding("token", "fault", said, "set OPENOMNI_TOKEN to one of this server")
                 return
             mine = me.json()
-            yield Finding("token", "well", f"project {mine['project']}, {', '.join(mine['scopes'])}")
+            yield _of_token(mine)
             agents = client.get("/api/v1/agents")
             if agents.status_code == 403:
                 return  # who may only speak need not see who answers

@@ -74,6 +74,12 @@ def listen(
     half_duplex: Annotated[
         bool, typer.Option("--half-duplex", help="Do not listen while a reply is played, rather than cancel its echo.")
     ] = False,
+    participant: Annotated[
+        str, typer.Option(envvar="OPENOMNI_PARTICIPANT", metavar="CODE", help="Who is heard, by their code.")
+    ] = "",
+    context: Annotated[
+        str, typer.Option(envvar="OPENOMNI_CONTEXT", metavar="TEXT", help="A note: the place, the task, who is there.")
+    ] = "",
     list_devices: Annotated[bool, typer.Option("--list-devices", help="List microphones and loudspeakers.")] = False,
     resume_uploads: Annotated[
         bool, typer.Option("--resume-uploads", help="Upload what earlier runs could not, and nothing else.")
@@ -112,6 +118,7 @@ def listen(
                     wait=stays or json_file is not None,
                     wait_for_agent=wait_for_agent, replies=replies, spool=spool, device=device, camera=camera,
                     play=play, full_duplex=full_duplex, half_duplex=half_duplex,
+                    participant=participant, context=context,
                 ),
                 told,
             )

@@ -58,6 +58,11 @@ class Access(msgspec.Struct, frozen=True):
     expires_at: float | str | None = None
     """Unix time or ISO 8601; None: never."""
 
+    @property
+    def reads_project(self) -> bool:
+        """Whether it sees what others made; a device sees what is of its site, or what was made with its token."""
+        return not {"agent", "viewer", "admin"}.isdisjoint(self.scopes)
+
     def require(self, scope: str) -> None:
         """Raises `Denied` (403) without that scope."""
         if not {scope, "admin"} & set(self.scopes):

@@ -11,6 +11,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from . import connection
+from .access import Away, Denied
 from .models_list import models
 from .realtime import realtime
 from .responder import respond
@@ -28,7 +30,14 @@ async def healthz(request: Request) -> Response:
 
 
 async def bus(websocket: WebSocket) -> None:
-    await websocket.app.state.gateway.tunnel(websocket)
+    """Agents come in here while the gateway stops, too: they have turns to finish."""
+    gateway: Gateway = websocket.app.state.gateway
+    try:
+        _, access = await connection.known(gateway, websocket, "agent")
+    except (Denied, Away) as no:
+        await websocket.send_denial_response(connection.refusal(no))
+        return
+    await gateway.tunnel(websocket, access.token_id)
 
 
 async def everything_else(request: Request) -> Response:

@@ -1,10 +1,11 @@
-"""`/bus`: NATS inside a WebSocket, for agents that get out by HTTPS only. The bytes pass as they are; whoever comes in
-this way still has to show the bus its credentials, and soon."""
+"""`/bus`: NATS inside a WebSocket, for agents that get out by HTTPS only. The bytes pass as they are; whoever was let
+in here with an agent's token still has to show the bus its credentials, and soon."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -16,7 +17,9 @@ CONNECT_TIMEOUT = 5.0
 UNAVAILABLE = 1013
 UNAUTHORIZED = 4401
 MAX_STRANGERS = 256
-"""Connections that the bus has not let in yet, at a time; a quarter of them from one address."""
+"""Connections that the bus has not let in yet, at a time; a quarter of them with one token."""
+MAX_AGENTS = 256
+"""Connections of one token, at a time."""
 STRANGERS_PATIENCE = 10.0
 """Seconds until such a connection is closed."""
 _LET_IN = (b"PONG\r\n", b"+OK\r\n")
@@ -33,20 +36,24 @@ class Tunnel:
             if parts.scheme in ("nats", "")
         ]
         self._strangers: dict[WebSocket, str] = {}
-        """Whom the bus has not let in yet, by address."""
+        """Whom the bus has not let in yet: whose token each has."""
+        self._open: Counter[str] = Counter()
+        """How many connections each token has."""
 
-    async def __call__(self, websocket: WebSocket) -> None:
-        address = websocket.client.host if websocket.client else ""
-        here = sum(each == address for each in self._strangers.values())
-        if len(self._strangers) >= MAX_STRANGERS or here >= MAX_STRANGERS // 4:
-            line = "too many connections wait to be let in to the bus; try again in a moment"
+    async def __call__(self, websocket: WebSocket, token_id: str) -> None:
+        here = sum(each == token_id for each in self._strangers.values())
+        if len(self._strangers) >= MAX_STRANGERS or here >= MAX_STRANGERS // 4 or self._open[token_id] >= MAX_AGENTS:
+            line = "too many connections to the bus with this token, or waiting to be let in; try again in a moment"
             await websocket.send_denial_response(JSONResponse({"error": line}, 429, {"Retry-After": "5"}))
             return
-        self._strangers[websocket] = address
+        self._strangers[websocket] = token_id
+        self._open[token_id] += 1
         try:
             await self._bridge(websocket)
         finally:
             self._strangers.pop(websocket, None)
+            self._open[token_id] -= 1
+            self._open += Counter()  # forgets those that have none
 
     async def _bridge(self, websocket: WebSocket) -> None:
         try:

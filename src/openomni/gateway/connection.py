@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ..bus import subjects
 from ..bus.connection import BusError
 from ..bus.subscription import Overflow
 from ..errors import WrongUsage
@@ -36,7 +37,9 @@ async def admit(gateway: Gateway, websocket: WebSocket) -> AsyncIterator[tuple[s
     and gives None."""
     async with contextlib.AsyncExitStack() as stack:
         try:
-            admitted = await _enter(gateway, websocket)
+            admitted = await known(gateway, websocket, "device")
+            if gateway.closing.is_set():
+                raise Denied(503, "the gateway is stopping; connect again")
             stack.enter_context(gateway.connection(admitted[1].token_id))
         except (Denied, Away) as no:
             await websocket.send_denial_response(refusal(no))
@@ -47,8 +50,8 @@ async def admit(gateway: Gateway, websocket: WebSocket) -> AsyncIterator[tuple[s
         yield admitted
 
 
-async def _enter(gateway: Gateway, websocket: WebSocket) -> tuple[str, Access]:
-    """Raises `Denied`, `Away`."""
+async def known(gateway: Gateway, websocket: WebSocket, scope: str) -> tuple[str, Access]:
+    """The token that a client shows, and what it may do, with that scope among it. Raises `Denied`, `Away`."""
     token = bearer(websocket.headers.get("authorization", ""), websocket.scope["subprotocols"])
     version = websocket.headers.get("openomni-version", "")
     if protocol.too_old(version):
@@ -56,9 +59,7 @@ async def _enter(gateway: Gateway, websocket: WebSocket) -> tuple[str, Access]:
     if not token:
         raise Denied(401, "this needs a token: send 'Authorization: Bearer oo_…'")
     access = await gateway.api.access(token)
-    access.require("device")
-    if gateway.closing.is_set():
-        raise Denied(503, "the gateway is stopping; connect again")
+    access.require(scope)
     return token, access
 
 
@@ -77,14 +78,27 @@ _CODES = {
 
 
 def site(websocket: WebSocket, access: Access) -> str:
-    """The site that a connection is for: the token's, where it has one, else `?site=`; empty for none."""
+    """The site that a connection is for: the token's, where it has one, else `?site=`; empty for none. A device is let
+    in at no site but its own: what it hears there, and makes heard, is others'."""
     wanted = websocket.query_params.get("site", "")
     bound = access.site or ""
     if bound and wanted not in ("", bound):
         raise failure(
             protocol.FORBIDDEN, "wrong_site", f"this token is for the site {bound!r}, and {wanted!r} was asked for"
         )
+    if wanted and not bound and not access.reads_project:
+        raise failure(
+            protocol.FORBIDDEN,
+            "no_site",
+            f"this token is for no site, and {wanted!r} was asked for; make one with --site {wanted[:40]}",
+        )
     return bound or wanted
+
+
+def room(site: str, access: Access) -> str:
+    """What stands for the site in subjects: of a session without one, and who plays it, the token that both came with.
+    Nobody else plays it, whatever their scopes."""
+    return site or subjects.siteless(access.token_id)
 
 
 async def receive(websocket: WebSocket) -> str | bytes:

@@ -10,6 +10,7 @@ import msgspec
 
 from .. import bounds, clock
 from .. import version as version_of
+from ..records import Origin
 from ..version import __version__
 from .protocol import MIN_CLIENT, TOO_OLD, Json, ProtocolError, failure, too_old
 
@@ -17,7 +18,8 @@ _SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,48}")
 
 
 class Hello(msgspec.Struct, rename={"kind": "type"}):
-    """`session_id` takes up a session that was there before; `recording_id` says that the client records itself."""
+    """`session_id` takes up a session that was there before; `recording_id` says that the client records itself;
+    `participant` (a code) who is heard, `consent` what they agreed to, `context` a note on where and with whom."""
 
     kind: str = "openomni.hello"
     version: Annotated[str, msgspec.Meta(max_length=64)] = ""
@@ -29,6 +31,10 @@ class Hello(msgspec.Struct, rename={"kind": "type"}):
     output: bool = True
     session_id: str | None = None
     wait_for_agent: bool = False
+    origin: Origin | Literal[""] = ""
+    participant: bounds.Name = ""
+    consent: bounds.Name = ""
+    context: bounds.Line = ""
 
 
 def read_hello(message: Json) -> Hello:

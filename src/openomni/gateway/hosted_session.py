@@ -54,11 +54,18 @@ class SessionPlan:
     session_id: str
     project: str
     site: str
+    room: str
+    """What stands for the site in its subjects: whoever plays there hears it."""
     device: str
+    made_by: str
     pipeline: ResolvedPipeline
     needs: Needs
     source: str
     recording: str
+    participant: str = ""
+    consent: str = ""
+    context: str = ""
+    origin: str = ""
 
     def opening(self, settings: dict[str, Any], again: bool) -> OpenSession:
         """What a host is asked. `again`: the session was hosted before, by an agent that may only have been cut off;
@@ -66,10 +73,12 @@ class SessionPlan:
         token = f"{self.session_id}-r{secrets.token_hex(3)}" if again else self.session_id
         return OpenSession(
             session_id=self.session_id, project=self.project, site=self.site, device=self.device,
-            pipeline=self.pipeline.name, pipeline_hash=self.pipeline.hash, spec=self.pipeline.spec,
-            source=self.source, recording=self.recording, settings={**settings, "resumed": again},
-            input=subjects.live(self.project, self.site, token, "in"),
-            output=subjects.live(self.project, self.site, token, "out"),
+            made_by=self.made_by, pipeline=self.pipeline.name, pipeline_hash=self.pipeline.hash,
+            spec=self.pipeline.spec, source=self.source, recording=self.recording,
+            settings={**settings, "resumed": again}, origin=self.origin,
+            participant=self.participant, consent=self.consent, context=self.context,
+            input=subjects.live(self.project, self.room, token, "in"),
+            output=subjects.live(self.project, self.room, token, "out"),
         )  # fmt: skip
 
     def lost(self, reason: str) -> SessionRecord:
@@ -77,8 +86,9 @@ class SessionPlan:
         return SessionRecord(
             project=self.project, version=later_version(), session_id=self.session_id, pipeline=self.pipeline.name,
             pipeline_hash=self.pipeline.hash, spec=self.pipeline.spec, device=self.device, site=self.site,
-            source=self.source, status="lost", ended_at=time.time(), reason=reason,
+            made_by=self.made_by, source=self.source, status="lost", ended_at=time.time(), reason=reason,
             recordings=[self.recording] if self.recording else [],
+            participant=self.participant, consent=self.consent, context=self.context,
         )  # fmt: skip
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import html
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,12 +15,11 @@ import httpx
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
+from ..bounds import STRANGERS_BODY
 from .access import Away, Denied
 
 AWAY = "the API is not answering; it restarts, or it is down: try again in a moment"
 
-STRANGERS_BODY = 64 << 10
-"""Bytes that somebody unknown may send: enough for a form to sign in. A larger body is read only for who is known."""
 DRAINED, DRAINING = 4 << 20, 2.0
 """Bytes, and seconds, of a larger one that are thrown away before the refusal."""
 
@@ -150,7 +151,7 @@ def away_page() -> str:
 def _away(request: Request) -> Response:
     headers = {"Retry-After": "2", "Cache-Control": "no-store"}
     if "text/html" in request.headers.get("accept", ""):
-        return HTMLResponse(away_page(), 502, headers)
+        return HTMLResponse(away_page(), 502, headers | {"Content-Security-Policy": _POLICY})
     return JSONResponse({"error": AWAY}, 502, headers)
 
 
@@ -183,3 +184,15 @@ setInterval(async () => {{
 <header>{icon}OpenOmni</header>
 <h1>One moment</h1><p role="status">{line}. This page tries by itself.</p></main></body>
 </html>"""
+
+
+def _hash_of(element: str) -> str:
+    """Of what stands in that element of the page: nothing else is run, or styles it."""
+    content = away_page().partition(f"<{element}>")[2].partition(f"</{element}>")[0]
+    return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
+_POLICY = (
+    f"default-src 'none'; script-src 'sha256-{_hash_of('script')}'; style-src 'sha256-{_hash_of('style')}'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)

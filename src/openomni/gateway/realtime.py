@@ -183,8 +183,9 @@ class RealtimeConnection:
         site = connection.site(self._websocket, access)
         recording = hello.recording_id if hello and hello.recording_id else await self._record(source, site)
         plan = SessionPlan(
-            session_id=self.session_id, project=access.project, site=site,
-            device=access.device or "", pipeline=resolved, needs=needs, source=source, recording=recording,
+            session_id=self.session_id, project=access.project, site=site, room=connection.room(site, access),
+            device=access.device or "", made_by=access.token_id, pipeline=resolved, needs=needs, source=source,
+            recording=recording, **_told(hello),
         )  # fmt: skip
         gateway = self._gateway
         return HostedSession(gateway.bus, gateway.placing, plan, _host_settings(settings), gateway.records.write)
@@ -195,7 +196,7 @@ class RealtimeConnection:
         try:
             self._recording = self._recording or await self._gateway.recorder.begin(
                 project=self.access.project, session_id=self.session_id, site=site,
-                device=self.access.device or "", source=source,
+                device=self.access.device or "", made_by=self.access.token_id, source=source,
             )  # fmt: skip
         except OpenOmniError as error:
             log.error("session %s is not recorded: %s", self.session_id, error)
@@ -277,6 +278,12 @@ class RealtimeConnection:
                 reason = protocol.error_message(end.event) or end.reason
                 events.append(encode({"type": "openomni.session.ended", "reason": reason}))
             await connection.close(self._websocket, end, *events)
+
+
+def _told(hello: Hello | None) -> dict[str, str]:
+    """What the client says of its session."""
+    names = ("participant", "consent", "context", "origin") if hello else ()
+    return {name: getattr(hello, name) for name in names}
 
 
 def _audio_form(hello: Hello | None) -> AudioForm:

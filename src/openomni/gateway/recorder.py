@@ -50,10 +50,12 @@ class InputRecorder:
             await api.close()
         self._uploads.clear()
 
-    async def begin(self, *, project: str, session_id: str, site: str, device: str, source: str) -> SoundRecording:
+    async def begin(
+        self, *, project: str, session_id: str, site: str, device: str, made_by: str, source: str
+    ) -> SoundRecording:
         """A recording of one session, that grows. Raises OpenOmniError when the disk does not take it."""
         meta = new_recording("audio", "audio/wav", rate=AXIS_RATE, session_id=session_id, source=source)
-        meta.site, meta.device = site, device
+        meta.site, meta.device, meta.made_by = site, device, made_by
         recording = await self._open(meta, ".wav", project, wav_header(AXIS_RATE))
         return SoundRecording(recording, _about(meta, project), self._publish, lambda: self._film(recording))
 
@@ -61,7 +63,7 @@ class InputRecorder:
         """The pictures that go with that sound."""
         heard = sound.ticket.meta
         meta = new_recording("video", "video/x-matroska", session_id=heard.session_id, source=heard.source)
-        meta.site, meta.device = heard.site, heard.device
+        meta.site, meta.device, meta.made_by = heard.site, heard.device, heard.made_by
         return VideoRecording(
             lambda: self._open(meta, ".mkv", sound.ticket.project), _about(meta, sound.ticket.project), self._publish
         )

@@ -1,4 +1,5 @@
-"""`/v1/respond?site=<slug>`: a responder hears all that is said at its site, and reports what it really played."""
+"""`/v1/respond?site=<slug>`: a responder hears all that is said at its site, and reports what it really played. One
+without a site hears what is said in sessions that have none and were opened with its own token."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ class ResponderConnection:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(connection.watch(self._gateway, self._token))
-                self._site = connection.site(self._websocket, self._access) or subjects.NO_SITE
+                self._room = connection.room(connection.site(self._websocket, self._access), self._access)
                 await self._hello()
                 group.create_task(self._hear())
                 await self._read()
@@ -66,7 +67,7 @@ class ResponderConnection:
         await self._say(encode(welcome()))
 
     async def _hear(self) -> None:
-        heard = site_outputs(self._gateway.bus, self._access.project, self._site)
+        heard = site_outputs(self._gateway.bus, self._access.project, self._room)
         async for token, output in heard:
             match output:
                 case ReplySound():
@@ -83,7 +84,7 @@ class ResponderConnection:
                     await self._tell("openomni.reply.resumed", output.turn_id)
 
     def _key(self, turn_id: str) -> SpokenTurn:
-        return self._access.project, self._site, turn_id
+        return self._access.project, self._room, turn_id
 
     async def _read(self) -> None:
         faults = 0
@@ -112,7 +113,7 @@ class ResponderConnection:
                 token = self._gateway.spoken.get(self._key(report.turn_id))
                 if token is None:
                     raise ProtocolError("unknown_turn", f"turn {report.turn_id!r} was not heard here", "turn_id")
-                subject = subjects.live(self._access.project, self._site, token, "in")
+                subject = subjects.live(self._access.project, self._room, token, "in")
                 await self._gateway.bus.publish(subject, events.encode(report))
             case other:
                 raise ProtocolError("unknown_event", f"a responder sends no {other[:80]!r}", "type")

@@ -56,6 +56,7 @@ class Kept:
                 spec=self._pipeline.normalised(),
                 device=opened.device,
                 site=opened.site,
+                made_by=opened.made_by,
                 source=opened.source,
                 status=status,
                 started_at=self._started_at,

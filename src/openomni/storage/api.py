@@ -73,6 +73,8 @@ class RecordingMeta(msgspec.Struct, kw_only=True, omit_defaults=True):
     turn_id: str = ""
     site: str = ""
     device: str = ""
+    made_by: str = ""
+    """The id of the token of whoever a part of the server records for; of others the server knows it."""
     source: str = ""
     audio_track: int | None = None
     """Which of the file's tracks of sound is meant, from 1; None: as its readers choose. So for pictures."""
@@ -268,7 +270,7 @@ def headers(token: str) -> dict[str, str]:
     try:
         token.encode("ascii")
     except UnicodeEncodeError:
-        raise WrongUsage("--token holds characters that no token has; copy it again") from None
+        raise WrongUsage("the token holds characters that no token has; copy it again") from None
     return {"Authorization": f"Bearer {token.strip()}", "OpenOmni-Version": __version__}
 
 
@@ -294,7 +296,7 @@ def refusal(server: str, status: int, body: bytes) -> OpenOmniError:
     said = words(body)
     if status == 401:
         return Refused(f"{server} does not accept the token ({said or 'unknown or expired'}); "
-                       "make a new one and give it as --token or OPENOMNI_TOKEN", status)  # fmt: skip
+                       "make a new one and set OPENOMNI_TOKEN to it", status)  # fmt: skip
     if status == 403:
         return Refused(f"the token may not do this on {server} ({said or 'out of scope'}); use one with the "
                        "scope `device`", status)  # fmt: skip

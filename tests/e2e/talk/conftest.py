@@ -56,7 +56,7 @@ def visit(
     made: Installation, playwright: Playwright, tmp_path: Path, shots: Callable[..., Any]
 ) -> Iterator[Callable[..., Talker]]:
     """A browser of its own whose microphone hears `sound`: seconds of silence, or "question". A script's error on the
-    page fails the test."""
+    page, and what its policy forbids it, fail the test."""
     faults: list[str] = []
     with ExitStack() as stack:
 
@@ -74,6 +74,7 @@ def visit(
                 context.add_init_script(script)
             page = context.new_page()
             page.on("pageerror", lambda error: faults.append(str(error)))
+            page.on("console", lambda said: "Content Security Policy" in said.text and faults.append(said.text))
             if base == where.url and where.cookies:
                 context.add_cookies(where.cookies)
             else:

@@ -11,6 +11,8 @@ import hmac
 from datetime import timedelta
 
 from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest
 from django.utils import timezone
 from ninja.security.base import AuthBase
@@ -19,11 +21,13 @@ from ninja.utils import check_csrf
 from ...errors import nearest
 from ..ground.caller import Caller, limited_to
 from ..ground.errors import Refusal
-from .models import SCOPES_OF_ROLE, Token, User, expand
+from .models import SCOPES_OF_ROLE, Scope, Token, User, expand
 from .roles import roles_of
 
 SERVER = "server"
 """In place of a scope: the gateway and other parts of the server itself."""
+READS_PROJECT = {Scope.AGENT, Scope.VIEWER}
+"""Who has none of these, such as a device, sees what is of its place, or else what was made with its own token."""
 PROJECT_HEADER = "OpenOmni-Project"
 """Which project a signed-in person or the server acts in; a token has exactly one."""
 
@@ -82,16 +86,18 @@ def of_text(text: str, project: str = "") -> Caller:
     if hmac.compare_digest(text.encode(), settings.SERVER_SECRET.encode()):
         return Caller(project, frozenset({SERVER}))
     token = find_token(text)
+    scopes = expand(token.scopes)
     if token.last_used_at is None or timezone.now() - token.last_used_at > timedelta(minutes=1):
         Token.objects.filter(pk=token.pk).update(last_used_at=timezone.now())
     return Caller(
         token.project_id,
-        expand(token.scopes),
+        scopes,
         token.site,
         token.device,
         token_id=token.pk,
         token_expires_at=token.expires_at,
         token_made_by=token.created_by_id,
+        reads_project=bool(scopes & READS_PROJECT),
     )
 
 
@@ -112,6 +118,19 @@ def find_token(text: str) -> Token:
     return token
 
 
+def is_known(authorization: str, session_key: str) -> bool:
+    """Whether this header or the key of this session stands for anybody. Looks no further."""
+    if authorization:
+        scheme, _, text = authorization.partition(" ")
+        try:
+            return scheme.lower() == "bearer" and bool(of_text(text.strip()))
+        except Refusal:
+            return False
+    request = HttpRequest()
+    request.session = SessionStore(session_key)
+    return get_user(request).is_authenticated
+
+
 def _of_session(request: HttpRequest) -> Caller:
     user = request.user
     if not isinstance(user, User):
@@ -125,4 +144,11 @@ def _of_session(request: HttpRequest) -> Caller:
     project = wanted or next(iter(roles))
     if project not in roles:
         raise Refusal(404, f"there is no project {project!r} among yours; {nearest(project, roles)}")
-    return Caller(project, expand(SCOPES_OF_ROLE[roles[project]]), user_id=user.pk, user_name=user.get_username())
+    scopes = expand(SCOPES_OF_ROLE[roles[project]])
+    return Caller(
+        project,
+        scopes,
+        user_id=user.pk,
+        user_name=user.get_username(),
+        reads_project=bool(scopes & READS_PROJECT),
+    )

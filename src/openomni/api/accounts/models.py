@@ -37,7 +37,8 @@ class Project(models.Model):
 
 
 class Role(models.TextChoices):
-    """What a person is in a project; each may all that the ones after it may."""
+    """What a person is in a project. An owner may all, a researcher what annotators and what viewers may. A viewer
+    reads every conversation, an annotator none but those that are given to them."""
 
     OWNER = "owner"
     RESEARCHER = "researcher"
@@ -59,7 +60,8 @@ class Membership(ProjectOwned):
 
 
 class Scope(models.TextChoices):
-    """What the holder of a token may do. `admin` includes all; researcher ⊃ annotator ⊃ viewer (reads)."""
+    """What the holder of a token may do. `admin` includes all, `researcher` both `viewer` (reads all of the project)
+    and `annotator`, who reads no conversation but those that are given to them."""
 
     DEVICE = "device"
     AGENT = "agent"
@@ -68,8 +70,6 @@ class Scope(models.TextChoices):
     RESEARCHER = "researcher"
     ADMIN = "admin"
 
-
-_READING = (Scope.RESEARCHER, Scope.ANNOTATOR, Scope.VIEWER)
 
 SCOPES_OF_ROLE: dict[str, tuple[Scope, ...]] = {
     Role.OWNER: (Scope.ADMIN,),
@@ -84,9 +84,8 @@ def expand(scopes: Iterable[str]) -> frozenset[str]:
     given = set(scopes)
     if Scope.ADMIN in given:
         return frozenset(Scope.values)
-    for place, scope in enumerate(_READING):
-        if scope in given:
-            given.update(_READING[place:])
+    if Scope.RESEARCHER in given:
+        given |= {Scope.ANNOTATOR, Scope.VIEWER}
     return frozenset(map(str, given))
 
 

@@ -60,8 +60,7 @@ class ProjectAdmin(ModelAdmin):  # type: ignore[misc]
     def get_queryset(self, request: HttpRequest) -> Any:
         rows = super().get_queryset(request)
         assert isinstance(rows, ProjectQuerySet)
-        assert isinstance(request.user, User)
-        return rows.of_user(request.user)
+        return _seen(rows, request, self.view_role)
 
     def formfield_for_foreignkey(
         self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any
@@ -134,12 +133,20 @@ class ReadOnlyInline(ProjectInline):
     has_add_permission = has_delete_permission = has_change_permission
 
 
+def _seen(rows: ProjectQuerySet[Any], request: HttpRequest, role: str) -> QuerySet[Any]:
+    """Those of the projects in which one may what `role` may."""
+    assert isinstance(request.user, User)
+    own = rows.of_user(request.user)
+    if request.user.is_superuser:
+        return own
+    return own.filter(project_id__in=[each for each in roles_in(request) if may(request, role, each)])
+
+
 def _choices(model: Any, request: HttpRequest) -> QuerySet[Any]:
     """What one may point at: rows of one's own projects."""
     rows = model._default_manager.all()
-    assert isinstance(request.user, User)
     if isinstance(rows, ProjectQuerySet):
-        return rows.of_user(request.user)
+        return _seen(rows, request, Role.VIEWER)
     if issubclass(model, Project) and not request.user.is_superuser:
         return rows.filter(pk__in=roles_in(request))  # type: ignore[no-any-return]
     return rows  # type: ignore[no-any-return]

@@ -4,24 +4,23 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from ninja import Field, Query, Router, Schema, Status
+from ninja import Query, Router, Schema, Status
 
 from ...version import __version__
 from ..ground import handshake
 from ..ground.caller import AuthedRequest, Caller
 from ..ground.document import also
 from ..ground.errors import Refusal, conflict, not_found
-from ..ground.fields import Body, Line, Message, NewName, NewSlug
+from ..ground.fields import Body, NewName, NewSlug
 from ..ground.paging import Page, Paging, page
-from . import authentication
-from .authentication import SERVER, allow
+from .authentication import allow
 from .models import Membership, Project, Role, Scope, User
 from .roles import roles_of
 
 router = Router(tags=["accounts"])
 
-ANYONE = (Scope.DEVICE, Scope.AGENT, Scope.VIEWER)
-"""Every token; `viewer` is part of all the others."""
+ANYONE = (Scope.DEVICE, Scope.AGENT, Scope.VIEWER, Scope.ANNOTATOR)
+"""Every token; the others include one of these."""
 
 
 class Hello(Schema):
@@ -47,10 +46,10 @@ class WhoAmI(Schema):
 
 @router.get("/me", auth=allow(*ANYONE), response=WhoAmI, summary="What the caller is and may do")
 def me(request: AuthedRequest) -> dict[str, Any]:
-    return _described(request.auth)
+    return described(request.auth)
 
 
-def _described(caller: Caller) -> dict[str, Any]:
+def described(caller: Caller) -> dict[str, Any]:
     return {
         "project": caller.project_id,
         "scopes": sorted(caller.scopes),
@@ -59,39 +58,6 @@ def _described(caller: Caller) -> dict[str, Any]:
         "site": caller.site,
         "device": caller.device,
     }
-
-
-class Introspect(Message):
-    token: Line
-
-
-class Introspection(Schema):
-    """What a token lets its holder do; the gateway keeps it for a while."""
-
-    token_id: str
-    project: str
-    scopes: list[str]
-    site: str
-    device: str
-    person: str = Field(description="who made it for themself on a page; empty for a device's or a script's")
-    expires_at: datetime | None
-
-
-@router.post(
-    "/auth/introspect",
-    auth=allow(SERVER),
-    response=Introspection,
-    summary="Look a token up (server only)",
-)
-def introspect(request: AuthedRequest, payload: Introspect) -> dict[str, Any]:
-    try:
-        token = authentication.find_token(payload.token)
-    except Refusal as refusal:
-        # The gateway itself was let in: 404 says that it is the token in question that lets nobody in.
-        raise Refusal(404, str(refusal)) from None
-    caller = authentication.of_text(payload.token)
-    person = str(token.created_by_id or "") if token.own else ""
-    return {**_described(caller), "person": person, "expires_at": token.expires_at}
 
 
 # ---- projects ------------------------------------------------------------------------------------------------

@@ -6,7 +6,17 @@ from django.http import HttpRequest
 
 from .models import Membership, Project, Role, User
 
-RANK = {Role.VIEWER: 0, Role.ANNOTATOR: 1, Role.RESEARCHER: 2, Role.OWNER: 3}
+_INCLUDED = {
+    Role.OWNER: frozenset(Role),
+    Role.RESEARCHER: frozenset(Role) - {Role.OWNER},
+    Role.ANNOTATOR: frozenset({Role.ANNOTATOR}),
+    Role.VIEWER: frozenset({Role.VIEWER}),
+}
+
+
+def includes(held: str, role: str) -> bool:
+    """Whether who is `held` may what a `role` may."""
+    return Role(role) in _INCLUDED[Role(held)]
 
 
 def roles_of(user: User) -> dict[str, str]:
@@ -25,7 +35,7 @@ def roles_in(request: HttpRequest) -> dict[str, str]:
 
 
 def may(request: HttpRequest, role: str, project: str | None) -> bool:
-    """Whether the person has at least `role` in this project; with None, in any."""
+    """Whether the person may what a `role` may in this project; with None, in any."""
     roles = roles_in(request)
     held = roles.values() if project is None else [roles[project]] if project in roles else []
-    return any(RANK[Role(each)] >= RANK[Role(role)] for each in held)
+    return any(includes(each, role) for each in held)

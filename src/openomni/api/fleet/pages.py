@@ -25,7 +25,7 @@ TASKS = 200
 LISTED = 30
 
 
-@page(Role.VIEWER)
+@page(None)
 @require_safe
 def agents(request: HttpRequest) -> HttpResponse:
     """Every agent of the project; `?part` gives what refreshes by itself alone."""
@@ -95,7 +95,7 @@ def _find(request: HttpRequest, agent_id: str) -> Agent:
 def _common(request: HttpRequest) -> dict[str, Any]:
     return {
         "section": "agents",
-        "start_command": f"openomni agent --server {request.build_absolute_uri('/').rstrip('/')} --token oo_…",
+        "start_command": f"OPENOMNI_TOKEN=oo_… openomni agent --server {request.build_absolute_uri('/').rstrip('/')}",
         "token_command": f"openomni api token create --scope agent --project {here(request).project}",
         "loopback": request.get_host().startswith(("127.", "localhost", "[::1]")),
         "server_version": __version__,

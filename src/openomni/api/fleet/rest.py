@@ -22,7 +22,7 @@ from . import draining, work_queue
 from .models import Agent, Offer, alive_since
 
 router = Router(tags=["fleet"])
-READERS = allow(Scope.AGENT, Scope.VIEWER)
+READERS = allow(Scope.AGENT, Scope.VIEWER, Scope.ANNOTATOR)
 AGENTS = allow(Scope.AGENT, whole=True)
 """An agent may be given any conversation of the project."""
 KEEPERS = allow(Scope.RESEARCHER, whole=True)
@@ -203,7 +203,7 @@ def drain(request: AuthedRequest, agent_id: str) -> Any:
 
 @router.get(
     "/components",
-    auth=allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER),
+    auth=allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER, Scope.ANNOTATOR),
     response=Page[ComponentOut],
     by_alias=True,
     summary="What agents offer",

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
 
+NOBODY = "-"
+"""In place of a token that has made something: no row has it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -26,6 +29,8 @@ class Caller:
     token_expires_at: datetime | None = None
     token_made_by: int | None = None
     """The user who made the token, where that is known."""
+    reads_project: bool = True
+    """Whether it may see what others made; a device, or an annotator, sees only what is theirs."""
 
     def may(self, scope: str) -> bool:
         return scope in self.scopes
@@ -37,8 +42,10 @@ class Caller:
 
     @property
     def limits(self) -> dict[str, str]:
-        """What it is limited to: `site`, `device`, both or nothing."""
-        return {name: slug for name, slug in (("site", self.site), ("device", self.device)) if slug}
+        """What it is limited to: `site`, `device`, both or nothing; who may not read the project and has no place, to
+        what was made with its own token (`maker`)."""
+        places = {name: slug for name, slug in (("site", self.site), ("device", self.device)) if slug}
+        return places if places or self.reads_project else {"maker": self.token_id or NOBODY}
 
 
 if TYPE_CHECKING:
@@ -53,4 +60,6 @@ else:
 
 def limited_to(caller: Caller) -> str:
     """In words, for a line of error."""
+    if "maker" in caller.limits:
+        return "what was made with it, for it names no site and no device"
     return " and ".join(f"the {name} {slug!r}" for name, slug in caller.limits.items())

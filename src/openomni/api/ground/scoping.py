@@ -26,7 +26,7 @@ class ProjectQuerySet(models.QuerySet[Owned]):
 
     def scoped(self, request: HttpRequest) -> Self:
         """The rows of the project that the caller of a REST endpoint acts in; see `Caller`. A token that is
-        limited to a site or a device sees what is of these."""
+        limited to a site or a device sees what is of these, a device's without a place what was made with it."""
         caller: Caller = request.auth  # type: ignore[attr-defined]
         rows = self.filter(project_id=caller.project_id)
         for limit, slug in caller.limits.items():
@@ -42,8 +42,8 @@ class ProjectQuerySet(models.QuerySet[Owned]):
 
 
 class ProjectOwned(models.Model):
-    """A row of one project. `limits` says by which fields it is of a site or a device, any of them; a model without
-    any is for the whole project, such as its pipelines and agents."""
+    """A row of one project. `limits` says by which fields it is of a site, of a device or of who made it (`maker`, the
+    id of a token), any of them; a model without any is for the whole project, such as its pipelines and agents."""
 
     limits: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
@@ -55,11 +55,12 @@ class ProjectOwned(models.Model):
         abstract = True
 
     def is_elsewhere(self, caller: Caller) -> bool:
-        """Whether it is of another site or device than those that the caller is limited to. A row that is of none yet
-        is not: whoever fills it in first says whose it is."""
+        """Whether it is another's than those that the caller is limited to: of another site, device or maker. What it
+        says itself counts before what it belongs to. A row of no place yet is not: whoever fills it in first says where
+        it is. Its maker is known from the beginning, if ever."""
         for limit, slug in caller.limits.items():
-            named = {_at(self, path) for path in self.limits.get(limit, ())} - {""}
-            if named and slug not in named:
+            named = filter(None, (_at(self, path) for path in self.limits.get(limit, ())))
+            if next(named, "" if limit == "maker" else slug) != slug:
                 return True
         return False
 

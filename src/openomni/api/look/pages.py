@@ -10,7 +10,6 @@ from django.shortcuts import render
 from django.template.loader import get_template
 from django.views.decorators.http import require_safe
 
-from ..accounts.models import Role
 from .project_page import page
 
 
@@ -46,7 +45,7 @@ COLOURS = {
 
 
 @require_safe
-@page(Role.VIEWER)
+@page(None)
 def parts(request: HttpRequest) -> HttpResponse:
     return render(request, "look/parts.html", {"parts": _parts(), "colours": COLOURS})
 

@@ -18,7 +18,7 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from ..accounts.models import Project, Role, User
-from ..accounts.roles import RANK, roles_in
+from ..accounts.roles import includes, roles_in
 
 REMEMBERED = "openomni_project"
 """Where a person's session keeps the project that was looked at last."""
@@ -33,6 +33,8 @@ PAGES = (
 )
 """What the navigation leads to: the name of a route, and its text. A view below one of them sets `section` to that
 name in its context."""
+OF_CONVERSATIONS = ("talk", "conversations", "admin:index")
+"""Those of them that are nothing for an annotator."""
 
 View = Callable[..., HttpResponse]
 
@@ -51,12 +53,12 @@ class Here:
         return self.projects[self.project]
 
     def may(self, role: Role) -> bool:
-        """Whether they have at least that role here."""
-        return RANK[self.role] >= RANK[role]
+        """Whether they may what that role may here."""
+        return includes(self.role, role)
 
 
-def page(role: Role = Role.VIEWER) -> Callable[[View], View]:
-    """A page for people with at least that role in the project that they look at."""
+def page(role: Role | None = Role.VIEWER) -> Callable[[View], View]:
+    """A page for people who may what that role may in the project that they look at; None: for all of its people."""
 
     def decorated(view: View) -> View:
         @wraps(view)
@@ -64,8 +66,9 @@ def page(role: Role = Role.VIEWER) -> Callable[[View], View]:
             roles = roles_in(request)
             if not roles:
                 return render(request, "look/no_project.html", status=403)
-            if not here(request).may(role):
-                raise PermissionDenied(f"this page is for a {role} of the project, and you are a {here(request).role}")
+            where = here(request)
+            if role is not None and not where.may(role):
+                raise PermissionDenied(f"this page needs the role {role} in the project, and your role is {where.role}")
             return view(request, *args, **options)
 
         return login_required(shown)
@@ -97,5 +100,10 @@ def context(request: HttpRequest) -> dict[str, Any]:
     of its route, address and text."""
     signed_in = isinstance(getattr(request, "user", None), User)
     shown = here(request) if signed_in and roles_in(request) else None
-    pages = [(name, reverse(name), text) for name, text in PAGES] if shown else []
+    pages = [(name, reverse(name), text) for name, text in pages_for(shown)] if shown else []
     return {"here": shown, "pages": pages}
+
+
+def pages_for(shown: Here) -> list[tuple[str, str]]:
+    """What the navigation leads this person to."""
+    return [each for each in PAGES if shown.may(Role.VIEWER) or each[0] not in OF_CONVERSATIONS]

@@ -8,12 +8,14 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 
-from .project_page import PAGES
+from ..accounts.roles import roles_in
+from .project_page import here, pages_for
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """Our pages first, then the tables that the person may see, as django-unfold wants them."""
-    pages = [{"title": text, "link": reverse(name), "active": name == _here(request)} for name, text in PAGES]
+    shown = pages_for(here(request)) if roles_in(request) else []
+    pages = [{"title": text, "link": reverse(name), "active": name == _here(request)} for name, text in shown]
     tables = [
         {
             "title": group["name"],

@@ -23,7 +23,7 @@ from ..ground.fields import Count, Line, Message, Name, NewId, OneOf, Position, 
 from ..ground.file_response import deliver
 from ..ground.paging import Page, Paging, page
 from ..places.models import site_of
-from ..records import snapshots
+from ..records import snapshots, whose
 from ..records.media_types import takes
 from ..records.models import Derived, Recording
 from ..records.signals import recording_completed
@@ -66,6 +66,8 @@ class RecordingIn(Message):
     turn_id: str = Field("", max_length=64)
     site: SlugOrNone = ""
     device: SlugOrNone = ""
+    participant: Name = Field("", description="code of who is heard or seen")
+    made_by: str = Field("", max_length=64, description="id of the token that a part of the server records for")
     source: Line = ""
     audio_track: Track | None = Field(None, description="which of a file's tracks of sound is meant, from 1")
     video_track: Track | None = Field(None, description="which of a file's tracks of pictures is meant")
@@ -108,7 +110,8 @@ def create(request: AuthedRequest, recording_id: Id, payload: RecordingIn) -> An
         bad_request(f"say whose it is: send the project in the header {PROJECT_HEADER}")
     with transaction.atomic():
         rows = Recording.objects.select_for_update()
-        row, _ = rows.get_or_create(id=recording_id, defaults={"project_id": request.auth.project_id})
+        own = {"project_id": request.auth.project_id, "made_by": request.auth.token_id}
+        row, _ = rows.get_or_create(id=recording_id, defaults=own)
         if row.project_id != request.auth.project_id:
             conflict(f"the id {recording_id} is taken; record under a new one")
         device = request.auth.device or payload.device
@@ -119,6 +122,7 @@ def create(request: AuthedRequest, recording_id: Id, payload: RecordingIn) -> An
         row.device = row.device or device
         row.site = row.site or request.auth.site or payload.site or site_of(row.project_id, row.device)
         row.rate, row.turn_id = row.rate or payload.rate, row.turn_id or payload.turn_id
+        row.made_by = row.made_by or _told_by_server(request.auth, payload)
         row.source = row.source or payload.source
         row.audio_track, row.video_track = (
             row.audio_track or payload.audio_track,
@@ -128,8 +132,14 @@ def create(request: AuthedRequest, recording_id: Id, payload: RecordingIn) -> An
         row.started_at = row.started_at or snapshots.moment(payload.started_at)
         if payload.session_id and row.session_id is None:
             row.session = _session(request.auth, payload.session_id)
+        if payload.participant and not row.participant:
+            row.participant = payload.participant
+            row.consent = whose.agreed(row.project_id, row.participant, at=row.started_at)
         row.key = row.key or row.place()
         row.save()
+        if row.session and not row.participant:
+            whose.pass_on(row.session)
+            row.refresh_from_db(fields=["participant", "consent"])
     return row
 
 
@@ -257,7 +267,15 @@ def _mine(request: AuthedRequest, recording_id: str) -> Recording:
 
 def _check_place(row: Recording, caller: Caller) -> None:
     if row.is_elsewhere(caller):
-        raise Refusal(403, f"recording {row.pk} is of another place, and this token is limited to {limited_to(caller)}")
+        raise Refusal(
+            403,
+            f"recording {row.pk} is another's, and this token is limited to {limited_to(caller)}; "
+            "take a token of the device that made it",
+        )
+
+
+def _told_by_server(caller: Caller, payload: RecordingIn) -> str:
+    return payload.made_by if caller.may(SERVER) else ""
 
 
 def _session(caller: Caller, session_id: str) -> Any:

@@ -29,6 +29,9 @@ class RecordingOut(Schema):
     turn_id: str
     site: str
     device: str
+    made_by: str
+    participant: str
+    consent: str
     source: str
     rate: int | None
     samples: int | None

@@ -17,7 +17,7 @@ class ConsentInline(ProjectInline):
 
 @admin.register(Participant)
 class ParticipantAdmin(ProjectAdmin):
-    view_role = Role.ANNOTATOR
+    view_role = Role.RESEARCHER
     list_display = ("code", "name", "project", "site", "consent_count", "created_at")
     list_filter = (ProjectFilter, ("site", admin.RelatedOnlyFieldListFilter))
     search_fields = ("code", "name")

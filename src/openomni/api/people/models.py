@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
 from django.utils import timezone
 
@@ -59,3 +61,13 @@ class Consent(ProjectOwned):
 
     def __str__(self) -> str:
         return f"{self.get_purpose_display()}" + (" (withdrawn)" if self.withdrawn_at else "")
+
+
+def consent_of(project_id: str, code: str, at: datetime) -> str | None:
+    """What the participant of that code had agreed to at that time: purposes, with commas between them. None where the
+    project knows nobody by it."""
+    person = Participant.objects.filter(project_id=project_id, code=code).first()
+    if person is None:
+        return None
+    given = person.consents.filter(given_at__lte=at).exclude(withdrawn_at__lte=at).values_list("purpose", flat=True)
+    return ", ".join(purpose for purpose in Purpose.values if purpose in set(given))

@@ -65,7 +65,7 @@ def _participants(request: AuthedRequest) -> Any:
     return Participant.objects.scoped(request).select_related("site").prefetch_related("consents")
 
 
-@router.get("/participants", auth=allow(Scope.ANNOTATOR), response=Page[ParticipantOut])
+@router.get("/participants", auth=allow(Scope.RESEARCHER), response=Page[ParticipantOut])
 def list_participants(request: AuthedRequest, paging: Query[Paging]) -> dict[str, Any]:
     return page(_participants(request), paging, "code")
 
@@ -75,7 +75,7 @@ def create_participant(request: AuthedRequest, payload: ParticipantNew) -> Any:
     return Status(201, create(request, Participant, "code", with_site(request, payload.dict())))
 
 
-@router.get("/participants/{code}", auth=allow(Scope.ANNOTATOR), response=ParticipantOut)
+@router.get("/participants/{code}", auth=allow(Scope.RESEARCHER), response=ParticipantOut)
 def get_participant(request: AuthedRequest, code: str) -> Participant:
     return find(request, Participant, "code", code)
 

@@ -35,7 +35,7 @@ class SiteChange(Body):
     notes: Line | None = None
 
 
-@router.get("/sites", auth=allow(Scope.VIEWER), response=Page[SiteOut])
+@router.get("/sites", auth=allow(Scope.VIEWER, Scope.ANNOTATOR), response=Page[SiteOut])
 def list_sites(request: AuthedRequest, paging: Query[Paging]) -> dict[str, Any]:
     return page(Site.objects.scoped(request), paging, "slug")
 
@@ -45,7 +45,7 @@ def create_site(request: AuthedRequest, payload: SiteNew) -> Any:
     return Status(201, create(request, Site, "slug", payload.dict()))
 
 
-@router.get("/sites/{slug}", auth=allow(Scope.VIEWER), response=SiteOut)
+@router.get("/sites/{slug}", auth=allow(Scope.VIEWER, Scope.ANNOTATOR), response=SiteOut)
 def get_site(request: AuthedRequest, slug: str) -> Site:
     return find(request, Site, "slug", slug)
 
@@ -75,7 +75,7 @@ class DeviceChange(SiteChange):
     site: SlugOrNone | None = None
 
 
-@router.get("/devices", auth=allow(Scope.VIEWER), response=Page[DeviceOut])
+@router.get("/devices", auth=allow(Scope.VIEWER, Scope.ANNOTATOR), response=Page[DeviceOut])
 def list_devices(request: AuthedRequest, paging: Query[Paging], site: Line = "") -> dict[str, Any]:
     rows = Device.objects.scoped(request).select_related("site")
     return page(rows.filter(site__slug=site) if site else rows, paging, "slug")
@@ -86,7 +86,7 @@ def create_device(request: AuthedRequest, payload: DeviceNew) -> Any:
     return Status(201, create(request, Device, "slug", with_site(request, payload.dict())))
 
 
-@router.get("/devices/{slug}", auth=allow(Scope.VIEWER), response=DeviceOut)
+@router.get("/devices/{slug}", auth=allow(Scope.VIEWER, Scope.ANNOTATOR), response=DeviceOut)
 def get_device(request: AuthedRequest, slug: str) -> Device:
     return find(request, Device, "slug", slug)
 

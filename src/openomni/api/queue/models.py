@@ -13,7 +13,7 @@ from ..records.models import Session
 class QueuedWork(ProjectOwned):
     """A row is made with the rows that the work belongs to, and handed over to the bus once it need not wait."""
 
-    limits = {"site": ("session__site",), "device": ("session__device",)}
+    limits = {"site": ("session__site",), "device": ("session__device",), "maker": ("session__made_by",)}
 
     id = models.CharField(primary_key=True, max_length=64, editable=False)
     """The work's id; of a turn its own."""

@@ -14,7 +14,7 @@ from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest
 from ..ground.document import also
 from ..ground.errors import not_found
-from ..ground.fields import Message, Name, NewId
+from ..ground.fields import Line, Message, Name, NewId
 from ..ground.paging import Page
 from ..pipelines import catalogue
 from ..records.models import Recording
@@ -45,6 +45,8 @@ class QueueNew(Message):
     session_id: NewId | None = None
     spans: list[Span] | None = Field(None, min_length=1, max_length=500)
     wait: bool = False
+    participant: Name = Field("", description="code of who is heard; else as it was recorded")
+    context: Line = Field("", description="a note: the place, the task, who is there")
     options: dict[str, Any] = {}
 
 
@@ -93,7 +95,10 @@ def queue_turns(request: AuthedRequest, payload: QueueNew) -> Any:
         not_found("recording", payload.recording_id)
     pipeline = catalogue.find(caller.project_id, payload.pipeline).pipeline
     session_id = payload.session_id or turn_work.session_for(recording, pipeline, payload.spans)
-    turns = turn_work.queue(recording, pipeline, session_id, payload.spans, payload.wait, payload.options, caller)
+    options = payload.options | ({"participant": payload.participant} if payload.participant else {})
+    turns = turn_work.queue(
+        recording, pipeline, session_id, payload.spans, payload.wait, options, caller, payload.context
+    )
     return Status(202, {"session_id": session_id, "turns": turns})
 
 

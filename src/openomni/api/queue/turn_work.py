@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import transaction
 
+from ... import bounds
 from ...bus import work
 from ...bus.connection import BusError
 from ...pipeline import spec
@@ -18,7 +19,7 @@ from ..ground import bus_line
 from ..ground.caller import Caller
 from ..ground.errors import Refusal, conflict
 from ..pipelines.models import version_of
-from ..records import snapshots
+from ..records import snapshots, whose
 from ..records.models import Progress, Recording, Session, Turn
 from . import following, outbox
 
@@ -37,6 +38,7 @@ def queue(
     wait: bool,
     options: dict[str, Any],
     caller: Caller,
+    context: str = "",
 ) -> list[Turn]:
     """The turns, one a span (seconds in the recording), in one session; without spans one, which is cut by speech.
 
@@ -47,6 +49,10 @@ def queue(
     wanted = {_turn_id(recording, pipeline, session_id, start): (start, end) for start, end in spans or [WHOLE]}
     with transaction.atomic():
         session = _open(recording, pipeline, session_id, caller)
+        whose.is_of(session, _heard_in(recording, options), recording.consent, context, recording.started_at)
+        session.save(update_fields=["participant", "consent", "context"])
+        if session.participant:
+            options = {**options, "participant": session.participant}
         turns = _rows(session, recording, pipeline, wanted)
         snapshots.follow_queue(session)
         new = [turn for turn in turns if turn.queued_at is None and turn.status == Progress.PENDING]
@@ -122,6 +128,13 @@ def _open(recording: Recording, pipeline: spec.Pipeline, session_id: str, caller
     return session
 
 
+def _heard_in(recording: Recording, options: dict[str, Any]) -> str:
+    """The code of who is heard, as it is asked for, else as it was recorded."""
+    told = options.get("participant")
+    held = recording.session.participant if recording.session else ""
+    return (told if isinstance(told, str) else "")[: bounds.MAX_NAME] or recording.participant or held
+
+
 def _rows(session: Session, recording: Recording, pipeline: spec.Pipeline, wanted: dict[str, Span]) -> list[Turn]:
     """The turns in the order asked for; new ones are counted on from those of the session."""
     there = Turn.objects.filter(session=session).in_bulk(list(wanted))
@@ -139,6 +152,7 @@ def _rows(session: Session, recording: Recording, pipeline: spec.Pipeline, wante
                 pipeline_hash=pipeline.hash,
                 status=Progress.PENDING,
                 recording=recording.pk,
+                participant=session.participant,
             )
             for index, key in enumerate(new, following)
         ),

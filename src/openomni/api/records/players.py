@@ -32,14 +32,14 @@ def player(recording: Recording | None, start: float | None = None, end: float |
         url, media_type = derived_url(recording.pk, made.kind, recording.project_id), made.media_type
     source = f"{url}#t={start:.3f},{end:.3f}" if start is not None and end is not None else url
     if media_type.startswith("image/"):
-        return format_html('<img src="{}" alt="" loading="lazy" style="max-height: 8rem">', source)
+        return format_html('<img src="{}" alt="" loading="lazy" class="kept-picture">', source)
     if made is None and recording.key.rpartition(".")[2] in _UNPLAYABLE:
         return format_html('<a href="{}" download>download</a>', url)
     if media_type.startswith("video/"):
-        return format_html('<video controls preload="none" src="{}" style="max-width: 24rem"></video>', source)
+        return format_html('<video controls preload="none" src="{}" class="kept-video"></video>', source)
     return sound(source)
 
 
 def sound(url: str) -> SafeString:
     """An <audio> of what is at this address."""
-    return format_html('<audio controls preload="none" src="{}" style="width: 16rem; height: 2.2rem"></audio>', url)
+    return format_html('<audio controls preload="none" src="{}" class="kept-sound"></audio>', url)

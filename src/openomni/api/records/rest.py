@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, get_args
 
 import msgspec
 from django.db import transaction
+from django.utils import timezone
 from ninja import Field, Query, Router, Schema
 
 from ...components.kinds import KINDS
-from ...records import BuildRecord, ItemRecord, SessionRecord, StageRecord, TurnRecord
+from ...records import BuildRecord, ItemRecord, Origin, SessionRecord, StageRecord, TurnRecord
 from ...records import Status as Progress
 from ..accounts.authentication import allow
 from ..accounts.models import Scope
-from ..ground.caller import AuthedRequest
+from ..ground.caller import AuthedRequest, Caller
 from ..ground.document import also
-from ..ground.errors import conflict, not_found
-from ..ground.fields import Line, Message, Name, NewId, OneOf, SlugOrNone, UnixTime
+from ..ground.errors import Refusal, conflict, not_found
+from ..ground.fields import Body, Line, Message, Name, NewId, OneOf, SlugOrNone, UnixTime
 from ..ground.paging import Page, Paging, page
 from ..pipelines import catalogue
 from ..places.models import site_of
-from . import snapshots
+from . import snapshots, whose
 from .models import Build, Item, Session, Task, Turn
 from .schemas import schema
 
 router = Router(tags=["conversations"])
 READERS = allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER)
 MAKERS = allow(Scope.DEVICE, Scope.AGENT, Scope.RESEARCHER)
+MAX_ANNOUNCED = 256
+"""Sessions that one token may have announced, and neither opened nor queued, within an hour."""
 
 SessionOut = schema(SessionRecord)
 ItemOut = schema(ItemRecord)
@@ -49,7 +53,16 @@ class SessionNew(Message):
     site: SlugOrNone = ""
     device: SlugOrNone = ""
     recording: str = Field("", max_length=64)
+    origin: Origin = "person"
+    participant: Name = Field("", description="code of who is heard")
+    consent: Name = Field("", description="what they agreed to, where the project's records don't know them")
+    context: Line = Field("", description="a note: the place, the task, who is there")
     started_at: UnixTime = 0.0
+
+
+class SessionChange(Body):
+    participant: Name | None = None
+    context: Line | None = None
 
 
 class TurnFilter(Schema):
@@ -77,8 +90,9 @@ def list_sessions(
 
 @router.post("/sessions", auth=MAKERS, response=SessionOut, summary="Announce a session", openapi_extra=also(409))
 def create_session(request: AuthedRequest, payload: SessionNew) -> Any:
-    """Announcing it again changes nothing."""
+    """Announcing it again changes nothing. A token has so many that nothing came of within the hour, and no more."""
     caller = request.auth
+    _check_bound(caller, payload.session_id)
     pipeline = catalogue.find(caller.project_id, payload.pipeline).pipeline
     with transaction.atomic():
         try:
@@ -91,7 +105,25 @@ def create_session(request: AuthedRequest, payload: SessionNew) -> Any:
             session.site = caller.site or payload.site or site_of(caller.project_id, session.device)
             session.source, session.started_at = payload.source, snapshots.moment(payload.started_at)
             session.recordings = [payload.recording] if payload.recording else []
+            session.origin = payload.origin
+            whose.is_of(session, payload.participant, payload.consent, payload.context, session.started_at)
             session.save()
+            whose.pass_on(session)
+    return msgspec.to_builtins(snapshots.session_record(session))
+
+
+@router.patch("/sessions/{session_id}", auth=MAKERS, response=SessionOut, summary="Say who is heard in a session")
+def change_session(request: AuthedRequest, session_id: str, payload: SessionChange) -> Any:
+    """Its recordings, turns and segments say so too, with what they had agreed to when it began."""
+    with transaction.atomic():
+        rows = Session.objects.select_for_update(of=("self",)).scoped(request)
+        session = rows.filter(pk=session_id).first() or not_found("session", session_id)
+        if payload.participant is not None:
+            before, session.participant, session.consent = session.participant, "", ""
+            whose.is_of(session, payload.participant, "", begun=session.started_at)
+            whose.pass_on(session, instead_of=before)
+        session.context = session.context if payload.context is None else payload.context
+        session.save(update_fields=["participant", "consent", "context"])
     return msgspec.to_builtins(snapshots.session_record(session))
 
 
@@ -121,6 +153,19 @@ def list_tasks(request: AuthedRequest, paging: Query[Paging], wanted: Query[Task
     rows = Task.objects.scoped(request).filter(**_given({**wanted.dict(exclude={"turn"}), "turn_id": wanted.turn}))
     found = page(rows.select_related("turn").prefetch_related("attempts"), paging, "-pk")
     return {**found, "items": [_task(task) for task in found["items"]]}
+
+
+def _check_bound(caller: Caller, session_id: str) -> None:
+    lately = timezone.now() - timedelta(hours=1)
+    idle = Session.objects.filter(
+        project_id=caller.project_id, made_by=caller.token_id, version=0, queued=False, created_at__gt=lately
+    )
+    if caller.token_id and idle.exclude(pk=session_id).count() >= MAX_ANNOUNCED:
+        raise Refusal(
+            429,
+            f"this token has announced {MAX_ANNOUNCED} sessions within the hour, and nothing came of them; "
+            "open one of these, or try again later",
+        )
 
 
 def _given(wanted: dict[str, str]) -> dict[str, str]:

@@ -31,6 +31,7 @@ from ...records import RecordingRecord as RecordingSnapshot
 from ...trace import Part
 from ..pipelines.models import version_of
 from ..places.models import site_of
+from . import whose
 from .models import (
     UNFINISHED,
     Attempt,
@@ -67,9 +68,11 @@ _TURN = (
 _SESSION = (
     *_SAME,
     *("spec", "site", "device", "source", "recordings"),
-    *("origin", "participant", "consent", "context", "turn_taking"),
+    *("origin", "turn_taking"),
 )
-_SEGMENT = ("speaker", "start", "end", "track", "participant", "confidence", "source")
+_WHOSE = ("participant", "consent", "context")
+"""Of a session; what is known of it first stays."""
+_SEGMENT = ("speaker", "start", "end", "track", "participant", "confidence", "source", "consent")
 _ITEM = (
     *("version", "position", "role", "content", "turn_id", "recording", "start", "end", "tool_calls", "call_id"),
     "gone",
@@ -118,12 +121,13 @@ def _erased(records: Sequence[AnyRecord]) -> set[_Named]:
 
 
 def placeholder(project_id: str, session_id: str, caller: Caller | None = None) -> Session:
-    """The session with this id, made empty when it is not there yet. Raises Refused when it is another project's, or
-    of another place than those that its caller is limited to."""
-    session, _ = Session.objects.get_or_create(id=session_id, defaults={"project_id": project_id})
+    """The session with this id, made empty when it is not there yet, by its caller if there is one. Raises Refused when
+    it is another project's, or another's than those that its caller is limited to."""
+    own = {"project_id": project_id, "made_by": caller.token_id if caller else ""}
+    session, _ = Session.objects.get_or_create(id=session_id, defaults=own)
     _check_owner(session, project_id)
     if caller and session.is_elsewhere(caller):
-        raise Refused(f"session {session_id} belongs to another place")
+        raise Refused(f"session {session_id} belongs to another place or device")
     return session
 
 
@@ -133,8 +137,11 @@ def _write_session(record: SessionRecord) -> None:
         return
     _copy(record, row, _SESSION)
     row.site = row.site or site_of(row.project_id, row.device)
+    row.made_by = row.made_by or record.made_by  # it stays whose it was first
+    begun = moment(record.started_at)
+    whose.is_of(row, record.participant, record.consent, record.context, begun)
     # A host that took it over knows no earlier start than its own.
-    row.started_at = min(filter(None, (row.started_at, moment(record.started_at))), default=None)
+    row.started_at = min(filter(None, (row.started_at, begun)), default=None)
     row.ended_at = moment(record.ended_at)
     row.tracks = msgspec.to_builtins(record.tracks)
     row.version = record.version
@@ -144,6 +151,7 @@ def _write_session(record: SessionRecord) -> None:
     if record.pipeline and record.pipeline_hash and record.spec:
         version_of(record.project, record.pipeline, record.pipeline_hash, record.spec)
     Recording.objects.filter(project_id=record.project, pk__in=record.recordings, session=None).update(session=row)
+    whose.pass_on(row)
 
 
 def _write_turn(record: TurnRecord) -> None:
@@ -153,6 +161,7 @@ def _write_turn(record: TurnRecord) -> None:
         return
     _copy(record, row, _TURN)
     row.session = session
+    row.participant = session.participant or record.participant
     row.started_at = moment(record.started_at) or row.started_at
     row.parts = msgspec.to_builtins(record.parts)
     row.pauses = msgspec.to_builtins(record.pauses)
@@ -161,7 +170,8 @@ def _write_turn(record: TurnRecord) -> None:
     row.version = record.version
     row.save()
     _write_stages(row, record.stages)
-    _match(row.segments.all(), record.segments, {"project_id": row.project_id, "turn": row, "session": session})
+    spoken = [whose.spoken(session, each) for each in record.segments]
+    _match(row.segments.all(), spoken, {"project_id": row.project_id, "turn": row, "session": session})
     _match(row.time_points.all(), record.time_points, {"project_id": row.project_id, "turn": row})
     turn_written.send(Turn, turn=row, record=record)
     if session.queued:
@@ -259,6 +269,8 @@ def _write_recording(record: RecordingSnapshot) -> None:
     row.started_at = moment(record.started_at) or row.started_at
     row.version = record.version
     row.save()
+    if row.session:
+        whose.pass_on(row.session)
 
 
 def _write_item(record: ItemRecord) -> None:
@@ -367,7 +379,8 @@ def session_record(session: Session) -> SessionRecord:
         project=session.project_id,
         version=session.version,
         session_id=session.pk,
-        **{name: getattr(session, name) for name in _SESSION},
+        **{name: getattr(session, name) for name in (*_SESSION, *_WHOSE)},
+        made_by=session.made_by,
         tracks=msgspec.convert(session.tracks, list[PlacedRecording]),
         started_at=unix(session.started_at),
         ended_at=unix(session.ended_at) or None,

@@ -121,7 +121,7 @@ def _agents(project: str, alive: list[Agent], server: str) -> Finding:
             f"{len(at_work)} alive and warm: {_named([agent.name for agent in at_work])}{draining}",
             link=link,
         )
-    start = f"openomni agent --server {server} --token …"
+    start = f"OPENOMNI_TOKEN=oo_… openomni agent --server {server}"
     if alive:
         return Finding(
             "Agents",
@@ -185,7 +185,7 @@ def _pipelines(project: str, server: str) -> tuple[list[str], Finding]:
         "warn" if ready else "bad",
         line,
         f"no live agent offers what {name} needs: start one that does",
-        f"openomni agent --server {server} --offer {missing_there} --token …",
+        f"OPENOMNI_TOKEN=oo_… openomni agent --server {server} --offer {missing_there}",
         link,
     )
 

@@ -45,19 +45,21 @@ class Data:
 
 @never_cache
 @require_safe
-@page(Role.VIEWER)
+@page(None)
 def home(request: HttpRequest) -> HttpResponse:
     where = here(request)
+    reads = where.may(Role.VIEWER)
     server = _server(request)
     context = {
         "health": checks.look(where.project, server),
-        "replay": f"openomni listen --source file:interview.mp4 --wait --server {server} --token …",
+        "replay": f"OPENOMNI_TOKEN=oo_… openomni listen --source file:interview.mp4 --wait --server {server}",
         "https": request.is_secure(),
         "plain_http": not _has_microphone(request),
         "agents": _agents(where.project),
         "alive": Agent.objects.filter(project_id=where.project, last_seen__gt=alive_since()).count(),
-        "conversations": _conversations(where.project),
+        "conversations": _conversations(where.project) if reads else [],
         "data": _data(where),
+        "reads": reads,
         "owner": where.may(Role.OWNER),
         "may_talk": where.may(Role.RESEARCHER),
     }
@@ -66,7 +68,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_safe
-@page(Role.VIEWER)
+@page(None)
 def health(request: HttpRequest) -> HttpResponse:
     """The part of the first page that says whether everything is well, by itself."""
     return render(request, "start/health_now.html", {"health": checks.look(here(request).project, _server(request))})

@@ -70,7 +70,7 @@ def says_what_is_missing(view: Callable[..., HttpResponse]) -> Callable[..., Htt
     return shown
 
 
-@page(Role.VIEWER)
+@page(None)
 @require_safe
 def pipelines(request: HttpRequest) -> HttpResponse:
     """Every pipeline of the project, drawn."""
@@ -80,7 +80,7 @@ def pipelines(request: HttpRequest) -> HttpResponse:
     return render(request, "studio/pipelines.html", {"rows": rows, **_common(request)})
 
 
-@page(Role.VIEWER)
+@page(None)
 @require_safe
 @says_what_is_missing
 def pipeline(request: HttpRequest, name: str) -> HttpResponse:

@@ -20,7 +20,7 @@ from ..pipelines.catalogue import Found
 from ..pipelines.models import PipelineVersion
 
 router = Router(tags=["pipelines"])
-READERS = allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER, SERVER)
+READERS = allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER, Scope.ANNOTATOR, SERVER)
 
 
 class PipelineOut(Schema):

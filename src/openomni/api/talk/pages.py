@@ -1,8 +1,8 @@
 """The talk page, and the short-lived token with which its browser is let in at the gateway.
 
-A session adds recordings of a person to the project. Who may add to a project is a researcher or an owner; annotators
-and viewers work with what is there already. So the page shows everybody what could be talked with, and gives a token to
-researchers and owners alone.
+A session adds recordings of a person to the project. Who may add to a project is a researcher or an owner; viewers
+work with what is there already. So the page shows them what could be talked with, and gives a token to researchers and
+owners alone.
 """
 
 from __future__ import annotations

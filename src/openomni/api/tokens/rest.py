@@ -6,13 +6,14 @@ from typing import Annotated, Any
 from django.utils import timezone
 from ninja import Field, Query, Router, Schema, Status
 
-from ..accounts.authentication import allow
+from ..accounts import authentication
+from ..accounts.authentication import SERVER, allow
 from ..accounts.models import Project, Scope, Token
 from ..ground.caller import AuthedRequest
-from ..ground.errors import not_found
-from ..ground.fields import Body, Name, OneOf, SlugOrNone
+from ..ground.errors import Refusal, not_found
+from ..ground.fields import Body, Line, Message, Name, OneOf, SlugOrNone
 from ..ground.paging import Page, Paging, page
-from ..places.models import Device, Site
+from ..places.models import Device, Site, site_of
 
 router = Router(tags=["accounts"])
 
@@ -80,3 +81,37 @@ def _known(model: type[Site] | type[Device], request: AuthedRequest, slug: str) 
         names = model.objects.scoped(request).values_list("slug", flat=True)
         not_found(str(model._meta.verbose_name), slug, names)
     return slug
+
+
+class Introspect(Message):
+    token: Line
+
+
+class Introspection(Schema):
+    """What a token lets its holder do; the gateway keeps it for a while."""
+
+    token_id: str
+    project: str
+    scopes: list[str]
+    site: str = Field(description="that of the token, or where its device stands")
+    device: str
+    person: str = Field(description="who made it for themself on a page; empty for a device's or a script's")
+    expires_at: datetime | None
+
+
+@router.post("/auth/introspect", auth=allow(SERVER), response=Introspection, summary="Look a token up (server only)")
+def introspect(request: AuthedRequest, payload: Introspect) -> dict[str, Any]:
+    try:
+        token = authentication.find_token(payload.token)
+    except Refusal as refusal:
+        # The gateway itself was let in: 404 says that it is the token in question that lets nobody in.
+        raise Refusal(404, str(refusal)) from None
+    return {
+        "token_id": token.pk,
+        "project": token.project_id,
+        "scopes": sorted(authentication.of_text(payload.token).scopes),
+        "site": token.site or site_of(token.project_id, token.device),
+        "device": token.device,
+        "person": str(token.created_by_id or "") if token.own else "",
+        "expires_at": token.expires_at,
+    }

@@ -53,6 +53,10 @@ class Request:
     """Play the replies on this machine's loudspeaker, rather than leave it to a responder."""
     full_duplex: bool = False
     """Send all that is heard: with headphones there is no echo."""
+    participant: str = ""
+    """The code of who is heard."""
+    context: str = ""
+    """A note: the place, the task, who is there."""
     half_duplex: bool = False
     """Send silence while a reply is played, rather than cancel its echo."""
 
@@ -179,7 +183,8 @@ async def _realtime(
 ) -> None:  # fmt: skip
     recording_id = uuid.uuid4().hex
     hello = {"role": "listener", "audio": "binary", "rate": AXIS_RATE, "source": source.label, "output": True,
-             "recording_id": recording_id, "wait_for_agent": request.wait_for_agent}  # fmt: skip
+             "recording_id": recording_id, "wait_for_agent": request.wait_for_agent,
+             "participant": request.participant, "context": request.context}  # fmt: skip
     path = f"/v1/realtime?model={quote(request.pipeline, safe='')}"
     recordings: list[Recording] = []
     interrupted = False
@@ -224,7 +229,7 @@ async def _fast(
     spans = await asyncio.to_thread(source.pieces) if request.time_points else None
     outcome.session_id = uuid.uuid4().hex
     recording = await asyncio.to_thread(source.keep, spool, outcome.session_id)
-    replay = Replay(api, recording, outcome.session_id, request.pipeline)
+    replay = Replay(api, recording, outcome.session_id, request.pipeline, request.participant, request.context)
     await replay.upload(uploader)
     await replay.queue(spans, request.wait_for_agent)
     # Agents are at work already; what is wrong with the file is told here, where somebody sees it.

@@ -30,6 +30,8 @@ class Replay:
     recording: Recording
     session_id: str
     pipeline: str
+    participant: str = ""
+    context: str = ""
 
     async def upload(self, uploader: Uploader) -> None:
         """Until the server acknowledged it, however long that is away. Raises OpenOmniError when it is refused, or the
@@ -46,7 +48,7 @@ class Replay:
         """Queues a turn for each span (seconds), or, without spans, for each utterance that an agent finds."""
         await self.api.post("/turns/queue", {
             "session_id": self.session_id, "pipeline": self.pipeline, "recording_id": self.recording.id,
-            "spans": spans, "wait": wait_for_agent,
+            "spans": spans, "wait": wait_for_agent, "participant": self.participant, "context": self.context,
         })  # fmt: skip
 
     async def follow(self, expected: int | None, told: Told, replies: Path) -> list[Turn]:

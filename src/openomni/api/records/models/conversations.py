@@ -46,7 +46,7 @@ class Session(Recorded):
     Without a pipeline it is a placeholder: something of it came before the session itself did.
     """
 
-    limits = {"site": ("site",), "device": ("device",)}
+    limits = {"site": ("site",), "device": ("device",), "maker": ("made_by",)}
 
     class Status(models.TextChoices):
         OPEN = "open"
@@ -58,6 +58,8 @@ class Session(Recorded):
     spec: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)
     site = models.CharField(max_length=40, blank=True)
     device = models.CharField(max_length=40, blank=True)
+    made_by = models.CharField(max_length=200, blank=True, editable=False)
+    """The id of the token that it was opened with."""
     source = models.TextField(blank=True)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
     reason = models.TextField(blank=True)
@@ -85,7 +87,7 @@ class Session(Recorded):
 class Turn(Recorded):
     """One user utterance and the response to it. `recording` and `reply_audio` are ids of recordings."""
 
-    limits = {"site": ("session__site",), "device": ("session__device",)}
+    limits = {"site": ("session__site",), "device": ("session__device",), "maker": ("session__made_by",)}
 
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="turns")
     index = models.PositiveIntegerField()
@@ -143,7 +145,7 @@ class Turn(Recorded):
 class Segment(ProjectOwned):
     """Who speaks from when to when: samples on the session's axis (16 kHz). Segments may overlap."""
 
-    limits = {"site": ("session__site",), "device": ("session__device",)}
+    limits = {"site": ("session__site",), "device": ("session__device",), "maker": ("session__made_by",)}
 
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="segments")
     turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="segments")
@@ -153,6 +155,8 @@ class Segment(ProjectOwned):
     track = models.CharField(max_length=64, blank=True)
     """The recording that it was heard in."""
     participant = models.CharField(max_length=200, blank=True)
+    consent = models.CharField(max_length=200, blank=True)
+    """What they had agreed to when it was recorded."""
     confidence = models.FloatField(null=True, blank=True)
     source = models.CharField(max_length=200, blank=True)
     """Who says where it begins and ends."""
@@ -167,7 +171,7 @@ class Segment(ProjectOwned):
 class Item(ProjectOwned):
     """An item of a conversation, kept once, as it was heard; turns say by its id that their models got it."""
 
-    limits = {"site": ("session__site",), "device": ("session__device",)}
+    limits = {"site": ("session__site",), "device": ("session__device",), "maker": ("session__made_by",)}
 
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="items")
     item_id = models.CharField(max_length=200)

@@ -18,7 +18,11 @@ class Recording(Recorded):
     The row may be there before the first byte: somebody told of it, and the bytes are on their way.
     """
 
-    limits = {"site": ("site", "session__site"), "device": ("device", "session__device")}
+    limits = {
+        "site": ("site", "session__site"),
+        "device": ("device", "session__device"),
+        "maker": ("made_by", "session__made_by"),
+    }
 
     class Kind(models.TextChoices):
         AUDIO = "audio"
@@ -36,6 +40,11 @@ class Recording(Recorded):
     turn_id = models.CharField(max_length=64, blank=True, db_index=True)
     site = models.CharField(max_length=40, blank=True)
     device = models.CharField(max_length=40, blank=True)
+    made_by = models.CharField(max_length=200, blank=True, editable=False)
+    """The id of the token that it was made with."""
+    participant = models.CharField(max_length=200, blank=True)
+    consent = models.CharField(max_length=200, blank=True)
+    """What the participant had agreed to when it was recorded."""
     source = models.TextField(blank=True)
     rate = models.PositiveIntegerField(null=True, blank=True)
     samples = models.PositiveBigIntegerField(null=True, blank=True)
@@ -75,7 +84,11 @@ class Recording(Recorded):
 class Derived(ProjectOwned):
     """What was made of a recording when it was complete, so that nobody has to make it for each look."""
 
-    limits = {"site": ("recording__site",), "device": ("recording__device",)}
+    limits = {
+        "site": ("recording__site",),
+        "device": ("recording__device",),
+        "maker": ("recording__made_by", "recording__session__made_by"),
+    }
 
     class Kind(models.TextChoices):
         PEAKS = "peaks"

@@ -31,6 +31,7 @@ class Tagged(ProjectOwned):
     limits = {
         "site": ("turn__session__site", "session__site"),
         "device": ("turn__session__device", "session__device"),
+        "maker": ("turn__session__made_by", "session__made_by"),
     }
 
     tag = models.ForeignKey(Tag, on_delete=models.CASCADE, related_name="members")

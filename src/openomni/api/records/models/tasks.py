@@ -17,6 +17,7 @@ class Task(ProjectOwned):
     limits = {
         "site": ("turn__session__site", "session__site"),
         "device": ("turn__session__device", "session__device"),
+        "maker": ("turn__session__made_by", "session__made_by"),
     }
 
     turn = models.ForeignKey(Turn, null=True, blank=True, on_delete=models.CASCADE, related_name="tasks")
@@ -70,6 +71,7 @@ class Attempt(ProjectOwned):
     limits = {
         "site": ("task__turn__session__site", "task__session__site"),
         "device": ("task__turn__session__device", "task__session__device"),
+        "maker": ("task__turn__session__made_by", "task__session__made_by"),
     }
 
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="attempts")
@@ -96,7 +98,11 @@ class Attempt(ProjectOwned):
 class TimePoint(ProjectOwned):
     """An instant on a turn's timeline, give or take `uncertainty_s`; `where` names the process that saw it."""
 
-    limits = {"site": ("turn__session__site",), "device": ("turn__session__device",)}
+    limits = {
+        "site": ("turn__session__site",),
+        "device": ("turn__session__device",),
+        "maker": ("turn__session__made_by",),
+    }
 
     turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="time_points")
     name = models.CharField(max_length=200)
