@@ -65,7 +65,9 @@ def answered(order: dict[str, Any]) -> dict[str, Any]:
         return {"failed": "it takes more memory than is granted"}
     except Exception as error:
         said = str(error) or type(error).__name__
-        return {"failed": " ".join(said.replace(str(Path(order["source"])), "it").split())}
+        for name in {"source", "target"} & order.keys():  # who is told the reason need not know where we keep what
+            said = said.replace(str(Path(order[name])), "it")
+        return {"failed": " ".join(said.split())}
 
 
 def _looked(order: dict[str, Any]) -> dict[str, Any]:

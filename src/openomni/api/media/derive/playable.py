@@ -67,10 +67,20 @@ def make(source: Path, target: Path, audio_number: int | None, video_number: int
     """Writes it, and gives its media type. Raises MediaError, OSError."""
     import av
 
+    try:
+        return _written(source, target, audio_number, video_number, copies=True)
+    except av.FFmpegError:
+        # Of a damaged file what is copied may come in an order that no container takes; what is made anew does not.
+        return _written(source, target, audio_number, video_number, copies=False)
+
+
+def _written(source: Path, target: Path, audio_number: int | None, video_number: int | None, *, copies: bool) -> str:
+    import av
+
     with MediaFile(source, told=_nothing) as sound, MediaFile(source, told=_nothing) as film:
         audio, video = chosen(sound, audio_number, video_number)[0], chosen(film, audio_number, video_number)[1]
-        name = _container(audio, video)
-        kept = _IN_MP4 if name == "mp4" else _IN_WEBM
+        name = _container(audio, video) if copies else "webm"
+        kept = (_IN_MP4 if name == "mp4" else _IN_WEBM) if copies else frozenset()
         with av.open(str(target), "w", format=name) as out:
             tracks: list[Iterator[Timed]] = []
             if video is not None:
