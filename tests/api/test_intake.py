@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -93,3 +94,38 @@ def test_a_recordings_numbers_are_bounded(admin: Api, field: dict[str, Any]) -> 
 @pytest.mark.parametrize("unix", [float("nan"), float("inf"), 1e18, -1e18])
 def test_no_unix_time_is_too_odd_for_a_moment(unix: float) -> None:
     assert snapshots.moment(unix) is None
+
+
+@pytest.mark.parametrize("path", ["/conversations/a%00b/", "/agents/a%00b/", "/conversations/?page=%00", "/?%00=1"])
+def test_a_page_says_in_a_line_that_an_address_holds_no_text(db: None, path: str) -> None:
+    answer = Client().get(path)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (400, "text/plain; charset=utf-8")
+    where = "query" if "?" in path else "path"
+    assert answer.content.decode().startswith(f"the {where} holds a character that is no text")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "says"),
+    [
+        ("PATCH", "/sites/lab", {"name": None}, "name: null is no value"),
+        ("PUT", "/recordings/r1", {"rate": None, "samples": None}, "rate, samples: null is no value"),
+        ("PUT", "/recordings/r1", {"rate": "16000"}, "rate: "),
+        ("POST", "/sites", {"slug": "lab", "name": "Lab", "nots": "x"}, "nots: unknown name"),
+        ("POST", "/sites", {"slug": "-lab", "name": "Lab"}, "use small letters"),
+        ("POST", "/tokens", {"scopes": ["viewer"], "sites": "lab"}, "sites: unknown name"),
+    ],
+)
+def test_a_body_is_read_as_its_schema_says(admin: Api, method: str, path: str, body: dict[str, Any], says: str) -> None:
+    assert says in admin.error(method, path, body, status=422)
+
+
+def test_what_a_newer_part_sends_beside_is_left_out(admin: Api) -> None:
+    admin("PUT", "/recordings/r1", {"media_type": "audio/flac", "of_a_newer_version": 1})
+
+
+@pytest.mark.parametrize(
+    "filters", ["/turns?status=done", "/tasks?kind=sst", "/recordings?kind=sound", "/sessions?status=o"]
+)
+def test_a_filter_that_no_row_can_have_is_refused_with_the_nearest(admin: Api, filters: str) -> None:
+    line = admin.error("GET", filters, status=422)
+    assert "did you mean" in line or "there are" in line

@@ -20,7 +20,7 @@ from django.db import close_old_connections
 from hypothesis import HealthCheck, settings
 
 from api.conftest import SERVER_SECRET
-from api.filled import DOCUMENT, MARK, ids_of
+from api.filled import DOCUMENT, MARK, endpoints, ids_of
 from api.support import api_for
 from openomni.api.accounts.models import Project, Scope
 from openomni.api.ground import bus_line
@@ -32,6 +32,7 @@ from openomni.bus.dead import DeadLetter
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 from schemathesis.checks import not_a_server_error  # noqa: E402
 from schemathesis.core.parameters import ParameterLocation  # noqa: E402
+from schemathesis.generation.hypothesis.builder import HypothesisTestConfig, HypothesisTestMode, create_test  # noqa: E402
 from schemathesis.specs.openapi.checks import (  # noqa: E402
     content_type_conformance,
     negative_data_rejection,
@@ -39,29 +40,28 @@ from schemathesis.specs.openapi.checks import (  # noqa: E402
     status_code_conformance,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")  # as WSGI has it
 CONFORMANCE = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 few = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+AREAS = sorted({path.split("/")[3] for path in DOCUMENT["paths"]})
 
 
-def described(*, fuzzing: bool) -> Any:
-    """The document as schemathesis reads it: with the edges of each value, or with values that are drawn."""
+@pytest.fixture(scope="session")
+def schema() -> Any:
+    """The document as schemathesis reads it."""
     schema = schemathesis.openapi.from_dict(DOCUMENT)
     schema.app = WSGIHandler()
-    phases = schema.config.phases
-    phases.coverage.enabled, phases.fuzzing.enabled, phases.examples.enabled = not fuzzing, fuzzing, False
-    phases.coverage.unexpected_methods = {"trace"}
+    schema.config.phases.coverage.unexpected_methods = {"trace"}
     schema.config.generation.with_security_parameters = False  # who calls is another test's
     # A wrong value must not be refused for another reason only, such as that its row is there already.
     schema.config.checks.negative_data_rejection.expected_statuses = ["400", "404", "405", "413", "422"]
     return schema
 
 
-EDGES, DRAWN = described(fuzzing=False), described(fuzzing=True)
-
-
 @pytest.fixture
-def served(filled: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
-    """The project, bytes of its recording included, with a bus that takes all and has one dead letter."""
+def token(filled: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """For all of a project with something of everything: bytes of its recording, and a bus that takes what it is given
+    and has one dead letter."""
     recording = Recording.objects.get()
     recording.key = recording.place()
     storage().write(recording.key, 0, bytes(100))
@@ -77,50 +77,58 @@ def served(filled: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     # As Django's own test client has it: the end of a request would close the connection, and undo all.
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
-    yield filled
+    yield api_for(filled, Scope.ADMIN).token
     for signal in (request_started, request_finished):
         signal.connect(close_old_connections)
 
 
-def send(case: Any, project: Project) -> None:
-    """Sends a case for what is there, unless what it names is what is wrong with it."""
-    if not case.meta.is_negative_at(ParameterLocation.PATH):
-        case.path_parameters |= ids_of(case.path)
-    token = SERVER_SECRET if case.path.endswith("/introspect") else api_for(project, Scope.ADMIN).token
-    answer = case.call(headers={"Authorization": f"Bearer {token}"})
-    case.validate_response(answer, checks=[*CONFORMANCE, negative_data_rejection])
+def send_all(schema: Any, area: str, token: str, mode: HypothesisTestMode, how: settings) -> None:
+    """Sends to each operation of an area what schemathesis makes up: for what is there, unless what the path names is
+    what is wrong."""
+
+    def send(case: Any) -> None:
+        if not case.meta.is_negative_at(ParameterLocation.PATH):
+            case.path_parameters |= ids_of(case.path)
+        bearer = SERVER_SECRET if case.path.endswith("/introspect") else token
+        answer = case.call(headers={"Authorization": f"Bearer {bearer}"})
+        case.validate_response(answer, checks=[*CONFORMANCE, negative_data_rejection])
+
+    made = HypothesisTestConfig(project=schema.config, modes=[mode], settings=how)
+    for method, path in endpoints():
+        if path.split("/")[3] == area:
+            create_test(operation=schema[path][method.upper()], test_func=send, config=made)()
 
 
-@EDGES.parametrize()
-@few
-def test_the_edges_of_each_value_are_answered_as_the_document_says(case: Any, served: Project) -> None:
-    send(case, served)
+@pytest.mark.parametrize("area", AREAS)
+def test_the_edges_of_each_value_are_answered_as_the_document_says(area: str, schema: Any, token: str) -> None:
+    send_all(schema, area, token, HypothesisTestMode.COVERAGE, few)
 
 
 @pytest.mark.long
-@DRAWN.parametrize()
-@settings(few, max_examples=60)
-def test_whatever_is_sent_is_answered_as_the_document_says(case: Any, served: Project) -> None:
-    send(case, served)
+@pytest.mark.parametrize("area", AREAS)
+def test_whatever_is_sent_is_answered_as_the_document_says(area: str, schema: Any, token: str) -> None:
+    send_all(schema, area, token, HypothesisTestMode.FUZZING, settings(few, max_examples=60))
 
 
 @pytest.mark.parametrize(
     "caller",
     ["nobody", "forged", "server", "device", "elsewhere", *(each for each in Scope.values if each != "device")],
 )
-def test_every_caller_gets_an_answer_that_the_document_names(caller: str, served: Project) -> None:
+def test_every_caller_gets_an_answer_that_the_document_names(
+    caller: str, token: str, filled: Project, schema: Any
+) -> None:
     match caller:
         case "nobody":
             headers = {}
         case "forged" | "server":
             headers = {"Authorization": f"Bearer {'oo_x_y' if caller == 'forged' else SERVER_SECRET}"}
         case "elsewhere":
-            headers = {"Authorization": f"Bearer {api_for(served, Scope.ADMIN, site='elsewhere').token}"}
+            headers = {"Authorization": f"Bearer {api_for(filled, Scope.ADMIN, site='elsewhere').token}"}
         case _:
-            headers = {"Authorization": f"Bearer {api_for(served, caller).token}"}
+            headers = {"Authorization": f"Bearer {api_for(filled, caller).token}"}
     for path, item in DOCUMENT["paths"].items():
         for method in item.keys() - {"delete"}:
-            case = EDGES[path][method.upper()].Case(path_parameters=ids_of(path), query={"offset": 100})
+            case = schema[path][method.upper()].Case(path_parameters=ids_of(path), query={"offset": 100})
             case.call_and_validate(headers=headers, checks=CONFORMANCE)
 
 

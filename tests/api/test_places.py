@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from api.support import Api, api_for
 from openomni.api.accounts.models import Project, Scope
 
@@ -62,3 +66,14 @@ def test_devices_and_viewers_do_not_read_who_the_participants_are(project: Proje
     for scope in (Scope.DEVICE, Scope.AGENT, Scope.VIEWER):
         api_for(project, scope).error("GET", "/participants", status=403)
     assert api_for(project, Scope.ANNOTATOR)("GET", "/participants")["items"] == []
+
+
+@pytest.mark.parametrize(
+    "when", [0, "0", 1_700_000_000, "2026-01-31", "2026-01-31T10:00:00", "1970-01-01T00:00:00Z", None]
+)
+def test_when_a_consent_was_given_is_told_beyond_doubt(admin: Api, when: Any) -> None:
+    admin("POST", "/participants", {"code": "P1"}, 201)
+    body = {"purpose": "recording", "given_at": when}
+    assert "given_at: " in admin.error("POST", "/participants/P1/consents", body, status=422)
+    given = admin("POST", "/participants/P1/consents", {**body, "given_at": "2026-01-31T10:00:00+01:00"}, 201)
+    assert given["consents"][0]["given_at"] == "2026-01-31T09:00:00Z"
