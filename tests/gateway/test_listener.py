@@ -48,7 +48,8 @@ async def closed(client: Any) -> ConnectionClosed:
 
 async def test_sound_reaches_the_host_with_its_place_and_time_on_the_gateways_clock(world: Any) -> None:
     host = await world.host()
-    client = await world.connect("/v1/realtime?model=local&site=ward-3", OpenOmni_Version="0.2.0")
+    researcher = world.api.allow("oo_0000eeee_wide", "device", "viewer")
+    client = await world.connect("/v1/realtime?model=local&site=ward-3", researcher, OpenOmni_Version="0.2.0")
     welcome = await client.hello(audio="binary", source="mic", recording_id="rec1", session_id="abc")
     assert (welcome["session_id"], welcome["min_version"]) == ("abc", "0.2.0")
     await client.send({"type": "openomni.ping", "sent": 1.5})

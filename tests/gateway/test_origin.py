@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 import time
 from typing import Any
@@ -73,6 +75,12 @@ async def test_health_says_which_part_is_away(world: World, web: Any) -> None:
 async def test_an_api_that_is_away_is_told_in_one_line(world: World, web: Any) -> None:
     await stop_api(world)
     page = await web.get("/admin/", headers={"Accept": "text/html"})
+    policy = page.headers["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    for element in ("script", "style"):
+        content = page.text.partition(f"<{element}>")[2].partition(f"</{element}>")[0]
+        allowed = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{element}-src 'sha256-{allowed}'" in policy
     assert page.status_code == 502
     assert "The API is not answering" in page.text
     assert "the API is not answering" in (await web.get("/api/v1/turns")).json()["error"]
