@@ -62,10 +62,10 @@ def test_consent_is_given_for_a_purpose_and_withdrawn_but_not_forgotten(admin: A
     admin("POST", "/participants/P1/consents", again, 201)
 
 
-def test_devices_and_viewers_do_not_read_who_the_participants_are(project: Project) -> None:
-    for scope in (Scope.DEVICE, Scope.AGENT, Scope.VIEWER):
+def test_researchers_alone_read_who_the_participants_are(project: Project) -> None:
+    for scope in (Scope.DEVICE, Scope.AGENT, Scope.VIEWER, Scope.ANNOTATOR):
         api_for(project, scope).error("GET", "/participants", status=403)
-    assert api_for(project, Scope.ANNOTATOR)("GET", "/participants")["items"] == []
+    assert api_for(project, Scope.RESEARCHER)("GET", "/participants")["items"] == []
 
 
 @pytest.mark.parametrize(

@@ -141,8 +141,9 @@ def test_nobody_sees_the_turns_of_another_project(admin: Api, stranger: Api) -> 
 
 
 def test_a_turn_needs_a_scope_that_reads(project: Project) -> None:
-    for scope in (Scope.DEVICE, Scope.AGENT, Scope.VIEWER):
+    for scope in (Scope.AGENT, Scope.VIEWER):
         assert api_for(project, scope)("GET", "/turns/t1")["turn_id"] == "t1"
+    api_for(project, Scope.ANNOTATOR).error("GET", "/turns/t1", status=403)
 
 
 def test_the_openapi_of_a_turn_is_typed(admin: Api) -> None:

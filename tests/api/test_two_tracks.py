@@ -41,7 +41,7 @@ def wav(samples: Any, rate: int = RATE, channels: int = 1) -> bytes:
 @pytest.fixture
 def put(project: Project) -> Put:
     """Uploads a recording of the session s1; `complete=False` leaves it under way."""
-    device = api_for(project, Scope.DEVICE)
+    device = api_for(project, Scope.AGENT)
 
     def uploaded(key: str, content: bytes, kind: str = "audio", complete: bool = True, **more: Any) -> None:
         device("PUT", f"/recordings/{key}", {"kind": kind, "session_id": "s1", **more})
@@ -184,7 +184,7 @@ def test_what_is_still_on_its_way_is_there_so_far_under_another_etag(admin: Api,
     put("mic", wav([5] * 1000), complete=False)
     early = admin.raw("GET", "/sessions/s1/recording")
     assert (len(tracks(early)), early["OpenOmni-Waiting"]) == (1000, "1")
-    api_for(Project.objects.get(pk="home"), Scope.DEVICE)(
+    api_for(Project.objects.get(pk="home"), Scope.AGENT)(
         "PATCH", f"/recordings/mic?offset={len(wav([5] * 1000))}", bytes(200)
     )
     later = admin.raw("HEAD", "/sessions/s1/recording")

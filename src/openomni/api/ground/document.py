@@ -20,10 +20,11 @@ WHY = {
     403: "The caller may not do this: it needs another scope, or is of another place than the token is limited to.",
     404: "There is no such thing in this project, or none of that name among the caller's projects.",
     409: "It clashes with what is there; the line says with what. Of an upload, `received` says where to go on.",
-    413: "The body is above 16 MiB.",
+    413: "The body is above 16 MiB, or above 4 MiB where it is JSON.",
     416: "The range lies outside of the bytes that are here.",
     422: "A value is out of bounds or of another type than the document says; the line says which.",
     426: "The client is too old for this server: `OpenOmni-Version` is below `min_client`.",
+    429: "The caller has too many that nothing came of; the line says when there is room again.",
     503: "The database or the bus does not answer just now, or the server runs without a bus; try again.",
     507: "The server's disk is full; try again when there is room.",
 }

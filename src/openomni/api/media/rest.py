@@ -225,7 +225,11 @@ def content(request: AuthedRequest, recording_id: Id) -> HttpResponseBase:
 
 
 @router.api_operation(
-    ["GET", "HEAD"], "/recordings/{recording_id}/derived/{kind}", auth=READERS, summary="What was made of a recording"
+    ["GET", "HEAD"],
+    "/recordings/{recording_id}/derived/{kind}",
+    auth=READERS,
+    summary="What was made of a recording",
+    openapi_extra=also(409, gives="*/*"),
 )
 def derived(request: AuthedRequest, recording_id: Id, kind: Derived.Kind) -> HttpResponseBase:
     """The bytes, whole or a range: `peaks`, how loud it is in each hundredth of a second (audiowaveform's data file,

@@ -88,7 +88,7 @@ def list_sessions(
     return _as_records(page(rows, paging), snapshots.session_record)
 
 
-@router.post("/sessions", auth=MAKERS, response=SessionOut, summary="Announce a session", openapi_extra=also(409))
+@router.post("/sessions", auth=MAKERS, response=SessionOut, summary="Announce a session", openapi_extra=also(409, 429))
 def create_session(request: AuthedRequest, payload: SessionNew) -> Any:
     """Announcing it again changes nothing. A token has so many that nothing came of within the hour, and no more."""
     caller = request.auth
