@@ -73,6 +73,9 @@ class RecordingIn(Message):
     video_track: Track | None = Field(None, description="which of a file's tracks of pictures is meant")
 
 
+DerivedKind = Annotated[str, OneOf("kind", *Derived.Kind.values)]
+
+
 class Received(Schema):
     """Bytes that are on disk now and will stay."""
 
@@ -231,7 +234,7 @@ def content(request: AuthedRequest, recording_id: Id) -> HttpResponseBase:
     summary="What was made of a recording",
     openapi_extra=also(409, gives="*/*"),
 )
-def derived(request: AuthedRequest, recording_id: Id, kind: Derived.Kind) -> HttpResponseBase:
+def derived(request: AuthedRequest, recording_id: Id, kind: DerivedKind) -> HttpResponseBase:
     """The bytes, whole or a range: `peaks`, how loud it is in each hundredth of a second (audiowaveform's data file,
     version 2, 8 bits); `thumbnail`, a JPEG strip of eight pictures side by side, each of the middle of an eighth of the
     video; `playable`, a form that browsers play, where they don't play the recording itself. They are made once, soon
