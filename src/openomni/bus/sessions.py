@@ -35,6 +35,15 @@ Sent = TypeVar("Sent", bound=events.Event)
 Received = TypeVar("Received", bound=events.Event)
 
 
+class Unfinished(msgspec.Struct):
+    """An utterance that another host heard begin, at sample `start`, and did not answer; `end`: just past its last
+    sample of speech, where that was decided."""
+
+    turn_id: str
+    start: int
+    end: int | None = None
+
+
 class OpenSession(msgspec.Struct, kw_only=True, tag="session.open"):
     """Asks an agent to host a live session; `input` and `output` are the subjects of its link."""
 
@@ -57,6 +66,8 @@ class OpenSession(msgspec.Struct, kw_only=True, tag="session.open"):
     cell: str = ""
     """That of an experiment, by its id."""
     settings: dict[str, Any] = {}
+    unfinished: list[Unfinished] = []
+    """Whoever hears these again answers them as the turns that they are."""
     input: str = ""
     output: str = ""
     version: str = ""

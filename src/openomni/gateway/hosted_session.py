@@ -6,15 +6,12 @@ import asyncio
 import contextlib
 import logging
 import re
-import secrets
-import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .. import events
-from ..bus import subjects
+from .. import events, records
 from ..bus.connection import Bus, BusError
 from ..bus.sessions import OpenSession, PeerLost
 from ..events import (
@@ -31,9 +28,10 @@ from ..events import (
     TextIn,
     TurnDone,
 )
-from ..records import AnyRecord, SessionRecord, later_version
-from .access import ResolvedPipeline
-from .placing import Link, Needs, NoAgent, Placing
+from ..records import AnyRecord
+from .held_session import HeldSession
+from .placing import Link, NoAgent, Placing
+from .session_journal import NO_HOST, SessionJournal
 
 log = logging.getLogger(__name__)
 
@@ -45,41 +43,10 @@ WAIT_PATIENCE = 600.0
 """Seconds that a client that asked for it waits for its first host."""
 TAKEOVER_PATIENCE = 30.0
 """Seconds that a new host is looked for after one died."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionPlan:
-    """What a session is, whoever hosts it."""
-
-    session_id: str
-    project: str
-    site: str
-    device: str
-    pipeline: ResolvedPipeline
-    needs: Needs
-    source: str
-    recording: str
-
-    def opening(self, settings: dict[str, Any], again: bool) -> OpenSession:
-        """What a host is asked. `again`: the session was hosted before, by an agent that may only have been cut off;
-        on subjects of their own nobody hears the old one when it comes back."""
-        token = f"{self.session_id}-r{secrets.token_hex(3)}" if again else self.session_id
-        return OpenSession(
-            session_id=self.session_id, project=self.project, site=self.site, device=self.device,
-            pipeline=self.pipeline.name, pipeline_hash=self.pipeline.hash, spec=self.pipeline.spec,
-            source=self.source, recording=self.recording, settings={**settings, "resumed": again},
-            input=subjects.live(self.project, self.site, token, "in"),
-            output=subjects.live(self.project, self.site, token, "out"),
-        )  # fmt: skip
-
-    def lost(self, reason: str) -> SessionRecord:
-        """The end of a session that no host lives to record."""
-        return SessionRecord(
-            project=self.project, version=later_version(), session_id=self.session_id, pipeline=self.pipeline.name,
-            pipeline_hash=self.pipeline.hash, spec=self.pipeline.spec, device=self.device, site=self.site,
-            source=self.source, status="lost", ended_at=time.time(), reason=reason,
-            recordings=[self.recording] if self.recording else [],
-        )  # fmt: skip
+KNOWN_EVERY = 2 * AXIS_RATE
+"""Samples after which the journal is told how far the session has been heard, though nothing happens in it."""
+TOLD_TURNS = 8
+"""The newest turns that a host told of as over: should it be gone before it has recorded that, this gateway does."""
 
 
 def session_of(token: str) -> str:
@@ -132,21 +99,30 @@ class Backlog:
 class HostedSession:
     """Place it, then `send` inputs and iterate over `outputs`; `close` tells the host that the client left.
 
-    `record` keeps the end of a session whose host died; a host that lives does so itself.
+    `held` is what is known of it so far, which the journal keeps; `sound`: what an earlier gateway recorded of it and
+    nobody answered. `record` keeps what a host that is gone can't record; one that lives does so itself.
     """
 
     def __init__(
-        self, bus: Bus, placing: Placing, plan: SessionPlan, settings: Callable[[], dict[str, Any]],
-        record: Callable[[AnyRecord], None],
+        self, bus: Bus, placing: Placing, held: HeldSession, settings: Callable[[], dict[str, Any]],
+        record: Callable[[AnyRecord], None], journal: SessionJournal, sound: Iterable[AudioIn] = (),
     ) -> None:  # fmt: skip
-        self._bus, self._placing, self.plan, self._settings = bus, placing, plan, settings
-        self._record = record
+        self._bus, self._placing, self._settings = bus, placing, settings
+        self._record, self._journal = record, journal
+        self.held, self.plan = held, held.plan
         self._backlog = Backlog()
-        self._open: dict[str, int] = {}
+        self._backlog.answered(held.answered)
+        for event in sound:
+            self._backlog.add(event)
+        self._typed: set[str] = set()
+        """Turns under way that nobody spoke."""
+        self._told: OrderedDict[str, bytes] = OrderedDict()
         self._host = ""
         self._opening: OpenSession | None = None
         self._link: Link | None = None
         self._placed = asyncio.Event()
+        self._listens = False
+        """Its host has heard something of it."""
         self._ended = False
 
     @property
@@ -157,7 +133,8 @@ class HostedSession:
     async def place(self, *, wait: bool, again: bool = False) -> None:
         """Finds a host. `again`: the client says that the session existed before. Raises `NoAgent`."""
         again = again or self._opening is not None
-        self._opening = self.plan.opening(self._settings(), again)
+        self._opening = self.plan.opening(self._settings(), again, self.held.unfinished)
+        self._listens = not again
         try:
             async with asyncio.timeout(WAIT_PATIENCE):
                 self._host, self._link = await self._placing.place(
@@ -165,6 +142,7 @@ class HostedSession:
                 )
         except TimeoutError:
             raise NoAgent(f"no agent came within {WAIT_PATIENCE / 60:.0f} minutes; start one") from None
+        self._journal.keep(self.held)
         for event in self._backlog:
             await self._pass_on(event)
         self._placed.set()
@@ -178,6 +156,14 @@ class HostedSession:
 
     async def _pass_on(self, event: SessionInput) -> None:
         assert self._link is not None
+        if isinstance(event, AudioIn):
+            if not self._listens:
+                # A client that comes back says again what may be lost: a new host would take it for something new.
+                if event.position + _samples(event) <= self.held.answered:
+                    return
+                self._listens = True
+                self._tell(self.held.heard_from(event.position, NO_HOST))
+            self._heard(event.position + _samples(event))
         while True:
             try:
                 return await self._link.send(event)
@@ -185,6 +171,11 @@ class HostedSession:
                 if self._bus.connected.is_set():
                     raise
                 await self._bus.connected.wait()
+
+    def _heard(self, position: int) -> None:
+        before, self.held.heard_to = self.held.heard_to, max(self.held.heard_to, position)
+        if before // KNOWN_EVERY != self.held.heard_to // KNOWN_EVERY:
+            self._journal.keep(self.held)
 
     async def outputs(self) -> AsyncIterator[SessionOutput | HostLost | Resumed]:
         """Ends with `SessionEnded`. Raises NoAgent when a dead host finds no successor, Overflow for a slow reader."""
@@ -226,34 +217,65 @@ class HostedSession:
         await link.aclose()
 
     async def _give_up(self, reason: str) -> list[SessionOutput]:
-        """Ends the replies that the dead host left open, for the responders too."""
-        ends: list[SessionOutput] = [ReplyEnd(turn_id, "failed", reason) for turn_id in self._open]
-        self._open.clear()
+        """Ends the replies that the dead host left open, for the responders too. What nobody has heard an answer to is
+        not over: whoever takes over hears it again."""
+        over = list(self.held.host_gone(reason))
+        for told in self._told.values():
+            self._record(records.decode(told))
+        self._tell(over)
+        open_turns = [*self._typed, *(each.turn_id for each in over)]
+        ends: list[SessionOutput] = [ReplyEnd(turn_id, "failed", reason) for turn_id in open_turns]
+        self._typed.clear()
+        self._backlog.answered(self.held.answered)
         with contextlib.suppress(BusError):
             for end in ends:
                 assert self._opening is not None
                 await self._bus.publish(self._opening.output, events.encode(end))
         return ends
 
+    def _tell(self, broken_off: Iterable[AnyRecord]) -> None:
+        for record in broken_off:
+            self._record(record)
+        self._journal.keep(self.held)
+
     def _note(self, output: SessionOutput) -> None:
+        written = not self.plan.speaks or bool(self._settings().get("text_only"))
+        if self.held.note(output, written):
+            self._backlog.answered(self.held.answered)
+            self._journal.keep(self.held)
         match output:
-            case SpeechStopped():
-                self._open[output.turn_id] = output.position
+            case SpeechStopped() if output.turn_id not in self.held.begun:
+                self._typed.add(output.turn_id)
             case ReplyEnd():
-                self._backlog.answered(self._open.pop(output.turn_id, 0))
+                self._typed.discard(output.turn_id)
             case TurnDone():
-                self._open.pop(output.turn_id, None)
+                self._told[output.turn_id] = output.record
+                while len(self._told) > TOLD_TURNS:
+                    self._told.popitem(last=False)
             case SessionEnded():
                 self._ended = True
+                self._over()
+
+    def _over(self) -> None:
+        """Its host ended it in order, and says what became of what it heard."""
+        self._tell(self.held.nobody_answers(NO_HOST))
+        self._journal.forget(self.plan.session_id)
 
     async def close(self) -> None:
         """Tells the host, once; outputs that are still under way are not waited for."""
         link, self._link = self._link, None
         if link is None:
+            if not self._ended and (self._host or self.held.heard_to):
+                self._journal.leave(self.held)
+            self._ended = True
             return
         with contextlib.suppress(BusError):
             if not self._ended:
                 await link.send(SessionClose())
+        if self._placed.is_set():
+            self._over()
+        else:
+            self._journal.leave(self.held)
         self._ended = True
         await link.aclose()
 
