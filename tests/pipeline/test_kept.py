@@ -171,7 +171,7 @@ def test_what_was_being_said_when_the_line_was_lost_is_a_failed_turn_with_its_pl
     dialogue = Dialogue()
     virtual_time.run(broken_off(dialogue, cut_off))
     (turn,) = dialogue.turns()
-    assert (turn.status, turn.outcome, turn.transcript) == ("failed", "failed", "")
+    assert (turn.status, turn.outcome, turn.transcript) == ("failed", "lost", "")
     assert "before it was answered" in turn.reason
     (segment,) = turn.segments
     assert (segment.start, segment.end) == (
@@ -190,7 +190,7 @@ def test_a_turn_that_was_decided_and_not_answered_when_the_line_was_lost_is_no_c
     dialogue = Dialogue(ScriptedRunner(stt_delay=3.0))
     virtual_time.run(broken_off(dialogue, cut_off))
     (turn,) = dialogue.turns()
-    assert (turn.status, turn.outcome) == ("failed", "failed")
+    assert (turn.status, turn.outcome) == ("failed", "lost")
 
 
 # ---- items -----------------------------------------------------------------------------------------------------------

@@ -96,7 +96,11 @@ class HostRefused(BusError):
 
 
 class PeerLost(BusError):
-    """The other side of a link fell silent."""
+    """The other side of a link fell silent; `since`: when it was heard last, on this machine's clock."""
+
+    def __init__(self, message: str, since: float | None = None) -> None:
+        super().__init__(message)
+        self.since = since
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -228,7 +232,7 @@ class SessionLink(Generic[Sent, Received]):
             if not self._bus.connected.is_set() or self._messages.waiting:
                 since = now
             elif now - max(since, self._heard or since) > patience:
-                self._messages.fail(PeerLost(f"nothing on {self._hears_on} for {patience:g} s"))
+                self._messages.fail(PeerLost(f"nothing on {self._hears_on} for {patience:g} s", self._heard))
                 return
             await asyncio.sleep(self._beat / 2)
 

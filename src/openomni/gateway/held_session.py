@@ -1,4 +1,4 @@
-"""What a gateway knows of a session that outlives its host, or the gateway: what it is, and what is not answered yet."""
+"""What a gateway knows of a session that may outlive its host and the gateway: what it is, and what is unanswered."""
 
 from __future__ import annotations
 
@@ -173,8 +173,8 @@ class HeldSession(msgspec.Struct):
     def nobody_answers(self, reason: str) -> Iterator[BrokenOffRecord]:
         """The session is over, and what its hosts left is still not answered."""
         left = sorted((each for each in self.begun.values() if each.left), key=lambda each: each.start)
-        for each, following in zip(left, [*(each.start for each in left[1:]), None], strict=True):
-            yield self._broken_off(each, reason, end=following)
+        for place, each in enumerate(left, 1):
+            yield self._broken_off(each, reason, end=left[place].start if place < len(left) else None)
         self.begun.clear()
 
     def lost(self, reason: str) -> Iterator[BrokenOffRecord | SessionRecord]:

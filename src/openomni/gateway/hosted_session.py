@@ -160,7 +160,7 @@ class HostedSession:
             if not self._listens:
                 # A client that comes back says again what may be lost: a new host would take it for something new.
                 if event.position + _samples(event) <= self.held.answered:
-                    return
+                    return None
                 self._listens = True
                 self._tell(self.held.heard_from(event.position, NO_HOST))
             self._heard(event.position + _samples(event))

@@ -16,8 +16,8 @@ from ..pipeline import spec
 from . import connection, protocol
 from .access import Access, Denied, ResolvedPipeline
 from .client_events import ClientEvents
-from .hello import Hello, new_session_id, read_hello, welcome
 from .held_session import SessionPlan
+from .hello import Hello, new_session_id, read_hello, welcome
 from .hosted_session import HostedSession, HostLost, Resumed
 from .input_audio import Axis
 from .placing import Needs, no_agent_line

@@ -73,7 +73,9 @@ class Gateway:
             fleet = await stack.enter_async_context(Fleet(bus))
             records = await stack.enter_async_context(RecordWriter(bus, self._spool / "records"))
             journal = await stack.enter_async_context(
-                SessionJournal(self._spool / "sessions", self._spool / "recordings", records.write)
+                SessionJournal(
+                    self._spool / "sessions", self._spool / "recordings", records.write, self.sessions.goes_on
+                )
             )
             recorder = await stack.enter_async_context(
                 InputRecorder(self._spool / "recordings", self._api_url, self._secret, records.write)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,10 +37,13 @@ _decoder = msgspec.json.Decoder(HeldSession)
 
 class SessionJournal:
     """`keep` what is going on, `forget` what ended in order, `leave` what lost its host; `take` it when its client is
-    back. Use it as a context; `record` takes a record and returns at once. `recordings`: where this gateway's lie."""
+    back. Use it as a context; `record` takes a record and returns at once. `recordings`: where this gateway's lie;
+    `goes_on` says whether a session is held by this very process, however often it begins with its journal."""
 
-    def __init__(self, folder: Path, recordings: Path, record: Callable[[AnyRecord], None]) -> None:
-        self._folder, self._recordings, self._record = folder, recordings, record
+    def __init__(
+        self, folder: Path, recordings: Path, record: Callable[[AnyRecord], None], goes_on: Callable[[str], bool]
+    ) -> None:
+        self._folder, self._recordings, self._record, self._goes_on = folder, recordings, record, goes_on
         self._left: dict[str, tuple[float, HeldSession]] = {}
         self._sound: dict[str, list[AudioIn]] = {}
         self._changed: dict[str, HeldSession | None] = {}
@@ -52,6 +54,8 @@ class SessionJournal:
         found = await asyncio.to_thread(self._load)
         deadline = clock.now() + COMES_BACK_SECONDS
         for held, sound in found:
+            if self._goes_on(held.plan.session_id):
+                continue
             for record in held.host_gone(GATEWAY_GONE):
                 self._record(record)
             self._left[held.plan.session_id] = deadline, held
@@ -98,7 +102,7 @@ class SessionJournal:
     def answered(self, session_id: str) -> int | None:
         """Up to where nothing of a session has to be heard again; None for one of which nothing is known."""
         _, left = self._left.get(session_id, (0.0, None))
-        return left and left.answered
+        return None if left is None else left.answered
 
     # ---- behind ----
 
@@ -126,7 +130,7 @@ class SessionJournal:
     def _taken(self) -> list[tuple[Path, bytes | None]]:
         self._some.clear()
         changed, self._changed = self._changed, {}
-        return [(self._file(key), held and _encoder.encode(held)) for key, held in changed.items()]
+        return [(self._file(key), None if held is None else _encoder.encode(held)) for key, held in changed.items()]
 
     def _write_all(self, changed: list[tuple[Path, bytes | None]]) -> None:
         for file, data in changed:
@@ -161,7 +165,7 @@ class SessionJournal:
         file = self._recordings / f"{held.plan.recording}.wav"
         if held.position is None or not file.exists():
             return []
-        samples = max((os.stat(file).st_size - _WAV_HEAD) // 2, 0)
+        samples = max((file.stat().st_size - _WAV_HEAD) // 2, 0)
         end = held.position + samples
         start = max(held.answered, end - round(TAIL_SECONDS * AXIS_RATE), held.position)
         with file.open("rb") as opened:
