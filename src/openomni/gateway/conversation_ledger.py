@@ -140,7 +140,7 @@ class TurnLedger:
         self._requests.clear()
         for turn in self._turns.values():
             if turn.response != "done":
-                turn.text = ""  # the reply begins anew
+                turn.text, turn.asked = "", False  # whoever hears it again says so, and its reply begins anew
 
     def cancel(self, turn: ToldTurn | None) -> None:
         """The client wants no more of that reply, or of the one that it asked for and that has not begun: what is still

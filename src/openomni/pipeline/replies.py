@@ -280,6 +280,13 @@ class Replies:
                 await self._emit(ReplyEnd(account.turn.turn_id, "cancelled", reason))
                 await self._publish(account)
 
+    def cut_off(self, answer: Answer, moment: float) -> None:
+        """What carried it to the person was gone then."""
+        account = answer.account
+        account.interrupted, account.interrupted_at = True, moment
+        if answer.over:
+            self._remember(answer)
+
     async def truncate(self, turn_id: str, seconds: float) -> None:
         """The client says what it played of a reply that it stopped itself."""
         answer = self._answers.get(turn_id)

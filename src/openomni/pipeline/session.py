@@ -157,14 +157,17 @@ class LiveSession:
         over: tuple[Status, str] = ("failed", LOST) if lost else ("cancelled", "the session ended")
         for answer in self._replies:
             account = answer.account
-            if account.status != "started":
+            ended = account.ended if account.status != "started" else None
+            if ended is not None and (not lost or ended <= since or account.interrupted):
                 continue
             if lost and answer.given_before(since):
-                account.interrupted, account.interrupted_at = True, since
+                self._replies.cut_off(answer, since)
                 self._close_account(account, "completed", CUT_OFF)
-            else:
+            elif ended is None:
                 account.lost = lost
                 self._close_account(account, *over)
+            else:
+                account.live = False  # it was made, and nobody could hear it
             self._kept.hold(account.record())
         draft = self._hearing.unfinished
         if lost and draft is not None and draft.ended is not None:
