@@ -56,6 +56,8 @@ from openomni.version import __version__
 
 OFFER = "host,stt:simulated,llm:simulated,tts:simulated"
 QUESTION_S, REPLY_S, LEAD_IN_S = 2.5, 2.4, 0.7
+GROWS_S = 1.4
+"""How long a reply is still made after its first sound."""
 PATIENCE_S = 60.0
 RESCUE_S = 150.0
 """How long after all was said a turn may take that is run from the recording."""
@@ -232,7 +234,7 @@ class Killing:
             return
         async with asyncio.timeout(PATIENCE_S):
             await heard.wait()
-        await asyncio.sleep(self._random.uniform(0.0, REPLY_S))
+        await asyncio.sleep(self._random.uniform(0.0, GROWS_S))
 
     def _kill(self, part: str) -> None:
         (child,) = (each for each in self._stack.server.parts if each.name == part)
@@ -244,7 +246,8 @@ class Killing:
         return any(turn["status"] not in ("pending", "started") and not _lost(turn) for turn in found.of(*said))
 
     async def _serves(self) -> None:
-        """Waits until all parts are there again."""
+        """Waits until all parts are there again, which are taken to be there for a while after they died."""
+        await asyncio.sleep(4.0)
 
         async def there() -> bool:
             answer = await self._http.get(f"{self._stack.url}/healthz")

@@ -37,6 +37,8 @@ REMEMBERED = 512
 """Finished turns that are known again when their claim comes back."""
 HISTORY = 200
 """Messages that a queued turn is told at most."""
+LEAD_IN_SECONDS = 1.0
+"""What a detector hears before the place where speech is looked for: it tells speech from what was before it."""
 RESCUED = "its agent or its gateway was gone before it was answered: this was run from the recording"
 RETRY_DELAY = 2.0
 FLUSH_SECONDS = 10.0
@@ -189,10 +191,12 @@ class QueuedTurns:
     async def _utterances(self, turn: TurnWork, pipeline: Pipeline) -> list[SpeechEnded]:
         detector = await self._pool.turn_taking.detector(pipeline.turn_taking.vad)
         async with self._recordings.held(turn.recording) as path:
-            sound = blocks(path, turn.start, turn.end)
+            begin = max(turn.start - LEAD_IN_SECONDS, 0.0)
+            sound = blocks(path, begin, turn.end)
             found = await asyncio.to_thread(lambda: list(find_utterances(sound, detector, pipeline.turn_taking)))
-        first = round(turn.start * AXIS_RATE)
+        first, wanted = round(begin * AXIS_RATE), round(turn.start * AXIS_RATE)
         found = [SpeechEnded(each.start + first, each.end + first, each.decided + first) for each in found]
+        found = [each for each in found if each.end > wanted]
         return _as_heard(found, turn) if turn.rescued else found
 
 

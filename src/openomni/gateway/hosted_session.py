@@ -45,6 +45,8 @@ TAKEOVER_PATIENCE = 30.0
 """Seconds that a new host is looked for after one died."""
 KNOWN_EVERY = 2 * AXIS_RATE
 """Samples after which the journal is told how far the session has been heard, though nothing happens in it."""
+END_PATIENCE = 60.0
+"""Seconds that a host which lives may take to end a session that its client left."""
 TOLD_TURNS = 8
 """The newest turns that a host told of as over: should it be gone before it has recorded that, this gateway does."""
 
@@ -269,15 +271,35 @@ class HostedSession:
                 self._journal.leave(self.held)
             self._ended = True
             return
-        with contextlib.suppress(BusError):
-            if not self._ended:
-                await link.send(SessionClose())
-        if self._placed.is_set():
-            self._over()
-        else:
-            self._journal.leave(self.held)
+        if self._ended:
+            await link.aclose()
+            return
         self._ended = True
-        await link.aclose()
+        with contextlib.suppress(BusError):
+            await link.send(SessionClose())
+        if self._placed.is_set():
+            self._journal.beside.start(self._until_ended(link), "seeing a session end")
+        else:
+            await link.aclose()
+            self._journal.leave(self.held)
+
+    async def _until_ended(self, link: Link) -> None:
+        """Whether its host lives to end it is not waited for by its client."""
+        try:
+            async with asyncio.timeout(END_PATIENCE):
+                async for output in link:
+                    self._note(output)
+                    if isinstance(output, SessionEnded):
+                        return
+        except PeerLost as lost:
+            await self._give_up(str(lost))
+            self._journal.leave(self.held)
+            return
+        except (TimeoutError, BusError):
+            pass
+        finally:
+            await link.aclose()
+        self._over()
 
 
 def _samples(event: SessionInput) -> int:

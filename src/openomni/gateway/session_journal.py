@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ import msgspec
 from .. import clock
 from ..background import Background
 from ..events import AXIS_RATE, AudioIn
+from ..pipeline.beside import Beside
 from ..records import AnyRecord
 from .held_session import HeldSession, SessionPlan
 
@@ -27,12 +29,22 @@ COMES_BACK_SECONDS = 20.0
 """How long a session that nobody hosts waits for its client."""
 TAIL_SECONDS = 30.0
 """How much of what an earlier gateway recorded of a session is told to its next host."""
-GATEWAY_GONE = "its gateway was gone before it was answered"
-NO_HOST = "its agent was gone before it was answered, and no other took over"
+GATEWAY_GONE = "its gateway was gone"
+NO_HOST = "its agent was gone, and no other took over"
 _PIECE = AXIS_RATE
 _WAV_HEAD = 44
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(HeldSession)
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """A session that waits for its client until `deadline`. `sound`: what was recorded here of what is unanswered."""
+
+    deadline: float
+    held: HeldSession
+    reason: str
+    sound: list[AudioIn] = field(default_factory=list)
 
 
 class SessionJournal:
@@ -44,8 +56,9 @@ class SessionJournal:
         self, folder: Path, recordings: Path, record: Callable[[AnyRecord], None], goes_on: Callable[[str], bool]
     ) -> None:
         self._folder, self._recordings, self._record, self._goes_on = folder, recordings, record, goes_on
-        self._left: dict[str, tuple[float, HeldSession]] = {}
-        self._sound: dict[str, list[AudioIn]] = {}
+        self._left: dict[str, _Left] = {}
+        self.beside = Beside()
+        """What is seen to its end after its client left."""
         self._changed: dict[str, HeldSession | None] = {}
         self._some = asyncio.Event()
         self._running: list[Background] = []
@@ -58,8 +71,7 @@ class SessionJournal:
                 continue
             for record in held.host_gone(GATEWAY_GONE):
                 self._record(record)
-            self._left[held.plan.session_id] = deadline, held
-            self._sound[held.plan.session_id] = sound
+            self._left[held.plan.session_id] = _Left(deadline, held, GATEWAY_GONE, sound)
         self._running = [
             Background(self._write, "keeping sessions in the journal"),
             Background(self._expire, "ending sessions that nobody comes back to"),
@@ -68,6 +80,7 @@ class SessionJournal:
 
     async def __aexit__(self, *exc: object) -> None:
         """What waits for its client is told by the next gateway."""
+        await self.beside.stop()
         for running in self._running:
             await running.stop()
         await asyncio.to_thread(self._write_all, self._taken())
@@ -81,39 +94,37 @@ class SessionJournal:
 
     def leave(self, held: HeldSession) -> None:
         """Nobody hosts it, nor has ended it."""
-        self._left[held.plan.session_id] = clock.now() + COMES_BACK_SECONDS, held
+        self._left[held.plan.session_id] = _Left(clock.now() + COMES_BACK_SECONDS, held, NO_HOST)
         self.keep(held)
 
     def take(self, plan: SessionPlan) -> tuple[HeldSession, list[AudioIn]]:
         """What is known of a session that goes on, by now as `plan` says, and what an earlier gateway recorded of it
         last; of another client's it is nothing."""
-        _, left = self._left.get(plan.session_id, (0.0, None))
-        if left is None or (left.plan.project, left.plan.device) != (plan.project, plan.device):
+        left = self._left.get(plan.session_id)
+        if left is None or (left.held.plan.project, left.held.plan.device) != (plan.project, plan.device):
             return HeldSession(plan), []
         del self._left[plan.session_id]
-        sound = self._sound.pop(plan.session_id, [])
-        if not sound and left.plan.recording != plan.recording:
+        held, goes_on = left.held, left.held.plan.recording == plan.recording
+        if not left.sound and not goes_on:
             # What was said is in another recording than what is said now.
-            for record in left.nobody_answers(GATEWAY_GONE):
+            for record in held.nobody_answers(left.reason):
                 self._record(record)
-        position = left.position if left.plan.recording == plan.recording else None
-        return msgspec.structs.replace(left, plan=plan, position=position), sound
+        return msgspec.structs.replace(held, plan=plan, position=held.position if goes_on else None), left.sound
 
     def answered(self, session_id: str) -> int | None:
         """Up to where nothing of a session has to be heard again; None for one of which nothing is known."""
-        _, left = self._left.get(session_id, (0.0, None))
-        return None if left is None else left.answered
+        left = self._left.get(session_id)
+        return None if left is None else left.held.answered
 
     # ---- behind ----
 
     async def _expire(self) -> None:
         while True:
             now = clock.now()
-            for session_id, (deadline, held) in list(self._left.items()):
-                if now >= deadline:
+            for session_id, left in list(self._left.items()):
+                if now >= left.deadline:
                     del self._left[session_id]
-                    self._sound.pop(session_id, None)
-                    for record in held.lost(NO_HOST):
+                    for record in left.held.lost(left.reason):
                         self._record(record)
                     self.forget(session_id)
             await asyncio.sleep(1.0)
