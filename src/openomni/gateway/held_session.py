@@ -88,6 +88,8 @@ class Begun(msgspec.Struct):
     reply: str = ""
     given: bool = False
     """Some of its reply was passed on."""
+    whole: bool = False
+    """No more of the reply comes."""
     left: bool = False
     """Who told of it is gone, and nobody else has told of it since."""
 
@@ -128,7 +130,7 @@ class HeldSession(msgspec.Struct):
             case ReplySound() if (told := self.begun.get(output.turn_id)) and not told.given:
                 told.given = True
             case ReplyEnd() if over := self.begun.get(output.turn_id):
-                over.given = True
+                over.given = over.whole = True
                 self.settled = max(self.settled, over.known_to)
             case TurnDone() if output.turn_id in self.begun:
                 self.settled = max(self.settled, self.begun.pop(output.turn_id).known_to)

@@ -221,11 +221,12 @@ class HostedSession:
     async def _give_up(self, reason: str) -> list[SessionOutput]:
         """Ends the replies that the dead host left open, for the responders too. What nobody has heard an answer to is
         not over: whoever takes over hears it again."""
+        whole = {each.turn_id for each in self.held.begun.values() if each.whole}
         over = list(self.held.host_gone(reason))
         for told in self._told.values():
             self._record(records.decode(told))
         self._tell(over)
-        open_turns = [*self._typed, *(each.turn_id for each in over)]
+        open_turns = [*self._typed, *(each.turn_id for each in over if each.turn_id not in whole)]
         ends: list[SessionOutput] = [ReplyEnd(turn_id, "failed", reason) for turn_id in open_turns]
         self._typed.clear()
         self._backlog.answered(self.held.answered)

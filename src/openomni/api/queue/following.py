@@ -83,7 +83,7 @@ def _queue_found(turn: Turn, record: TurnRecord) -> None:
     segment, asked = record.segments[0], _asked(turn, row)
     rescued, position = bool(asked.get("rescued")), int(asked.get("position") or 0)
     if rescued and (by := rescue.covering(turn.session, turn.pk, segment.start, segment.end)):
-        QueuedWork.objects.filter(pk=turn.pk).delete()
+        # The row stays: what else was found asks it what was wanted.
         if turn.started_at:
             rescue.supersede(turn, by)
         else:

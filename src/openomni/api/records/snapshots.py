@@ -234,6 +234,8 @@ def _supersedes(record: TurnRecord, row: Turn) -> bool:
     the turn came is looked at first: an end beats what is under way, a good end a failure."""
     if row.version == 0:
         return True
+    if row.status == Progress.PENDING and record.outcome == "lost":
+        return False  # it was told before, and is to be run from the recording
     come, been = _rank(record.status), _rank(row.status)
     return (come, record.version) > (been, row.version)
 
