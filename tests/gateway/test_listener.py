@@ -318,6 +318,20 @@ async def test_a_client_that_asked_for_it_waits_for_an_agent(world: Any) -> None
     assert (await (await host.session()).until(AudioIn)).position == 0
 
 
+async def test_what_is_said_before_there_is_a_host_is_recorded_and_heard_by_the_first(world: Any) -> None:
+    client = await world.connect(OpenOmni_Version="0.2.0")
+    await client.hello(audio="binary", wait_for_agent=True)
+    for position in range(0, 16_000, 320):
+        await client.send(frame(position))
+    recordings = world.folder / "spool" / "recordings"
+    async with asyncio.timeout(10):
+        while sum(file.stat().st_size for file in recordings.glob("*.wav")) < 44 + 32_000:
+            await asyncio.sleep(0.01)
+    hosted = await (await world.host()).session()
+    heard = [(await hosted.until(AudioIn)).position for _ in range(50)]
+    assert heard == list(range(0, 16_000, 320))
+
+
 async def test_an_unknown_pipeline_is_answered_with_the_nearest(world: Any) -> None:
     client = await world.connect("/v1/realtime?model=locl")
     assert "did you mean 'local'?" in (await client.until("error"))["error"]["message"]

@@ -85,6 +85,11 @@ class Backlog:
             while self._samples > KEPT_SECONDS * AXIS_RATE or len(self._inputs) > KEPT_INPUTS:
                 self._samples -= _samples(self._inputs.popleft())
 
+    def has_room(self, event: AudioIn) -> bool:
+        """Whether it can be kept without losing an earlier one."""
+        samples = self._samples + _samples(event)
+        return samples <= KEPT_SECONDS * AXIS_RATE and len(self._inputs) < KEPT_INPUTS
+
     def answered(self, position: int) -> None:
         """What lies before `position` needs no answer any more."""
         self._answered = max(self._answered, position)
@@ -137,6 +142,7 @@ class HostedSession:
         again = again or self._opening is not None
         self._opening = self.plan.opening(self._settings(), again, self.held.unfinished)
         self._listens = not again
+        self._journal.keep(self.held)
         try:
             async with asyncio.timeout(WAIT_PATIENCE):
                 self._host, self._link = await self._placing.place(
@@ -144,14 +150,20 @@ class HostedSession:
                 )
         except TimeoutError:
             raise NoAgent(f"no agent came within {WAIT_PATIENCE / 60:.0f} minutes; start one") from None
-        self._journal.keep(self.held)
-        for event in self._backlog:
-            await self._pass_on(event)
+        passed = 0
+        while waiting := tuple(self._backlog)[passed:]:
+            for event in waiting:
+                await self._pass_on(event)
+            passed += len(waiting)
         self._placed.set()
 
     async def send(self, event: SessionInput) -> None:
-        """Waits while there is no host, or while the bus is away: input is never dropped."""
+        """Waits while there is no host, or while the bus is away: input is never dropped. Sound waits here first, so
+        that what a client says meanwhile is read, and recorded."""
         if not self._placed.is_set():
+            if isinstance(event, AudioIn) and self._backlog.has_room(event):
+                self._backlog.add(event)
+                return
             await self._placed.wait()
         self._backlog.add(event)
         await self._pass_on(event)
@@ -270,6 +282,8 @@ class HostedSession:
         if link is None:
             if not self._ended and (self._host or self.held.heard_to):
                 self._journal.leave(self.held)
+            elif not self._ended:
+                self._journal.forget(self.plan.session_id)
             self._ended = True
             return
         if self._ended:
