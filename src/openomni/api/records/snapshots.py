@@ -270,8 +270,8 @@ def _write_stages(turn: Turn, stages: Iterable[StageRecord]) -> None:
         update_fields=["usage", *_ATTEMPT],
     )
     if turn.status not in UNFINISHED:
-        # What a run that died had begun, and the run that finished the turn did not.
-        turn.tasks.exclude(task_id__in=given).filter(status__in=UNFINISHED).update(status=Progress.SUPERSEDED)
+        # What a run that died had done, and the run that finished the turn did again.
+        turn.tasks.exclude(task_id__in=given).update(status=Progress.SUPERSEDED)
 
 
 def _write_recording(record: RecordingSnapshot) -> None:
