@@ -10,7 +10,7 @@ back when its line breaks, and asks a second question then. The other is gone wi
 closed: the gateway recorded it, and what it said can be answered from that alone. When a process dies is drawn evenly
 over the question, or over the reply from its first sound on.
 
-A turn is that of an utterance when it holds most of it. `lost`: utterances without a turn; `twice`: with more than one;
+A turn is that of an utterance when it holds most of it, or lies mostly in it. `lost`: utterances without a turn; `twice`: with more than one;
 `odd`: turns of no utterance, and those that never ended. Of the turns, `live`: answered to the person; `recording`:
 from the recording afterwards; `cut off`: their reply was heard in part, and is not said again.
 """
@@ -324,7 +324,8 @@ def _segments(turn: dict[str, Any]) -> list[tuple[int, int]]:
 
 
 def _common(segment: tuple[int, int], start: int, end: int) -> float:
-    return (min(segment[1], end) - max(segment[0], start)) / max(end - start, 1)
+    """The share of the shorter that lies in both: what was said last before a gateway died is in no recording."""
+    return (min(segment[1], end) - max(segment[0], start)) / max(min(end - start, segment[1] - segment[0]), 1)
 
 
 def _nothing(*_: object) -> None:
