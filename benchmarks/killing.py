@@ -10,9 +10,9 @@ back when its line breaks, and asks a second question then. The other is gone wi
 closed: the gateway recorded it, and what it said can be answered from that alone. When a process dies is drawn evenly
 over the question, or over the reply from its first sound on.
 
-A turn is that of an utterance when it holds most of it, or lies mostly in it. `lost`: utterances without a turn; `twice`: with more than one;
-`odd`: turns of no utterance, and those that never ended. Of the turns, `live`: answered to the person; `recording`:
-from the recording afterwards; `cut off`: their reply was heard in part, and is not said again.
+A turn is that of an utterance when it holds most of it, or lies mostly in it. `lost`: utterances without a turn;
+`twice`: with more than one; `odd`: turns of no utterance, and those that never ended. Of the turns, `live`: answered to
+the person; `recording`: from the recording afterwards; `cut off`: their reply was heard in part, and is not said again.
 """
 
 from __future__ import annotations
