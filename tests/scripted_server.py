@@ -88,6 +88,7 @@ class ScriptedServer:
         self.min_version = self.version = "0.2.0"
         self.resumes = False
         """Finds sessions as their clients left them."""
+        self.again_from: int | None = None
         self.problems: list[str] = []
         self.turns: list[dict[str, Any]] = []
         self.queued: list[dict[str, Any]] = []
@@ -201,8 +202,9 @@ class ScriptedServer:
             await websocket.close(4404, message)
             return
         session_id = connection.hello.get("session_id") or "5e55"
+        again = {} if self.again_from is None else {"again_from": self.again_from}
         await connection.say("openomni.welcome", session_id=session_id, resumed=self.resumes, clock=0.0,
-                             version=self.version, min_version=self.min_version)  # fmt: skip
+                             version=self.version, min_version=self.min_version, **again)  # fmt: skip
         self.connections.append(connection)
         self.connected.put_nowait(connection)
         script = asyncio.ensure_future(self.script(connection))

@@ -21,11 +21,12 @@ from .trace import Part
 Origin = Literal["person", "text", "replay", "reprocess", "experiment", "bench"]
 """What made a turn or a session: somebody spoke or typed, a recording was played to it as if live, a recorded utterance
 was run again, a cell of an experiment, or one of this project's own benchmarks."""
-Outcome = Literal["", "answered", "unanswered", "interrupted", "failed", "cancelled", "dismissed"]
+Outcome = Literal["", "answered", "unanswered", "interrupted", "failed", "cancelled", "dismissed", "lost"]
 """What became of a turn. Empty: it is not over. `answered`: there was a reply, whole. `unanswered`: it went well, and
 there was none, for nothing was understood or nobody asked for one. `interrupted`: the reply was stopped, by the person
-or their client. `failed`: a stage did, or its agent was lost. `cancelled`: the session ended before. `dismissed`: what
-was said took nobody's word, and was not answered for that."""
+or their client, or by the death of who spoke or carried it. `failed`: a stage did. `cancelled`: the session ended
+before. `dismissed`: what was said took nobody's word, and was not answered for that. `lost`: its agent or its gateway
+was gone before anything of a reply was given; the turn is run from the recording, and is something else then."""
 Status = Literal["pending", "started", "completed", "failed", "cancelled", "superseded"]
 
 
@@ -367,7 +368,30 @@ class RecordingRecord(Record, tag="recording", kw_only=True):
     started_at: Moment | None = None
 
 
-AnyRecord = SessionRecord | TurnRecord | RecordingRecord | ItemRecord | BuildRecord
+class BrokenOffRecord(Record, tag="broken_off", kw_only=True):
+    """What was being said or answered in a session when its host or its gateway was gone, as the gateway knows it.
+
+    A turn of which some reply was `given` is over: it was interrupted. Any other is run from the recording, once it is
+    sure that nobody else answers it. Positions are samples on the session's axis.
+    """
+
+    session_id: Id
+    turn_id: Id
+    """The turn's own, where it had begun; else one that follows from the place, of what may hold no speech at all."""
+    recording: str = ""
+    start: Position
+    heard_to: Position = 0
+    """Up to there it was heard as one utterance."""
+    end: Position | None = None
+    """Where somebody hears again. None: nobody is known to."""
+    given: bool = False
+    transcript: Text = ""
+    reply_text: Text = ""
+    """As far as it was passed on."""
+    reason: str = ""
+
+
+AnyRecord = SessionRecord | TurnRecord | RecordingRecord | ItemRecord | BuildRecord | BrokenOffRecord
 
 
 def later_version() -> int:

@@ -53,6 +53,34 @@ async def test_a_recording_is_cut_into_turns_by_its_speech(backend: Backend, emp
     assert all(abs(found - expected) < 0.5 for found, expected in zip(starts, [0.5, 3.0, 5.5], strict=True))
 
 
+async def test_what_was_lost_is_looked_for_in_its_place_and_what_was_heard_as_one_is_one(
+    backend: Backend, employ
+) -> None:
+    await employ("one", f"host,{SIMULATED}")
+    recording = backend.record(speech((0.5, 1.5), (2.6, 3.1), (4.0, 5.0), (6.5, 7.0), (8.5, 9.0), length=10.0))
+    work = backend.turn(
+        pipeline(), recording, segment=True, rescued=True, start=2.6, heard_to=4.6, end=8.0, position=16_000, index=3
+    )
+    await enqueue(backend.bus, work)
+
+    found = await backend.until(lambda: len(found := backend.turns("pending")) == 2 and found)
+    first, second = sorted(found.values(), key=lambda record: record.index)
+    assert (first.turn_id, first.index, second.index) == (work.work_id, 3, 4)
+    said = [(record.segments[0].start / 16_000 - 1, record.segments[0].end / 16_000 - 1) for record in (first, second)]
+    assert said == [(pytest.approx(2.6, abs=0.3), pytest.approx(5.0, abs=0.4)),
+                    (pytest.approx(6.5, abs=0.3), pytest.approx(7.0, abs=0.4))]  # fmt: skip
+
+
+async def test_where_nothing_was_said_no_turn_is_reported_as_failed(backend: Backend, employ) -> None:
+    await employ("one", f"host,{SIMULATED}")
+    recording = backend.record(speech((0.5, 1.5), length=6.0))
+    work = backend.turn(pipeline(), recording, segment=True, rescued=True, start=2.5, heard_to=2.5)
+    await enqueue(backend.bus, work)
+    (record,) = (await backend.until(lambda: backend.turns("cancelled"))).values()
+    assert (record.turn_id, record.outcome, record.live) == (work.work_id, "dismissed", False)
+    assert await dead(backend.bus, "default") == []
+
+
 async def test_a_turn_knows_what_was_said_before_it_in_its_session(backend: Backend, employ) -> None:
     await employ("one", f"host,{SIMULATED}")
     recording = backend.record(speech((0.5, 1.5), length=2.0))

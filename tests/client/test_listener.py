@@ -177,6 +177,32 @@ async def test_what_is_said_while_the_line_is_down_is_sent_when_it_stands_again(
     assert not any("not heard live" in notice for notice in heard.notices)
 
 
+@pytest.mark.parametrize("again_from", [0, 3 * BLOCK])
+async def test_what_nobody_answered_is_sent_again_from_where_the_gateway_says(
+    server: ScriptedServer, request_: Request, heard: Heard, tmp_path: Path, again_from: int
+) -> None:
+    said = Audio(np.linspace(0.1, 0.9, 3 * AXIS_RATE), AXIS_RATE)
+
+    async def script(connection: Connection) -> None:
+        if len(server.connections) > 1:
+            await answer(connection)
+
+    server.script = script
+    file = said.save(tmp_path / "said.wav")
+    listening = asyncio.create_task(listen(dataclasses.replace(request_, source=f"file:{file}"), heard.told))
+    first = await server.connected.get()
+    while len(first.sound) < 130:  # more than is sent again where nothing is said
+        await first.arrived.get()
+    server.again_from = again_from
+    await server.stop()
+    await server.start()
+    await listening
+    again = server.connections[1]
+    assert again.sound[0][0] == again_from
+    positions = [position for position, _, _ in again.sound]
+    assert positions == list(range(positions[0], positions[-1] + 1, BLOCK))
+
+
 @pytest.mark.parametrize("resumes", [False, True])
 async def test_a_gateway_that_does_not_know_us_is_told_who_ends_the_turns_before_it_hears_sound(
     server: ScriptedServer, request_: Request, heard: Heard, tmp_path: Path, resumes: bool

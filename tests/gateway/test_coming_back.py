@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 from websockets.asyncio.client import connect
 
-from openomni.events import AudioIn, PictureIn, SessionClose
+from openomni.events import AudioIn, PictureIn, SessionClose, SpeechStarted
 from openomni.gateway import live_sessions
 from openomni.media import Frame
 
@@ -173,18 +174,66 @@ async def test_what_the_client_shows_is_told_to_the_host_and_kept(world: World) 
     assert jpeg in world.api.recordings[film], "as it came, no pixel touched"
 
 
-async def test_what_a_killed_gateway_had_recorded_goes_up_at_the_next_start(world: World, tmp_path: Path) -> None:
-    (tmp_path / "secrets.json").write_text(json.dumps({"django": "-", "server": SECRET, "bus": world.authority.seeds}))
-    options = ("--api", world.api.url, "--bus", world.server.url, "--port", "0")
+async def gateway_process(world: World, folder: Path) -> tuple[asyncio.subprocess.Process, str]:
+    """One of its own that has the bus, and its address."""
+    (folder / "secrets.json").write_text(json.dumps({"django": "-", "server": SECRET, "bus": world.authority.seeds}))
+    process = await start(folder, "--api", world.api.url, "--bus", world.server.url, "--port", "0")
+    assert process.stdout
+    async with asyncio.timeout(20), httpx.AsyncClient(trust_env=False) as web:
+        url = (await process.stdout.readline()).decode().split()[-1]
+        while (await web.get(f"{url}/healthz")).json()["bus"] != "ok":
+            await asyncio.sleep(0.02)
+    return process, url
+
+
+async def test_the_host_of_the_next_gateway_hears_what_was_being_said_when_one_was_killed(
+    world: World, tmp_path: Path
+) -> None:
     host = await world.host()
+    headers = {"Authorization": f"Bearer {TOKEN}", "OpenOmni-Version": "0.2.0", "OpenOmni-Wait-For-Agent": "1"}
+    process, url = await gateway_process(world, tmp_path)
+    async with connect(f"{url.replace('http', 'ws')}/v1/realtime?model=local", additional_headers=headers) as socket:
+        client = Client(socket)
+        await client.hello(audio="binary", session_id="s1")
+        hosted = await host.session()
+        for place in range(10):
+            await client.send(frame(320 * place, place))
+        await hosted.answer("01" * 16)
+        await client.until("openomni.turn.done")
+        for place in range(30, 60):
+            await client.send(frame(320 * place, place))
+        await hosted.emit(SpeechStarted("02" * 16, 12_800))
+        await client.until("input_audio_buffer.speech_started")
+        spooled = tmp_path / "spool" / "gateway" / "recordings" / f"{hosted.opening.recording}.wav"
+        async with asyncio.timeout(10):
+            while spooled.stat().st_size < 44 + 640 * 60:
+                await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+    process, url = await gateway_process(world, tmp_path)
+    async with connect(f"{url.replace('http', 'ws')}/v1/realtime?model=local", additional_headers=headers) as socket:
+        client = Client(socket)
+        welcome = await client.hello(audio="binary", session_id="s1")
+        assert (welcome["resumed"], welcome["again_from"]) == (False, 9600)
+        hosted = await host.session()
+        assert [(each.turn_id, each.start, each.end) for each in hosted.opening.unfinished] == [
+            ("02" * 16, 12_800, None)
+        ]
+        await client.send(frame(320 * 60, 60))
+        heard: dict[int, int] = {}
+        while 320 * 60 not in heard:
+            event = await hosted.until(AudioIn)
+            values = np.frombuffer(event.pcm, "<i2")
+            heard |= {event.position + at: int(values[at]) for at in range(0, len(values), 320)}
+        assert heard == {320 * place: place for place in range(30, 61)}, "all that was not answered, once"
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(10):
+        await process.wait()
 
-    async def started() -> tuple[asyncio.subprocess.Process, str]:
-        process = await start(tmp_path, *options)
-        assert process.stdout
-        async with asyncio.timeout(20):
-            return process, (await process.stdout.readline()).decode().split()[-1]
 
-    process, url = await started()
+async def test_what_a_killed_gateway_had_recorded_goes_up_at_the_next_start(world: World, tmp_path: Path) -> None:
+    host = await world.host()
+    process, url = await gateway_process(world, tmp_path)
     headers = {"Authorization": f"Bearer {TOKEN}", "OpenOmni-Version": "0.2.0"}
     async with connect(f"{url.replace('http', 'ws')}/v1/realtime?model=local", additional_headers=headers) as socket:
         client = Client(socket)
@@ -199,7 +248,7 @@ async def test_what_a_killed_gateway_had_recorded_goes_up_at_the_next_start(worl
         process.send_signal(signal.SIGKILL)
         await process.wait()
     world.api.tokens.clear()  # its client never comes back, nor does its token
-    process, _ = await started()
+    process, _ = await gateway_process(world, tmp_path)
     assert await samples(world, hosted.opening.recording) == [9] * 320
     process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(5):

@@ -17,9 +17,12 @@ from openomni.events import (
     AudioEnd,
     AudioIn,
     Commit,
+    Heard,
     PictureIn,
     Played,
     ReplyEnd,
+    ReplySound,
+    ReplyText,
     SessionChange,
     SessionClose,
     SessionEnded,
@@ -28,6 +31,7 @@ from openomni.events import (
 )
 from openomni.gateway import hosted_session
 from openomni.media import Frame
+from openomni.records import BrokenOffRecord
 
 PICTURE = Frame(np.full((8, 8, 3), 90, np.uint8)).jpeg()
 
@@ -210,11 +214,12 @@ async def test_when_the_host_dies_another_goes_on_with_what_was_not_answered(wor
     await client.until("input_audio_buffer.speech_stopped")
     second = await world.host("host2")
     await first.vanish()
-    assert (await client.until("response.done"))["response"]["status"] == "failed"
     assert (await client.until("error"))["error"]["code"] == "host_lost"
     assert (await client.until("openomni.session.ended"))["resuming"] is True
     await client.until("openomni.session.resumed")
+    assert not [event for event in client.seen if event["type"] == "response.done"][1:], "its answer is still to come"
     resumed = await second.session()
+    assert [(each.turn_id, each.start, each.end) for each in resumed.opening.unfinished] == [(unanswered, 8000, 12_000)]
     assert resumed.opening.settings["resumed"] is True
     assert resumed.opening.session_id == hosted.opening.session_id
     assert resumed.opening.input != hosted.opening.input, "a host that was only cut off is not heard again"
@@ -222,9 +227,43 @@ async def test_when_the_host_dies_another_goes_on_with_what_was_not_answered(wor
     await client.send(frame(16_000))
     await client.send({"type": "input_audio_buffer.commit"})
     await resumed.until(Commit)
-    answered = uuid.uuid4().hex
-    await resumed.answer(answered)
-    assert (await client.until("openomni.turn.done"))["turn"] == {"turn_id": answered}
+    await resumed.answer(unanswered)
+    assert (await client.until("response.done"))["response"]["status"] == "completed"
+    assert (await client.until("openomni.turn.done"))["turn"] == {"turn_id": unanswered}
+
+
+async def test_a_reply_that_was_heard_in_part_when_its_host_died_is_over_and_not_said_again(world: Any) -> None:
+    recorded: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def take(batch: list[Any]) -> None:
+        for record in batch:
+            recorded.put_nowait(record)
+
+    consuming = asyncio.create_task(consume(world.gateway.bus, take))
+    first = await world.host("host1")
+    client = await world.connect(OpenOmni_Version="0.2.0")
+    await client.hello(audio="binary", recording_id="r")
+    hosted = await first.session()
+    for position in range(0, 16_000, 320):
+        await client.send(frame(position))
+    turn_id = uuid.uuid4().hex
+    await hosted.emit(
+        SpeechStarted(turn_id, 320), SpeechStopped(turn_id, 6400, 320), Heard(turn_id, "what is up", True),
+        ReplyText(turn_id, "All "), ReplySound(turn_id, 16_000, 0, 0.0, bytes(3200)),
+    )  # fmt: skip
+    while not isinstance(await client.next(), bytes):
+        pass
+    second = await world.host("host2")
+    await first.vanish()
+    assert (await client.until("response.done"))["response"]["status"] == "failed"
+    resumed = await second.session()
+    assert resumed.opening.unfinished == []
+    assert (await resumed.until(AudioIn)).position == 6400
+    async with asyncio.timeout(5):
+        while not isinstance(record := await recorded.get(), BrokenOffRecord):
+            pass
+    assert (record.turn_id, record.given, record.transcript, record.reply_text) == (turn_id, True, "what is up", "All ")
+    consuming.cancel()
 
 
 async def test_when_nobody_takes_over_the_session_is_recorded_as_lost(world: Any, monkeypatch: Any) -> None:
@@ -278,6 +317,20 @@ async def test_a_client_that_asked_for_it_waits_for_an_agent(world: Any) -> None
     await client.send(frame(0))
     host = await world.host()
     assert (await (await host.session()).until(AudioIn)).position == 0
+
+
+async def test_what_is_said_before_there_is_a_host_is_recorded_and_heard_by_the_first(world: Any) -> None:
+    client = await world.connect(OpenOmni_Version="0.2.0")
+    await client.hello(audio="binary", wait_for_agent=True)
+    for position in range(0, 16_000, 320):
+        await client.send(frame(position))
+    recordings = world.folder / "spool" / "recordings"
+    async with asyncio.timeout(10):
+        while sum(file.stat().st_size for file in recordings.glob("*.wav")) < 44 + 32_000:
+            await asyncio.sleep(0.01)
+    hosted = await (await world.host()).session()
+    heard = [(await hosted.until(AudioIn)).position for _ in range(50)]
+    assert heard == list(range(0, 16_000, 320))
 
 
 async def test_an_unknown_pipeline_is_answered_with_the_nearest(world: Any) -> None:

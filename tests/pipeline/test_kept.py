@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 import virtual_time
+from openomni import clock
+from openomni.bus.sessions import Unfinished
 from openomni.events import (
     AXIS_RATE,
     AudioEnd,
@@ -26,8 +28,9 @@ from openomni.events import (
     TurnDone,
 )
 from openomni.media import Frame
+from openomni.pipeline.begun_before import BegunBefore
 from openomni.pipeline.earlier import Earlier
-from openomni.records import ItemRecord, SessionRecord, TurnRecord, decode, encode
+from openomni.records import ItemRecord, SegmentRecord, SessionRecord, TurnRecord, decode, encode
 from pipeline.scripted import ScriptedRunner
 from pipeline.test_session import Dialogue, hold, one_question
 
@@ -171,7 +174,7 @@ def test_what_was_being_said_when_the_line_was_lost_is_a_failed_turn_with_its_pl
     dialogue = Dialogue()
     virtual_time.run(broken_off(dialogue, cut_off))
     (turn,) = dialogue.turns()
-    assert (turn.status, turn.outcome, turn.transcript) == ("failed", "failed", "")
+    assert (turn.status, turn.outcome, turn.transcript) == ("failed", "lost", "")
     assert "before it was answered" in turn.reason
     (segment,) = turn.segments
     assert (segment.start, segment.end) == (
@@ -190,7 +193,72 @@ def test_a_turn_that_was_decided_and_not_answered_when_the_line_was_lost_is_no_c
     dialogue = Dialogue(ScriptedRunner(stt_delay=3.0))
     virtual_time.run(broken_off(dialogue, cut_off))
     (turn,) = dialogue.turns()
-    assert (turn.status, turn.outcome) == ("failed", "failed")
+    assert (turn.status, turn.outcome) == ("failed", "lost")
+
+
+def lose_the_line(runner: ScriptedRunner, wait: float, noticed_after: float) -> TurnRecord:
+    """A question; `wait` seconds after it the line is lost, which is noticed so much later."""
+
+    class LineLost(ConnectionError):
+        since = 0.0
+
+    async def inputs(dialogue: Dialogue) -> AsyncIterator[SessionInput]:
+        await dialogue.speak(1.0)
+        await dialogue.be_silent(0.7)
+        while not dialogue.inputs.empty():
+            yield dialogue.inputs.get_nowait()
+        await asyncio.sleep(wait)
+        LineLost.since = clock.now()
+        await asyncio.sleep(noticed_after)
+        raise LineLost
+
+    dialogue = Dialogue(runner)
+
+    async def main() -> None:
+        with contextlib.suppress(ExceptionGroup):
+            await dialogue.session().run(inputs(dialogue))
+
+    virtual_time.run(main())
+    (turn,) = dialogue.turns()
+    return turn
+
+
+LONG = "It is noon. Have a good day. And this goes on. And on. And on. And on."
+
+
+@pytest.mark.parametrize("noticed_after", [0.0, 10.0])
+def test_a_reply_of_which_the_line_carried_a_part_was_interrupted(noticed_after: float) -> None:
+    turn = lose_the_line(ScriptedRunner(llm_delay=0.2, reply=LONG), 0.8, noticed_after)
+    assert (turn.status, turn.outcome, turn.interrupted, turn.live) == ("completed", "interrupted", True, True)
+    assert "while it was answered" in turn.reason
+    assert turn.reply_audio
+
+
+def test_a_reply_of_which_the_line_carried_nothing_could_not_be_heard() -> None:
+    turn = lose_the_line(ScriptedRunner(stt_delay=2.0), 0.1, 10.0)
+    assert (turn.status, turn.outcome, turn.live, turn.voice_to_voice_s) == ("completed", "answered", False, None)
+
+
+def test_who_hears_an_utterance_again_that_another_host_left_answers_it_as_the_turn_that_it_is() -> None:
+    said = TurnRecord(project="p", turn_id="t", session_id="s1", index=1, pipeline="scripted", pipeline_hash="",
+                      segments=[SegmentRecord("user", 8000, 24_000)])  # fmt: skip
+    earlier = Earlier.of([said], {"t"})
+    opening = {"unfinished": [Unfinished("t", 8000, 24_000)]}
+    dialogue = hold(Dialogue(settings={"resumed": True}, opening=opening, earlier=earlier), one_question)
+    (turn,) = dialogue.turns()
+    assert (turn.turn_id, turn.index, turn.outcome) == ("t", 0, "answered")
+    assert turn.version > 10**9, "what the first host still records of it is older"
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "heard", "same"),
+    [(8000, 24_000, 7000, True), (8000, 24_000, 20_000, True), (8000, 24_000, 24_000, False),
+     (8000, None, 90_000, True), (8000, None, 900_000, False), (80_000, None, 8000, False)],
+)  # fmt: skip
+def test_which_utterance_is_one_that_was_begun_before(start: int, end: int | None, heard: int, same: bool) -> None:
+    before = BegunBefore([Unfinished("t", start, end)])
+    assert (before.turn_of(heard) == "t") == same
+    assert before.turn_of(heard) != "t", "there is one of it"
 
 
 # ---- items -----------------------------------------------------------------------------------------------------------

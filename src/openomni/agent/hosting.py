@@ -30,7 +30,7 @@ Opening = asyncio.Future[SessionOpened | SessionRefused]
 
 class Hosting:
     """`open` is what `bus.sessions.serve_sessions` asks; `stop` ends what still runs. `earlier` says what another host
-    did of a session, by its id."""
+    did of a session."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Hosting:
         writer: RecordWriter,
         clock_sync: ClockSync,
         runner: Callable[[], FleetRunner],
-        earlier: Callable[[str], Awaitable[Earlier]],
+        earlier: Callable[[OpenSession], Awaitable[Earlier]],
     ) -> None:
         self._bus, self._agent_id, self._health, self._pool = bus, agent_id, health, pool
         self._replies, self._writer, self._clock_sync, self._runner = replies, writer, clock_sync, runner
@@ -82,7 +82,7 @@ class Hosting:
         named = pipeline.turn_taking.judge
         judge = await self._pool.turn_taking.judge(named) if named else None
         self._load(pipeline)
-        earlier = await self._earlier(opened.session_id) if opened.settings.get("resumed") else NOTHING_EARLIER
+        earlier = await self._earlier(opened) if opened.settings.get("resumed") else NOTHING_EARLIER
         async with host_end(self._bus, opened) as link:
 
             async def emit(event: SessionOutput) -> None:

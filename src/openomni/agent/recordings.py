@@ -116,11 +116,13 @@ class Recordings:
                         file.unlink(missing_ok=True)
 
 
-def blocks(path: Path) -> Iterator[Audio]:
-    """A cached WAV in blocks."""
+def blocks(path: Path, start: float = 0.0, end: float = -1.0) -> Iterator[Audio]:
+    """A cached WAV in blocks, from `start` to `end` seconds (`end` < 0: all of the rest)."""
     with wave.open(str(path), "rb") as file:
-        while data := file.readframes(round(BLOCK_SECONDS * AXIS_RATE)):
-            yield Audio.from_pcm16(data, AXIS_RATE)
+        first, last = _span(file.getnframes(), start, end)
+        file.setpos(first)
+        while (left := last - file.tell()) > 0:
+            yield Audio.from_pcm16(file.readframes(min(round(BLOCK_SECONDS * AXIS_RATE), left)), AXIS_RATE)
 
 
 def _decode(original: Path, path: Path, track: int | None) -> None:
@@ -137,11 +139,15 @@ def _decode(original: Path, path: Path, track: int | None) -> None:
 
 def _read(path: Path, start: float, end: float) -> Audio:
     with wave.open(str(path), "rb") as file:
-        total = file.getnframes()
-        first = min(max(round(start * AXIS_RATE), 0), total)
-        last = total if end < 0 else min(round(end * AXIS_RATE), total)
+        first, last = _span(file.getnframes(), start, end)
         file.setpos(first)
         return Audio.from_pcm16(file.readframes(max(last - first, 0)), AXIS_RATE)
+
+
+def _span(total: int, start: float, end: float) -> tuple[int, int]:
+    """The samples of a file of so many that lie between two seconds of it."""
+    first = min(max(round(start * AXIS_RATE), 0), total)
+    return first, total if end < 0 else max(min(round(end * AXIS_RATE), total), first)
 
 
 def _frames(path: Path, start: float, end: float, every: float) -> list[Frame]:

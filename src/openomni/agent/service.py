@@ -131,7 +131,7 @@ class AgentService:
             self._writer,
             clock_sync,
             lambda: self._runner(LIVE_PATIENCE),
-            lambda session_id: said_before(self._api, session_id),
+            lambda opened: said_before(self._api, opened),
         )
         self._exits.push_async_callback(hosting.stop)
         questions = await serve_sessions(self._bus, project, agent_id, hosting.open)

@@ -7,6 +7,7 @@ import logging
 
 import msgspec
 
+from ..bus.sessions import OpenSession
 from ..errors import OpenOmniError
 from ..pipeline.earlier import NOTHING_EARLIER, Earlier
 from ..records import TurnRecord
@@ -19,12 +20,15 @@ PATIENCE = 2.0
 MOST_TURNS = 100
 
 
-async def said_before(api: Api, session_id: str) -> Earlier:
+async def said_before(api: Api, opened: OpenSession) -> Earlier:
     """The session's newest turns; nothing, with a line in the log, when the server is away."""
+    session_id = opened.session_id
     try:
         async with asyncio.timeout(PATIENCE):
             page = await api.get("/turns", session=session_id, limit=MOST_TURNS)
-        return Earlier.of(msgspec.convert(page["items"], list[TurnRecord]))
+        return Earlier.of(
+            msgspec.convert(page["items"], list[TurnRecord]), {each.turn_id for each in opened.unfinished}
+        )
     except (OpenOmniError, TimeoutError, msgspec.ValidationError, KeyError) as error:
         log.warning("session %s goes on without what was said before: %s", session_id, str(error) or "no answer")
         return NOTHING_EARLIER

@@ -37,6 +37,9 @@ REMEMBERED = 512
 """Finished turns that are known again when their claim comes back."""
 HISTORY = 200
 """Messages that a queued turn is told at most."""
+LEAD_IN_SECONDS = 1.0
+"""What a detector hears before the place where speech is looked for: it tells speech from what was before it."""
+RESCUED = "its agent or its gateway was gone before it was answered: this was run from the recording"
 RETRY_DELAY = 2.0
 FLUSH_SECONDS = 10.0
 
@@ -127,6 +130,8 @@ class QueuedTurns:
         if record.status == "failed" and runner.unserved and not claim.last:
             await claim.fail(record.reason, delay=RETRY_DELAY)
             return
+        if turn.rescued and record.status == "completed":
+            record.reason = RESCUED
         self._references.remember(record, history)
         await self._report(record, work)
         if record.status == "failed":
@@ -168,6 +173,11 @@ class QueuedTurns:
         are recorded as found, and the API, which writes that, queues them."""
         pipeline = await self._references.pipeline(claim.work.spec_hash, turn.pipeline)
         found = await self._utterances(turn, pipeline)
+        if not found and turn.rescued:
+            reason = "it was looked for in the recording, and nothing was said there"
+            await self._report(_bare_record(claim.work, turn, "cancelled", reason), claim.work)
+            await claim.done()
+            return
         if not found:
             reason = f"no speech was found in recording {turn.recording}; is it silent, or very quiet?"
             await self._report(_bare_record(claim.work, turn, "failed", reason), claim.work)
@@ -181,13 +191,30 @@ class QueuedTurns:
     async def _utterances(self, turn: TurnWork, pipeline: Pipeline) -> list[SpeechEnded]:
         detector = await self._pool.turn_taking.detector(pipeline.turn_taking.vad)
         async with self._recordings.held(turn.recording) as path:
-            return await asyncio.to_thread(lambda: list(find_utterances(blocks(path), detector, pipeline.turn_taking)))
+            begin = max(turn.start - LEAD_IN_SECONDS, 0.0)
+            sound = blocks(path, begin, turn.end)
+            found = await asyncio.to_thread(lambda: list(find_utterances(sound, detector, pipeline.turn_taking)))
+        first, wanted = round(begin * AXIS_RATE), round(turn.start * AXIS_RATE)
+        found = [SpeechEnded(each.start + first, each.end + first, each.decided + first) for each in found]
+        found = [each for each in found if each.end > wanted]
+        return _as_heard(found, turn) if turn.rescued else found
+
+
+def _as_heard(found: list[SpeechEnded], turn: TurnWork) -> list[SpeechEnded]:
+    """What a host had heard as one utterance is one, whatever pauses are in it."""
+    start, heard_to = round(turn.start * AXIS_RATE), round(turn.heard_to * AXIS_RATE)
+    if heard_to <= start:
+        return found
+    heard = [each for each in found if each.start < heard_to]
+    whole = SpeechEnded(start, max([heard_to, *(each.end for each in heard)]), heard_to)
+    return [whole, *(each for each in found if each.start >= heard_to)]
 
 
 def _found_record(work: Work, turn: TurnWork, number: int, speech: SpeechEnded, pipeline: Pipeline) -> TurnRecord:
     """An utterance that waits to be run: its segment is what is to be run of the recording."""
     start = max(speech.start / AXIS_RATE - pipeline.turn_taking.padding, 0.0)
-    segment = SegmentRecord("user", round(start * AXIS_RATE), round(speech.end + TAIL_SECONDS * AXIS_RATE))
+    first, last = round(start * AXIS_RATE), round(speech.end + TAIL_SECONDS * AXIS_RATE)
+    segment = SegmentRecord("user", first + turn.position, last + turn.position)
     found = msgspec.structs.replace(turn, turn_id=found_turn(turn.turn_id, number), index=turn.index + number)
     # The row of the first was made as version 1 when it was queued.
     record = _bare_record(work, found, "pending", version=2)
@@ -208,7 +235,7 @@ def _bare_record(work: Work, turn: TurnWork, status: Status, reason: str = "", v
         reason=reason,
         recording=turn.recording,
         started_at=time.time() if status != "pending" else 0.0,
-        outcome="failed" if status == "failed" else "",
+        outcome={"failed": "failed", "cancelled": "dismissed"}.get(status, ""),  # type: ignore[arg-type]
         live=False,
         **asdict(provenance_of(turn.options)),
     )

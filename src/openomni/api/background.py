@@ -28,12 +28,12 @@ class Background:
         from .fleet import presence
         from .ground import bus_line
         from .ground.bus_access import connecting
-        from .queue import dead_letters, outbox
+        from .queue import dead_letters, outbox, rescue
         from .records import recorder
 
         starts: list[Callable[[], Callable[[], None]]] = [
             lambda: bus_line.start(connecting("api")),
-            lambda: recorder.start(connecting("api recorder"), dead_letters.watch, outbox.watch),
+            lambda: recorder.start(connecting("api recorder"), dead_letters.watch, outbox.watch, rescue.watch),
             lambda: presence.start(connecting("api fleet")),
         ]
         try:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from ..bounds import MAX_LINE, Count
+from ..bounds import MAX_LINE, Count, Position
 
 Kind = Literal["turn", "call", "score", "judge", "embed", "derive"]
 Lane = Literal["reprocess", "throughput", "latency"]
@@ -57,6 +57,9 @@ class TurnWork(msgspec.Struct, kw_only=True):
 
     With `segment` the utterances are found first, and each becomes a turn of the session. `after` is the turn before
     it, whose history goes on with what was said in it; empty: nothing was said before.
+
+    `rescued`: it was said live, to an agent or a gateway that was gone before it was answered. Up to `heard_to` seconds
+    it was heard as one utterance; where that is not beyond `start`, there may be none.
     """
 
     turn_id: str
@@ -69,6 +72,10 @@ class TurnWork(msgspec.Struct, kw_only=True):
     segment: bool = False
     after: str = ""
     options: dict[str, Any] = {}
+    position: Position = 0
+    """Where the recording's first sample lies on the session's axis (samples at 16 kHz)."""
+    rescued: bool = False
+    heard_to: float = 0.0
 
     def work(self, project: str, spec_hash: str, **fields: Any) -> Work:
         """The envelope with this in it. A turn's work is named after it."""

@@ -35,6 +35,15 @@ Sent = TypeVar("Sent", bound=events.Event)
 Received = TypeVar("Received", bound=events.Event)
 
 
+class Unfinished(msgspec.Struct):
+    """An utterance that another host heard begin, at sample `start`, and did not answer; `end`: just past its last
+    sample of speech, where that was decided."""
+
+    turn_id: str
+    start: int
+    end: int | None = None
+
+
 class OpenSession(msgspec.Struct, kw_only=True, tag="session.open"):
     """Asks an agent to host a live session; `input` and `output` are the subjects of its link."""
 
@@ -59,6 +68,8 @@ class OpenSession(msgspec.Struct, kw_only=True, tag="session.open"):
     cell: str = ""
     """That of an experiment, by its id."""
     settings: dict[str, Any] = {}
+    unfinished: list[Unfinished] = []
+    """Whoever hears these again answers them as the turns that they are."""
     input: str = ""
     output: str = ""
     version: str = ""
@@ -87,7 +98,11 @@ class HostRefused(BusError):
 
 
 class PeerLost(BusError):
-    """The other side of a link fell silent."""
+    """The other side of a link fell silent; `since`: when it was heard last, on this machine's clock."""
+
+    def __init__(self, message: str, since: float | None = None) -> None:
+        super().__init__(message)
+        self.since = since
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -219,7 +234,7 @@ class SessionLink(Generic[Sent, Received]):
             if not self._bus.connected.is_set() or self._messages.waiting:
                 since = now
             elif now - max(since, self._heard or since) > patience:
-                self._messages.fail(PeerLost(f"nothing on {self._hears_on} for {patience:g} s"))
+                self._messages.fail(PeerLost(f"nothing on {self._hears_on} for {patience:g} s", self._heard))
                 return
             await asyncio.sleep(self._beat / 2)
 

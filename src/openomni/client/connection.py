@@ -36,9 +36,11 @@ FINAL_CODES = {1003, 1007, 1008, 4400, 4401, 4403, 4404, 4426}
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """The link stands again, after a break. `resumed`: the session was found as we left it, settings and all."""
+    """The link stands again, after a break. `resumed`: the session was found as we left it, settings and all.
+    `again_from`: a sample; who hears us now has not heard what we said from there on, and nobody has answered it."""
 
     resumed: bool = False
+    again_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Link:
         """How long a break may last; None: for ever."""
         self.session_id = ""
         """The session that the gateway gave us; after a break we ask for the same."""
-        self._resumed = False
+        self._up = Up()
         self._url = address(server, "ws") + path
         self._headers = headers(token)
         self._hello = {"type": "openomni.hello", "version": __version__, **hello}
@@ -113,7 +115,7 @@ class Link:
             receive(Down(reason))
             await self._come_back()
             if self._socket is not None:
-                receive(Up(self._resumed))
+                receive(self._up)
 
     async def close(self) -> None:
         self._closing.set()
@@ -181,7 +183,8 @@ class Link:
                     error = answer.get("error") or {}
                     line = str(error.get("message") or "the gateway refuses the session")
                     raise Unreachable(line) if error.get("type") == "server_error" else Refused(line, 400)
-        self._resumed = bool(answer.get("resumed"))
+        again_from = answer.get("again_from")
+        self._up = Up(bool(answer.get("resumed")), again_from if isinstance(again_from, int) else None)
         if answer.get("session_id"):
             self.session_id = self._hello["session_id"] = str(answer["session_id"])
         oldest, theirs = str(answer.get("min_version") or "0"), str(answer.get("version") or "")

@@ -138,6 +138,9 @@ class TurnLedger:
         """What was asked of it is not answered by the next one, unless it is asked again."""
         self._expected = None
         self._requests.clear()
+        for turn in self._turns.values():
+            if turn.response != "done":
+                turn.text, turn.asked = "", False  # whoever hears it again says so, and its reply begins anew
 
     def cancel(self, turn: ToldTurn | None) -> None:
         """The client wants no more of that reply, or of the one that it asked for and that has not begun: what is still

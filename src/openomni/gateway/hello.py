@@ -59,10 +59,13 @@ def upgrade_line(version: str) -> str:
     return version_of.upgrade_line(version, "this client", "this gateway")
 
 
-def welcome(session_id: str = "", resumed: bool = False) -> Json:
+def welcome(session_id: str = "", resumed: bool = False, again_from: int | None = None) -> Json:
     """`clock` is the gateway's, in seconds: every stamp that it sends is on it. `resumed`: the session of that id was
-    found as its client left it."""
-    session = {"session_id": session_id, "resumed": resumed} if session_id else {}
+    found as its client left it. `again_from`: the sample from which its host is to hear it again, as far as the client
+    still has it."""
+    session: Json = {"session_id": session_id, "resumed": resumed} if session_id else {}
+    if again_from is not None:
+        session["again_from"] = again_from
     return {
         "type": "openomni.welcome", **session, "clock": clock.now(), "version": __version__, "min_version": MIN_CLIENT,
     }  # fmt: skip

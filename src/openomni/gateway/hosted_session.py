@@ -6,15 +6,12 @@ import asyncio
 import contextlib
 import logging
 import re
-import secrets
-import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .. import events
-from ..bus import subjects
+from .. import events, records
 from ..bus.connection import Bus, BusError
 from ..bus.sessions import OpenSession, PeerLost
 from ..events import (
@@ -31,9 +28,10 @@ from ..events import (
     TextIn,
     TurnDone,
 )
-from ..records import AnyRecord, SessionRecord, later_version
-from .access import ResolvedPipeline
-from .placing import Link, Needs, NoAgent, Placing
+from ..records import AnyRecord
+from .held_session import HeldSession
+from .placing import Link, NoAgent, Placing
+from .session_journal import NO_HOST, SessionJournal
 
 log = logging.getLogger(__name__)
 
@@ -45,51 +43,12 @@ WAIT_PATIENCE = 600.0
 """Seconds that a client that asked for it waits for its first host."""
 TAKEOVER_PATIENCE = 30.0
 """Seconds that a new host is looked for after one died."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionPlan:
-    """What a session is, whoever hosts it."""
-
-    session_id: str
-    project: str
-    site: str
-    room: str
-    """What stands for the site in its subjects: whoever plays there hears it."""
-    device: str
-    made_by: str
-    pipeline: ResolvedPipeline
-    needs: Needs
-    source: str
-    recording: str
-    participant: str = ""
-    consent: str = ""
-    context: str = ""
-    origin: str = ""
-
-    def opening(self, settings: dict[str, Any], again: bool) -> OpenSession:
-        """What a host is asked. `again`: the session was hosted before, by an agent that may only have been cut off;
-        on subjects of their own nobody hears the old one when it comes back."""
-        token = f"{self.session_id}-r{secrets.token_hex(3)}" if again else self.session_id
-        return OpenSession(
-            session_id=self.session_id, project=self.project, site=self.site, device=self.device,
-            made_by=self.made_by, pipeline=self.pipeline.name, pipeline_hash=self.pipeline.hash,
-            spec=self.pipeline.spec, source=self.source, recording=self.recording,
-            settings={**settings, "resumed": again}, origin=self.origin,
-            participant=self.participant, consent=self.consent, context=self.context,
-            input=subjects.live(self.project, self.room, token, "in"),
-            output=subjects.live(self.project, self.room, token, "out"),
-        )  # fmt: skip
-
-    def lost(self, reason: str) -> SessionRecord:
-        """The end of a session that no host lives to record."""
-        return SessionRecord(
-            project=self.project, version=later_version(), session_id=self.session_id, pipeline=self.pipeline.name,
-            pipeline_hash=self.pipeline.hash, spec=self.pipeline.spec, device=self.device, site=self.site,
-            made_by=self.made_by, source=self.source, status="lost", ended_at=time.time(), reason=reason,
-            recordings=[self.recording] if self.recording else [],
-            participant=self.participant, consent=self.consent, context=self.context,
-        )  # fmt: skip
+KNOWN_EVERY = 2 * AXIS_RATE
+"""Samples after which the journal is told how far the session has been heard, though nothing happens in it."""
+END_PATIENCE = 60.0
+"""Seconds that a host which lives may take to end a session that its client left."""
+TOLD_TURNS = 8
+"""The newest turns that a host told of as over: should it be gone before it has recorded that, this gateway does."""
 
 
 def session_of(token: str) -> str:
@@ -126,6 +85,11 @@ class Backlog:
             while self._samples > KEPT_SECONDS * AXIS_RATE or len(self._inputs) > KEPT_INPUTS:
                 self._samples -= _samples(self._inputs.popleft())
 
+    def has_room(self, event: AudioIn) -> bool:
+        """Whether it can be kept without losing an earlier one."""
+        samples = self._samples + _samples(event)
+        return samples <= KEPT_SECONDS * AXIS_RATE and len(self._inputs) < KEPT_INPUTS
+
     def answered(self, position: int) -> None:
         """What lies before `position` needs no answer any more."""
         self._answered = max(self._answered, position)
@@ -142,21 +106,30 @@ class Backlog:
 class HostedSession:
     """Place it, then `send` inputs and iterate over `outputs`; `close` tells the host that the client left.
 
-    `record` keeps the end of a session whose host died; a host that lives does so itself.
+    `held` is what is known of it so far, which the journal keeps; `sound`: what an earlier gateway recorded of it and
+    nobody answered. `record` keeps what a host that is gone can't record; one that lives does so itself.
     """
 
     def __init__(
-        self, bus: Bus, placing: Placing, plan: SessionPlan, settings: Callable[[], dict[str, Any]],
-        record: Callable[[AnyRecord], None],
+        self, bus: Bus, placing: Placing, held: HeldSession, settings: Callable[[], dict[str, Any]],
+        record: Callable[[AnyRecord], None], journal: SessionJournal, sound: Iterable[AudioIn] = (),
     ) -> None:  # fmt: skip
-        self._bus, self._placing, self.plan, self._settings = bus, placing, plan, settings
-        self._record = record
+        self._bus, self._placing, self._settings = bus, placing, settings
+        self._record, self._journal = record, journal
+        self.held, self.plan = held, held.plan
         self._backlog = Backlog()
-        self._open: dict[str, int] = {}
+        self._backlog.answered(held.answered)
+        for event in sound:
+            self._backlog.add(event)
+        self._typed: set[str] = set()
+        """Turns under way that nobody spoke."""
+        self._told: OrderedDict[str, bytes] = OrderedDict()
         self._host = ""
         self._opening: OpenSession | None = None
         self._link: Link | None = None
         self._placed = asyncio.Event()
+        self._listens = False
+        """Its host has heard something of it."""
         self._ended = False
 
     @property
@@ -167,7 +140,9 @@ class HostedSession:
     async def place(self, *, wait: bool, again: bool = False) -> None:
         """Finds a host. `again`: the client says that the session existed before. Raises `NoAgent`."""
         again = again or self._opening is not None
-        self._opening = self.plan.opening(self._settings(), again)
+        self._opening = self.plan.opening(self._settings(), again, self.held.unfinished)
+        self._listens = not again
+        self._journal.keep(self.held)
         try:
             async with asyncio.timeout(WAIT_PATIENCE):
                 self._host, self._link = await self._placing.place(
@@ -175,19 +150,34 @@ class HostedSession:
                 )
         except TimeoutError:
             raise NoAgent(f"no agent came within {WAIT_PATIENCE / 60:.0f} minutes; start one") from None
-        for event in self._backlog:
-            await self._pass_on(event)
+        passed = 0
+        while waiting := tuple(self._backlog)[passed:]:
+            for event in waiting:
+                await self._pass_on(event)
+            passed += len(waiting)
         self._placed.set()
 
     async def send(self, event: SessionInput) -> None:
-        """Waits while there is no host, or while the bus is away: input is never dropped."""
+        """Waits while there is no host, or while the bus is away: input is never dropped. Sound waits here first, so
+        that what a client says meanwhile is read, and recorded."""
         if not self._placed.is_set():
+            if isinstance(event, AudioIn) and self._backlog.has_room(event):
+                self._backlog.add(event)
+                return
             await self._placed.wait()
         self._backlog.add(event)
         await self._pass_on(event)
 
     async def _pass_on(self, event: SessionInput) -> None:
         assert self._link is not None
+        if isinstance(event, AudioIn):
+            if not self._listens:
+                # A client that comes back says again what may be lost: a new host would take it for something new.
+                if event.position + _samples(event) <= self.held.answered:
+                    return None
+                self._listens = True
+                self._tell(self.held.heard_from(event.position, NO_HOST))
+            self._heard(event.position + _samples(event))
         while True:
             try:
                 return await self._link.send(event)
@@ -195,6 +185,11 @@ class HostedSession:
                 if self._bus.connected.is_set():
                     raise
                 await self._bus.connected.wait()
+
+    def _heard(self, position: int) -> None:
+        before, self.held.heard_to = self.held.heard_to, max(self.held.heard_to, position)
+        if before // KNOWN_EVERY != self.held.heard_to // KNOWN_EVERY:
+            self._journal.keep(self.held)
 
     async def outputs(self) -> AsyncIterator[SessionOutput | HostLost | Resumed]:
         """Ends with `SessionEnded`. Raises NoAgent when a dead host finds no successor, Overflow for a slow reader."""
@@ -236,36 +231,90 @@ class HostedSession:
         await link.aclose()
 
     async def _give_up(self, reason: str) -> list[SessionOutput]:
-        """Ends the replies that the dead host left open, for the responders too."""
-        ends: list[SessionOutput] = [ReplyEnd(turn_id, "failed", reason) for turn_id in self._open]
-        self._open.clear()
+        """Ends the replies that the dead host left open, for the responders too. What nobody has heard an answer to is
+        not over: whoever takes over hears it again."""
+        whole = {each.turn_id for each in self.held.begun.values() if each.whole}
+        over = list(self.held.host_gone(reason))
+        for told in self._told.values():
+            self._record(records.decode(told))
+        self._tell(over)
+        open_turns = [*self._typed, *(each.turn_id for each in over if each.turn_id not in whole)]
+        ends: list[SessionOutput] = [ReplyEnd(turn_id, "failed", reason) for turn_id in open_turns]
+        self._typed.clear()
+        self._backlog.answered(self.held.answered)
         with contextlib.suppress(BusError):
             for end in ends:
                 assert self._opening is not None
                 await self._bus.publish(self._opening.output, events.encode(end))
         return ends
 
+    def _tell(self, broken_off: Iterable[AnyRecord]) -> None:
+        for record in broken_off:
+            self._record(record)
+        self._journal.keep(self.held)
+
     def _note(self, output: SessionOutput) -> None:
+        written = not self.plan.speaks or bool(self._settings().get("text_only"))
+        if self.held.note(output, written):
+            self._backlog.answered(self.held.answered)
+            self._journal.keep(self.held)
         match output:
-            case SpeechStopped():
-                self._open[output.turn_id] = output.position
+            case SpeechStopped() if output.turn_id not in self.held.begun:
+                self._typed.add(output.turn_id)
             case ReplyEnd():
-                self._backlog.answered(self._open.pop(output.turn_id, 0))
+                self._typed.discard(output.turn_id)
             case TurnDone():
-                self._open.pop(output.turn_id, None)
+                self._told[output.turn_id] = output.record
+                while len(self._told) > TOLD_TURNS:
+                    self._told.popitem(last=False)
             case SessionEnded():
                 self._ended = True
+                self._over()
+
+    def _over(self) -> None:
+        """Its host ended it in order, and says what became of what it heard."""
+        self._tell(self.held.nobody_answers(NO_HOST))
+        self._journal.forget(self.plan.session_id)
 
     async def close(self) -> None:
         """Tells the host, once; outputs that are still under way are not waited for."""
         link, self._link = self._link, None
         if link is None:
+            if not self._ended and (self._host or self.held.heard_to):
+                self._journal.leave(self.held)
+            elif not self._ended:
+                self._journal.forget(self.plan.session_id)
+            self._ended = True
             return
-        with contextlib.suppress(BusError):
-            if not self._ended:
-                await link.send(SessionClose())
+        if self._ended:
+            await link.aclose()
+            return
         self._ended = True
-        await link.aclose()
+        with contextlib.suppress(BusError):
+            await link.send(SessionClose())
+        if self._placed.is_set():
+            self._journal.beside.start(self._until_ended(link), "seeing a session end")
+        else:
+            await link.aclose()
+            self._journal.leave(self.held)
+
+    async def _until_ended(self, link: Link) -> None:
+        """Whether its host lives to end it is not waited for by its client."""
+        try:
+            async with asyncio.timeout(END_PATIENCE):
+                async for output in link:
+                    self._note(output)
+                    if isinstance(output, SessionEnded):
+                        return
+        except PeerLost as lost:
+            await self._give_up(str(lost))
+            self._journal.leave(self.held)
+            return
+        except (TimeoutError, BusError):
+            pass
+        finally:
+            await link.aclose()
+        self._over()
 
 
 def _samples(event: SessionInput) -> int:

@@ -84,6 +84,10 @@ class LiveSessions:
         """The connection that has it now."""
         return self._held.get(session_id)
 
+    def goes_on(self, session_id: str) -> bool:
+        """Whether a connection has it, or it waits for one."""
+        return session_id in self._held or session_id in self._parked
+
     def let_go(self, holder: Holder) -> None:
         """That connection ends."""
         if self._held.get(holder.session_id) is holder:

@@ -16,8 +16,9 @@ from ..pipeline import spec
 from . import connection, protocol
 from .access import Access, Denied, ResolvedPipeline
 from .client_events import ClientEvents
+from .held_session import SessionPlan
 from .hello import Hello, new_session_id, read_hello, welcome
-from .hosted_session import HostedSession, HostLost, Resumed, SessionPlan
+from .hosted_session import HostedSession, HostLost, Resumed
 from .input_audio import Axis
 from .placing import Needs, no_agent_line
 from .protocol import Ended, ProtocolError, encode, failure
@@ -117,7 +118,8 @@ class RealtimeConnection:
         events = ServerEvents(self.session_id, _audio_form(hello), self._opted_in)
         events.turns.follow(settings)
         if hello is not None:
-            await self._say(encode(welcome(self.session_id, resumed=resumed)))
+            again_from = None if resumed else self._gateway.journal.answered(self.session_id)
+            await self._say(encode(welcome(self.session_id, resumed, again_from)))
             await self._say(events.event("session.created", session=settings.session()))
         self._gateway.sessions.hold(self)  # one that took nothing over begins it
         if self._live is None:
@@ -188,7 +190,10 @@ class RealtimeConnection:
             recording=recording, **_told(hello),
         )  # fmt: skip
         gateway = self._gateway
-        return HostedSession(gateway.bus, gateway.placing, plan, _host_settings(settings), gateway.records.write)
+        held, sound = gateway.journal.take(plan)
+        return HostedSession(
+            gateway.bus, gateway.placing, held, _host_settings(settings), gateway.records.write, gateway.journal, sound
+        )
 
     async def _record(self, source: str, site: str) -> str:
         """Begins the recording of a client that has no spool, or goes on with it, and gives its id; empty when the disk
@@ -228,6 +233,7 @@ class RealtimeConnection:
             match event:
                 case AudioIn():
                     self._recording.add(event.position, event.pcm)
+                    self._live.held.position = self._recording.position
                 case PictureIn():
                     self._recording.see(event.position, event.jpeg)
         await self._live.send(event)

@@ -19,6 +19,7 @@ from .live_sessions import LiveSessions
 from .placing import Placing
 from .proxy import Proxy
 from .recorder import InputRecorder
+from .session_journal import SessionJournal
 from .spoken_turns import SpokenTurns
 
 MAX_CONNECTIONS = 256
@@ -47,6 +48,7 @@ class Gateway:
         self._placing: Placing | None = None
         self._records: RecordWriter | None = None
         self._recorder: InputRecorder | None = None
+        self._journal: SessionJournal | None = None
         self._running: Background | None = None
 
     async def __aenter__(self) -> Gateway:
@@ -70,15 +72,21 @@ class Gateway:
             stack.push_async_callback(clock.aclose)
             fleet = await stack.enter_async_context(Fleet(bus))
             records = await stack.enter_async_context(RecordWriter(bus, self._spool / "records"))
+            journal = await stack.enter_async_context(
+                SessionJournal(
+                    self._spool / "sessions", self._spool / "recordings", records.write, self.sessions.goes_on
+                )
+            )
             recorder = await stack.enter_async_context(
                 InputRecorder(self._spool / "recordings", self._api_url, self._secret, records.write)
             )
             stack.callback(self._forget_bus)
             self._bus, self._placing, self._records, self._recorder = bus, Placing(bus, fleet), records, recorder
+            self._journal = journal
             await asyncio.Event().wait()
 
     def _forget_bus(self) -> None:
-        self._bus = self._placing = self._records = self._recorder = None
+        self._bus = self._placing = self._records = self._recorder = self._journal = None
 
     @property
     def bus(self) -> Bus:
@@ -95,6 +103,10 @@ class Gateway:
     @property
     def recorder(self) -> InputRecorder:
         return _there(self._recorder)
+
+    @property
+    def journal(self) -> SessionJournal:
+        return _there(self._journal)
 
     @contextlib.contextmanager
     def connection(self, token_id: str) -> Iterator[None]:

@@ -43,6 +43,11 @@ class SoundRecording:
         self._writer = DiskWriter(self._flush, FLUSH_EVERY, f"writing recording {recording.id}")
         publish(about)
 
+    @property
+    def position(self) -> int | None:
+        """Where it lies on the session's axis; None before its first sample."""
+        return None if self._next is None else self._about.position
+
     def add(self, position: int, pcm: bytes) -> None:
         """Sound from `position` on. A hole is filled with silence; what was there already is left out."""
         if self._failed:

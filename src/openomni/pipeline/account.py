@@ -82,6 +82,9 @@ class Account:
     live: bool = True
     """Whether a person could hear the reply; a queued turn has no voice-to-voice."""
     version: int = 0
+    """That of its newest record."""
+    lost: bool = False
+    """Whoever was to answer it was gone before anything of a reply was given."""
     interrupted_at: float | None = None
     ended: float | None = None
     close_sink: Callable[[], None] = lambda: None
@@ -136,7 +139,7 @@ class Account:
         if self.status in ("pending", "started"):
             return ""
         if self.status == "failed":
-            return "failed"
+            return "lost" if self.lost else "failed"
         if self.interrupted:
             return "interrupted"
         if self.status != "completed":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol, Self
 
 from ..events import Message
@@ -28,9 +28,10 @@ class Earlier(NamedTuple):
     """The names of the history's items."""
 
     @classmethod
-    def of(cls, records: Iterable[TurnRecord]) -> Self:
-        """From the records of the session's turns, in any order."""
-        ordered = sorted(records, key=lambda record: record.index)
+    def of(cls, records: Iterable[TurnRecord], unfinished: Collection[str] = ()) -> Self:
+        """From the records of the session's turns, in any order; those that are `unfinished` are begun anew."""
+        known = (record for record in records if record.turn_id not in unfinished)
+        ordered = sorted(known, key=lambda record: record.index)
         history: list[Message] = []
         items: list[str] = []
         for record in ordered:

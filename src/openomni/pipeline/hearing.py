@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -41,7 +40,7 @@ GROWS = 0.5
 
 class Hearing:
     """Of one session. `begin` begins to answer an utterance up to a sample, `decide` says that a draft is over, `keep`
-    looks after work that goes on beside."""
+    looks after work that goes on beside, `turn_of` names the turn of an utterance that begins at a sample."""
 
     def __init__(
         self,
@@ -57,10 +56,11 @@ class Hearing:
         begin: Callable[[Draft, Utterance, int], Revision],
         decide: Callable[[Draft], Awaitable[None]],
         keep: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+        turn_of: Callable[[int], str],
     ) -> None:
         self._settings, self._detector, self._end_of_turn, self._ahead = settings, detector, end_of_turn, ahead
         self._replies, self._conversation, self._emit, self._offset = replies, conversation, emit, offset
-        self._begin, self._decide, self._keep = begin, decide, keep
+        self._begin, self._decide, self._keep, self._turn_of = begin, decide, keep, turn_of
         self._wants_pictures = any(stage.framework.frames for stage in pipeline.stages)
         self._transcribes = ahead.recogniser is not None
         self._tape = Tape()
@@ -168,7 +168,7 @@ class Hearing:
         self._committed = end
         self._finder.finish()
         heard = self._finder.last_speech
-        draft, self._draft = self._draft or Draft(uuid.uuid4().hex, start, announced=True), None
+        draft, self._draft = self._draft or Draft(self._turn_of(start), start, announced=True), None
         if end > start and (anything or heard > start):
             draft.start = start
             until = min(heard, end) if heard > start else end
@@ -221,7 +221,7 @@ class Hearing:
 
     async def _speech_began(self, found: SpeechBegan) -> None:
         if self._draft is None or self._settings.detects_turns:
-            self._draft = Draft(uuid.uuid4().hex, found.start)
+            self._draft = Draft(self._turn_of(found.start), found.start)
         await self._challenge(self._draft)
         if self._draft.challenges and not self._settings.detects_turns:
             await self._take_word(self._draft)  # who says when they have finished means it when they begin

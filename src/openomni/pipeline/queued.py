@@ -51,7 +51,7 @@ async def run_queued(
             sink.write(event.pcm)
 
     turn = Turn(wanted.turn_id, pipeline, runner, Utterance(audio=audio, frames=frames, history=history), keep)
-    start = round(wanted.start * AXIS_RATE)
+    start = round(wanted.start * AXIS_RATE) + wanted.position
     account = Account(
         project=work.project,
         session_id=wanted.session_id,

@@ -78,6 +78,14 @@ class Answer:
             return not account.heard.ended
         return self.paused_at is not None or clock.now() < emitted + self.paused_s + self.generated_s
 
+    def given_before(self, moment: float) -> bool:
+        """Some of it went out by then."""
+        turn = self.account.turn
+        emitted = turn.reply.first_emitted
+        if not turn.speaks:
+            return bool(turn.reply.text) and self.revision.gate.is_open
+        return emitted is not None and emitted <= moment
+
     @property
     def unfinished(self) -> bool:
         return not self.over or self.being_heard
@@ -271,6 +279,13 @@ class Replies:
                 self._remember(answer)
                 await self._emit(ReplyEnd(account.turn.turn_id, "cancelled", reason))
                 await self._publish(account)
+
+    def cut_off(self, answer: Answer, moment: float) -> None:
+        """What carried it to the person was gone then."""
+        account = answer.account
+        account.interrupted, account.interrupted_at = True, moment
+        if answer.over:
+            self._remember(answer)
 
     async def truncate(self, turn_id: str, seconds: float) -> None:
         """The client says what it played of a reply that it stopped itself."""

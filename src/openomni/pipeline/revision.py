@@ -29,6 +29,10 @@ class Gate:
         self._empty = asyncio.Event()
         self._empty.set()
 
+    @property
+    def is_open(self) -> bool:
+        return self._open
+
     async def emit(self, event: SessionOutput) -> None:
         if not self._open or self._kept:
             self._kept.append(event)

@@ -46,6 +46,7 @@ from ..records import AnyRecord, Status
 from .account import Account, ReplySink, typed
 from .admission import Admission, fault
 from .ahead import Ahead
+from .begun_before import BegunBefore
 from .beside import Beside
 from .conversation import Conversation
 from .earlier import NOTHING_EARLIER, Earlier
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from ..bus.sessions import OpenSession
 
 LOST = "its agent stopped, or lost the line to the client, before it was answered"
+CUT_OFF = "its agent stopped, or lost the line to the client, while it was answered"
 
 
 class LiveSession:
@@ -97,7 +99,8 @@ class LiveSession:
         version = records.later_version() if resumed else 0
         self._conversation = Conversation(earlier.history, earlier.items, version)
         self._replies = Replies(emit, self._publish, self._conversation, offset)
-        self._first_index = earlier.turns
+        self._first_index, self._first_version = earlier.turns, version
+        self._begun_before = BegunBefore(opened.unfinished)
         self._waiting: asyncio.Queue[Answer | None] = asyncio.Queue()
         self._runs: set[asyncio.Task[None]] = set()
         self._beside = Beside()
@@ -114,12 +117,14 @@ class LiveSession:
         self._hearing = Hearing(
             self._pipeline, self._settings, detector, self._end_of_turn, self._ahead, self._replies,
             self._conversation, emit, offset, self._begin_revision, self._decide, self._beside.start,
+            self._begun_before.turn_of,
         )  # fmt: skip
 
     async def run(self, inputs: AsyncIterator[SessionInput]) -> None:
         """Returns when the client left, or its capture ended and everything was answered and heard."""
         self._kept.session("open")
         status: Literal["closed", "lost"] = "lost"
+        line_lost: float | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 answering = group.create_task(self._answer(), name="answering")
@@ -132,29 +137,44 @@ class LiveSession:
                     reports.cancel()
                 answering.cancel()
             status = "closed"
+        except BaseExceptionGroup as broken:
+            line_lost = _silent_since(broken)
+            raise
         finally:
             for task in self._runs:
                 task.cancel()
             await asyncio.gather(*self._runs, self._beside.stop(), return_exceptions=True)
-            self._close_what_is_left(lost=status == "lost")
+            self._close_what_is_left(status == "lost", line_lost or clock.now())
             self._kept.items(self._conversation)
             self._kept.settle_all()
             self._kept.session(status)
         await self._emit(SessionEnded())
 
-    def _close_what_is_left(self, lost: bool) -> None:
+    def _close_what_is_left(self, lost: bool, since: float) -> None:
         """`lost`: it broke off, or its agent stops: what was said and not answered is told as such, with its place in
-        the recording, from which it can be answered yet."""
+        the recording, from which it can be answered yet. A reply of which something went out before `since` was cut
+        off."""
         over: tuple[Status, str] = ("failed", LOST) if lost else ("cancelled", "the session ended")
         for answer in self._replies:
-            if answer.account.status == "started":
-                self._close_account(answer.account, *over)
-                self._kept.hold(answer.account.record())
+            account = answer.account
+            ended = account.ended if account.status != "started" else None
+            if ended is not None and (not lost or ended <= since or account.interrupted):
+                continue
+            if lost and answer.given_before(since):
+                self._replies.cut_off(answer, since)
+                self._close_account(account, "completed", CUT_OFF)
+            elif ended is None:
+                account.lost = lost
+                self._close_account(account, *over)
+            else:
+                account.live = False  # it was made, and nobody could hear it
+            self._kept.hold(account.record())
         draft = self._hearing.unfinished
         if lost and draft is not None and draft.ended is not None:
             draft.decided = clock.now()
             turn = Turn(draft.turn_id, self._pipeline, self._runner, Utterance(), self._emit)
             account = self._account(draft, turn, spoken=True)
+            account.lost = True
             self._close_account(account, *over)
             self._kept.hold(account.record())
 
@@ -326,6 +346,7 @@ class LiveSession:
             pauses=draft.pauses,
             provenance=self._provenance if spoken else typed(self._provenance),
             source="vad" if self._settings.detects_turns else "client",
+            version=self._first_version,
         )
 
     def _release_unasked(self) -> None:
@@ -421,6 +442,12 @@ class LiveSession:
             self._kept.settle(turn_id)
         finally:
             self._settling.discard(turn_id)
+
+
+def _silent_since(broken: BaseExceptionGroup[BaseException]) -> float | None:
+    """When the other side was heard last, where it is that which ended it."""
+    found = (getattr(each, "since", None) for each in broken.exceptions)
+    return next((since for since in found if since is not None), None)
 
 
 def _known(settings: dict[str, Any]) -> dict[str, Any]:

@@ -14,17 +14,22 @@ from ...bus.work import TurnWork, Work
 from ...events import AXIS_RATE
 from ...records import TurnRecord
 from ..records.models import UNFINISHED, Progress, Session, Turn
+from . import rescue
 from .models import QueuedWork
 
 
 def turn_was_written(turn: Turn, record: TurnRecord, **_: Any) -> None:
     """Queues what an agent found, and what follows a turn that is over."""
-    if not turn.session.queued:
+    if record.outcome == "dismissed" and not record.live:
+        QueuedWork.objects.filter(pk=turn.pk).delete()
+        turn.delete()  # nothing was said there: it never was one
+        return
+    if not turn.session.queued and not QueuedWork.objects.filter(session=turn.session_id).exists():
         return
     if turn.status == Progress.PENDING and record.segments:
         _queue_found(turn, record)
     elif turn.status not in UNFINISHED:
-        QueuedWork.objects.filter(pk=turn.pk).delete()
+        _is_over(turn)
     else:
         return
     release(turn.session)
@@ -32,8 +37,13 @@ def turn_was_written(turn: Turn, record: TurnRecord, **_: Any) -> None:
 
 def turn_is_over(turn: Turn) -> None:
     """The same for one whose end nobody recorded."""
-    QueuedWork.objects.filter(pk=turn.pk).delete()
+    _is_over(turn)
     release(turn.session)
+
+
+def _is_over(turn: Turn) -> None:
+    if turn.outcome != rescue.LOST:
+        QueuedWork.objects.filter(pk=turn.pk).delete()
 
 
 def put(session: Session, works: list[Work]) -> None:
@@ -52,14 +62,15 @@ def put(session: Session, works: list[Work]) -> None:
 def release(session: Session) -> None:
     """Lets the next turn of a session go, once no turn before it is to be run any more."""
     waiting: QuerySet[QueuedWork] = QueuedWork.objects.filter(session=session, waits=True)
-    row = waiting.order_by("place", "id").first()
+    ordered = waiting.order_by("place", "id").iterator()
+    row = next((each for each in ordered if not rescue.is_awaited(each)), None)
     if row is None:
         return
     earlier = Turn.objects.filter(session=session, index__lt=row.place)
     if earlier.filter(status__in=UNFINISHED).exists():
         return
     before = earlier.order_by("-index", "-pk").values_list("pk", flat=True).first()
-    row.work["body"]["after"] = before or ""
+    row.work["body"]["after"] = row.work["body"].get("after") or before or ""
     row.waits = False
     row.save(update_fields=["work", "waits"])
 
@@ -69,10 +80,19 @@ def _queue_found(turn: Turn, record: TurnRecord) -> None:
     row = QueuedWork.objects.filter(pk=turn.pk).first()
     if row and not row.work["body"].get("segment"):
         return
-    segment = record.segments[0]
+    segment, asked = record.segments[0], _asked(turn, row)
+    rescued, position = bool(asked.get("rescued")), int(asked.get("position") or 0)
+    if rescued and (by := rescue.covering(turn.session, turn.pk, segment.start, segment.end)):
+        # The row stays: what else was found asks it what was wanted.
+        if turn.started_at:
+            rescue.supersede(turn, by)
+        else:
+            turn.delete()
+        return
     body = TurnWork(
         turn_id=turn.pk, session_id=turn.session_id, index=turn.index, pipeline=turn.pipeline, recording=turn.recording,
-        start=segment.start / AXIS_RATE, end=segment.end / AXIS_RATE, options=_options(turn, row),
+        start=(segment.start - position) / AXIS_RATE, end=(segment.end - position) / AXIS_RATE, position=position,
+        options=dict(asked.get("options", {})), rescued=rescued, after=asked.get("after", "") if rescued else "",
     )  # fmt: skip
     # The first keeps the id of the whole: another attempt, so that the bus takes it.
     attempt = row.work["attempt"] + 1 if row else 1
@@ -89,9 +109,9 @@ def _queue_found(turn: Turn, record: TurnRecord) -> None:
     )
 
 
-def _options(turn: Turn, row: QueuedWork | None) -> dict[str, Any]:
-    """What was asked for the recording that it was found in."""
+def _asked(turn: Turn, row: QueuedWork | None) -> dict[str, Any]:
+    """What was asked for of the recording that it was found in."""
     if row is None:
         same = QueuedWork.objects.filter(session=turn.session_id, work__body__recording=turn.recording)
         row = same.order_by("place").first()
-    return dict(row.work["body"].get("options", {})) if row else {}
+    return dict(row.work["body"]) if row else {}

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from django.dispatch import Signal
 
+turn_lost = Signal()
+"""Whoever was to answer a turn was gone before it gave an answer. Sends `turn`, the row."""
+broken_off = Signal()
+"""Nobody answered what was said there, or may have been. Sends `record`, the `BrokenOffRecord`, and `session`."""
 turn_written = Signal()
 """A snapshot of a turn that was news is in the tables. Sends `turn`, the row, and `record`, the `TurnRecord`."""
 

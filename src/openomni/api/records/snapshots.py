@@ -14,6 +14,7 @@ from ... import bounds
 from ...records import (
     AnyRecord,
     AttemptRecord,
+    BrokenOffRecord,
     BuildRecord,
     DismissedRecord,
     FrameRecord,
@@ -45,7 +46,7 @@ from .models import (
     Tombstone,
     Turn,
 )
-from .signals import turn_written
+from .signals import broken_off, turn_lost, turn_written
 
 if TYPE_CHECKING:
     from ..ground.caller import Caller
@@ -101,6 +102,8 @@ def write_all(records: Sequence[AnyRecord]) -> None:
                 _write_item(record)
             case BuildRecord():
                 _write_build(record)
+            case BrokenOffRecord():
+                _write_broken_off(record)
 
 
 _Named = tuple[str, str, str]
@@ -174,6 +177,8 @@ def _write_turn(record: TurnRecord) -> None:
     _match(row.segments.all(), spoken, {"project_id": row.project_id, "turn": row, "session": session})
     _match(row.time_points.all(), record.time_points, {"project_id": row.project_id, "turn": row})
     turn_written.send(Turn, turn=row, record=record)
+    if record.outcome == "lost":
+        turn_lost.send(Turn, turn=row)
     if session.queued:
         follow_queue(session)
 
@@ -191,15 +196,38 @@ def _match(rows: models.QuerySet[Any], wanted: Sequence[msgspec.Struct], own: di
 
 
 def _close_turns(session: Session) -> None:
-    """Nobody is left to end the turns of a session that is over: their host died with them."""
-    open_turns = session.turns.filter(status__in=UNFINISHED)
-    reason = "the agent that hosted it was lost"
+    """Nobody is left to end the turns of a session that is over: their host died with them. What waits to be run from
+    the recording waits on."""
+    for turn in session.turns.filter(status=Progress.STARTED):
+        _fail(turn, outcome="lost", reason="the agent that hosted it was lost")
+        turn_lost.send(Turn, turn=turn)
+
+
+def _fail(turn: Turn, reason: str, **fields: Any) -> None:
+    """Whoever ran it is gone."""
     for rows in (
-        Attempt.objects.filter(task__turn__in=open_turns, status__in=UNFINISHED),
-        Task.objects.filter(turn__in=open_turns, status__in=UNFINISHED),
-        open_turns,
+        Attempt.objects.filter(task__turn=turn, status__in=UNFINISHED),
+        Task.objects.filter(turn=turn, status__in=UNFINISHED),
     ):
         rows.update(status=Progress.FAILED, reason=reason)
+    Turn.objects.filter(pk=turn.pk).update(status=Progress.FAILED, reason=reason, **fields)
+
+
+def _write_broken_off(record: BrokenOffRecord) -> None:
+    session = placeholder(record.project, record.session_id)
+    if not record.given:
+        broken_off.send(Session, record=record, session=session)
+        return
+    own = {"session": session, "index": session.turns.count(), "recording": record.recording}
+    own |= {"pipeline": session.pipeline, "pipeline_hash": session.pipeline_hash, "origin": session.origin}
+    turn = _locked(Turn, record.project, record.turn_id, **own)
+    if turn.status not in UNFINISHED and turn.outcome != "lost":
+        return  # its host lived to say what became of it
+    _fail(turn, record.reason, outcome="interrupted", interrupted=True, version=max(turn.version, 1),
+          transcript=record.transcript or turn.transcript, reply_text=record.reply_text or turn.reply_text)  # fmt: skip
+    if record.heard_to > record.start and not turn.segments.exists():
+        turn.segments.create(project_id=turn.project_id, session=session, speaker="user", start=record.start,
+                             end=record.heard_to, track=record.recording, source="vad")  # fmt: skip
 
 
 def follow_queue(session: Session) -> None:
@@ -216,6 +244,8 @@ def _supersedes(record: TurnRecord, row: Turn) -> bool:
     the turn came is looked at first: an end beats what is under way, a good end a failure."""
     if row.version == 0:
         return True
+    if row.status == Progress.PENDING and record.outcome == "lost":
+        return False  # it was told before, and is to be run from the recording
     come, been = _rank(record.status), _rank(row.status)
     return (come, record.version) > (been, row.version)
 
@@ -250,8 +280,8 @@ def _write_stages(turn: Turn, stages: Iterable[StageRecord]) -> None:
         update_fields=["usage", *_ATTEMPT],
     )
     if turn.status not in UNFINISHED:
-        # What a run that died had begun, and the run that finished the turn did not.
-        turn.tasks.exclude(task_id__in=given).filter(status__in=UNFINISHED).update(status=Progress.SUPERSEDED)
+        # What a run that died had done, and the run that finished the turn did again.
+        turn.tasks.exclude(task_id__in=given).update(status=Progress.SUPERSEDED)
 
 
 def _write_recording(record: RecordingSnapshot) -> None:

@@ -16,15 +16,16 @@ from ..connection import Down, Link, Received, Up
 from ..replies import ReplyFolder
 from ..responder.responder import error_line
 from ..responder.sinks import Report, Sink
-from ..wire import Playback, ReplyChunk, captured_sound
-from .sources import BLOCK_S, Block, Captured, Picture, Source, UtteranceEnd
+from ..wire import Playback, ReplyChunk, captured_sound, read_captured_sound
+from .sources import BLOCK, BLOCK_S, Block, Captured, Picture, Source, UtteranceEnd
 
 ECHO_TAIL_S = 0.3
 """How long a room goes on sounding after the loudspeaker fell silent."""
 HELD_S = 30.0
 """Captured sound that waits for a connection that is slow or away; older is left to the upload of the recording."""
 AGAIN_S = 2.0
-"""Of the sound before a break so much is sent again, for it may be lost on the way; what comes twice counts once."""
+"""Of the sound before a break so much is sent again, for it may be lost on the way; what comes twice counts once.
+Where the gateway says what its host is to hear again, it is that."""
 _AUDIO_END = {"type": "openomni.audio_end"}
 _NO_TURN_DETECTION = {
     "type": "session.update",
@@ -78,7 +79,7 @@ class Listener:
         self._wait = wait
         self._progress = _Progress()
         self._outgoing: asyncio.Queue[Captured | None] = asyncio.Queue(round(HELD_S / BLOCK_S))
-        self._sent: deque[bytes] = deque(maxlen=round(AGAIN_S / BLOCK_S))
+        self._sent: deque[bytes] = deque(maxlen=round(HELD_S / BLOCK_S))
         self._again: list[dict[str, Any] | bytes] = []
         """What goes first on a link that stands again."""
         self._standing = asyncio.Event()
@@ -188,11 +189,16 @@ class Listener:
             if self._reports:
                 await self._link.report(playback)
 
-    def _stands_again(self, resumed: bool) -> None:
+    def _to_say_again(self, up: Up) -> list[bytes]:
+        if up.again_from is None:
+            return list(self._sent)[-round(AGAIN_S / BLOCK_S) :]
+        return [frame for frame in self._sent if read_captured_sound(frame)[0] + BLOCK > up.again_from]
+
+    def _stands_again(self, up: Up) -> None:
         """After a break the gateway may be another one, which has to be told anew; the one that knows us would take the
         telling for the beginning of an utterance."""
-        told = [_NO_TURN_DETECTION] if self._source.decides_turns and not resumed else []
-        self._again = [*told, *self._sent]
+        told = [_NO_TURN_DETECTION] if self._source.decides_turns and not up.resumed else []
+        self._again = [*told, *self._to_say_again(up)]
         self._standing.set()
         if self._progress.capture_over:
             self._again.append(_AUDIO_END)
@@ -205,10 +211,10 @@ class Listener:
                 self._sink.play(message)
             case Down(reason):
                 self._told.notice(f"{reason}; capturing on, and trying to connect again")
-            case Up(resumed):
+            case Up():
                 self._told.notice("connected again")
                 self._progress.parting_words = ""
-                self._stands_again(resumed)
+                self._stands_again(message)
             case {"type": "response.done", "response": {"id": str(response_id), "status": str(status)}}:
                 self._end_reply(response_id.removeprefix("resp_"), status)
             case {"type": "openomni.reply.ended", "turn_id": str(turn_id)}:
