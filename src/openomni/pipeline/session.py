@@ -228,7 +228,7 @@ class LiveSession:
             if answer.unwanted:
                 answer.revision.running.cancel()
             await answer.asked.wait()
-        turn.utterance.history, turn.utterance.items = self._conversation.messages, self._conversation.names
+        turn.utterance.history, turn.utterance.items = self._conversation.tell()
         revision = draft.revision
         if revision is not None and revision.turn is turn and not revision.decided:
             if text and self._end_of_turn.reads(noticed(turn, "ending")):
@@ -322,6 +322,7 @@ class LiveSession:
             speech_start=speech_start,
             began_at=time.time() - (decided - speech_start),
             recording=self._opened.recording,
+            sound=draft.revision.sound if draft.revision is not None else None,
             superseded=draft.superseded,
             pauses=draft.pauses,
             provenance=self._provenance if spoken else typed(self._provenance),
