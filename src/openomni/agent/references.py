@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from ..errors import OpenOmniError
-from ..events import Message
 from ..pipeline import spec
-from ..pipeline.earlier import spoken_history
+from ..pipeline.earlier import History
 from ..pipeline.spec import Pipeline
-from ..records import TurnRecord
+from ..records import ItemRecord, TurnRecord
 from ..storage.api import Api, Unreachable
 
+T = TypeVar("T")
 PIPELINES, TURNS = 64, 512
 """How many are remembered."""
 PAGE = 200
@@ -42,7 +41,7 @@ class References:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._pipelines: OrderedDict[str, dict[str, Any]] = OrderedDict()
-        self._said: OrderedDict[str, Sequence[Message]] = OrderedDict()
+        self._said: OrderedDict[str, History] = OrderedDict()
 
     async def pipeline(self, spec_hash: str, name: str) -> Pipeline:
         """Raises Refused for a hash that the server does not have, Unreachable."""
@@ -55,14 +54,13 @@ class References:
             _keep(self._pipelines, spec_hash, answer["spec"], PIPELINES)
         return spec.parse(self._pipelines[spec_hash], name)
 
-    async def history(self, session_id: str, after: str) -> Sequence[Message]:
+    async def history(self, session_id: str, after: str) -> History:
         """What was said up to and with the turn `after`; nothing where that is empty. Raises OpenOmniError when the
         server does not have that turn."""
         if after and after not in self._said:
-            turns = sorted(await self._turns(session_id), key=lambda turn: turn.index)
-            history: Sequence[Message] = ()
-            for turn in turns:
-                history = spoken_history(turn, history)
+            history = History()
+            for turn in await self.turns(session_id):
+                history = history.then(turn)
                 if turn.turn_id == after:
                     _keep(self._said, after, history, TURNS)
                     break
@@ -70,13 +68,34 @@ class References:
                 raise OpenOmniError(
                     f"{self._api.server} has no turn {after} in session {session_id}, which comes before"
                 )
-        return self._said[after] if after else ()
+        return self._said[after] if after else History()
 
-    def remember(self, record: TurnRecord, before: Sequence[Message]) -> None:
+    def remember(self, record: TurnRecord, before: History) -> None:
         """What was said with this turn, for the next of its session."""
-        _keep(self._said, record.turn_id, spoken_history(record, before), TURNS)
+        _keep(self._said, record.turn_id, before.then(record), TURNS)
 
-    async def _turns(self, session_id: str) -> list[_Said]:
+    async def turn(self, turn_id: str) -> TurnRecord:
+        """As it is known now. Raises Refused for one that the server does not have, Unreachable."""
+        return await self._read(f"/turns/{quote(turn_id, safe='')}", TurnRecord)
+
+    async def items(self, session_id: str) -> list[ItemRecord]:
+        """Of a conversation, those that are gone included."""
+        return await self._read(f"/sessions/{quote(session_id, safe='')}/items", list[ItemRecord])
+
+    async def films(self, session_id: str) -> list[str]:
+        """Ids of the videos that were captured in a session."""
+        answer = await self._api.get("/recordings", session=session_id, kind="video", limit=PAGE)
+        return [each["recording_id"] for each in answer["items"]]
+
+    async def _read(self, path: str, kind: type[T]) -> T:
+        answer = await self._api.get(path)
+        try:
+            return msgspec.convert(answer, kind)
+        except msgspec.ValidationError as error:
+            raise Unreachable(f"{self._api.server} answers {path} as another version does: {error}") from None
+
+    async def turns(self, session_id: str) -> list[_Said]:
+        """What was said in a session, oldest first."""
         turns: list[_Said] = []
         further: dict[str, str] = {}
         while True:
@@ -87,7 +106,7 @@ class References:
                 raise Unreachable(f"{self._api.server} lists turns as another version does: {error}") from None
             turns += page.items
             if not page.next:
-                return turns
+                return sorted(turns, key=lambda turn: turn.index)
             further = {"cursor": page.next}
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import uuid
 from typing import Annotated, Any, Literal
 
 from ninja import Field, Path, Query, Router, Schema
 from pydantic import AfterValidator
 
+from ... import bounds
 from ..accounts.authentication import allow
 from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest
@@ -16,7 +18,7 @@ from ..ground.paging import Page
 from ..pipelines import catalogue
 from ..records.models import Recording
 from ..records.schemas import NewId
-from . import dead_letters, turn_work
+from . import dead_letters, reruns, turn_work
 
 router = Router(tags=["conversations"])
 MAKERS = allow(Scope.DEVICE, Scope.AGENT, Scope.RESEARCHER)
@@ -84,6 +86,45 @@ def queue_turns(request: AuthedRequest, payload: QueueNew) -> Any:
     session_id = payload.session_id or turn_work.session_for(recording, pipeline, payload.spans)
     turns = turn_work.queue(recording, pipeline, session_id, payload.spans, payload.wait, payload.options, caller)
     return 202, {"session_id": session_id, "turns": turns}
+
+
+class RerunNew(Schema):
+    """Turns to run again: by their own pipelines as they were then, or by each of `pipelines` (a name, or `name@hash`).
+    `from`: the kind of the stage to begin with; those before it give what they gave then. `with`: by kind, what a stage
+    is to give instead of running. `session_id` names the session that they are turns of; the same request again with
+    the same one adds nothing, without one it runs them once more. `wait`: queue even when no live agent offers what a
+    pipeline needs."""
+
+    turns: list[str] = Field(min_length=1, max_length=500)
+    pipelines: list[str] = Field([], max_length=20)
+    begin: str = Field("", alias="from", max_length=40)
+    given: dict[str, Annotated[str, Field(max_length=bounds.MAX_TEXT)]] = Field({}, alias="with")
+    session_id: NewId | None = None
+    wait: bool = False
+
+
+class RerunTurn(Schema):
+    turn_id: str = Field(alias="pk")
+    session_id: str
+    reruns: str
+    pipeline: str
+    pipeline_hash: str
+    status: str
+
+
+class Reruns(Schema):
+    turns: list[RerunTurn]
+
+
+@router.post("/turns/rerun", auth=MAKERS, response={202: Reruns}, summary="Run turns again")
+def rerun(request: AuthedRequest, payload: RerunNew) -> Any:
+    """Each stage is given the very input that it had: the span of sound, the items and pictures that its model got,
+    what was asked for. The new turns say in `reruns` which they run again, and in `given` what was given."""
+    session_id = payload.session_id or uuid.uuid4().hex
+    turns = reruns.queue(
+        request, payload.turns, payload.pipelines, payload.begin, payload.given, session_id, payload.wait
+    )
+    return 202, {"turns": turns}
 
 
 @router.get("/tasks/dead", auth=allow(Scope.VIEWER), response=Page[DeadOut], summary="What failed too often")
