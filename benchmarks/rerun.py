@@ -39,6 +39,7 @@ async def main(options: argparse.Namespace) -> None:
     figures = {
         "turns": found["of"],
         "same": found["same"],
+        "same_and_whole": sum(each["same"] and None not in each["stages"].values() for each in found["reruns"]),
         **{f"differs_first_in_{name}": count for name, count in first_differences(found).items()},
         "answered": measured.figures["answered"],
     }

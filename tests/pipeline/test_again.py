@@ -27,7 +27,7 @@ GAVE: dict[str, dict[str, Any]] = {
     "speaker": {"label": "ada", "confidence": 0.9},
     "retrieval": {"documents": [{"text": "It is noon.", "score": 0.5, "source": "clock"}]},
     "llm": {"text": "It is noon. Bye."},
-    "tts": {"seconds": 1.0, "rate": 16_000, "sha256": "ab", "clauses": ["It is noon.", "Bye."]},
+    "tts": {"seconds": 1.0, "rate": 16_000, "sha256": "ab", "clauses": ["It is noon.", "Bye."], "sounds": ["a", "b"]},
 }
 
 
@@ -121,6 +121,26 @@ def test_what_was_stopped_is_compared_as_far_as_it_came() -> None:
     assert (found.same, found.stages) == (True, {"stt": True, "llm": None, "tts": None})
     cut[1] = stage("llm", "cancelled", text="He is")
     assert compare(record(stages=cut), record("n")).stages["llm"] is False
+
+
+@pytest.mark.parametrize(
+    ("clauses", "sounds", "same"),
+    [
+        (["It is noon."], ["a"], None),
+        (["It is noon.", "Bye."], ["a", "cut"], None),
+        (["It is noon.", "Bye."], ["x", "cut"], False),
+        (["It is", "noon."], ["a"], False),
+        ([], [], None),
+    ],
+)
+def test_of_a_voice_that_was_cut_whole_clauses_are_compared(clauses: Any, sounds: Any, same: bool | None) -> None:
+    cut = stage("tts", "cancelled", clauses=clauses, sounds=sounds, sha256="cut")
+    assert compare(record(stages=[cut]), record("n")).stages["tts"] is same
+
+
+def test_of_a_voice_of_an_earlier_release_nothing_is_known() -> None:
+    old = stage("tts", seconds=1.0, rate=16_000)
+    assert compare(record(stages=[old]), record("n")).stages["tts"] is None
 
 
 def test_of_several_revisions_the_one_that_counted_is_compared() -> None:

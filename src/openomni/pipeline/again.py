@@ -18,8 +18,8 @@ REFERENCE = "reference"
 _SAID: Mapping[str, tuple[str, ...]] = {
     "stt": ("text",),
     "llm": ("text", "tool_calls"),
-    "tts": ("sha256",),
-    "end_to_end": ("text", "tool_calls", "sha256"),
+    "tts": ("clauses", "sounds", "sha256"),
+    "end_to_end": ("text", "tool_calls", "sounds", "sha256"),
     "emotion": ("overall", "text", "audio", "video", "label"),
     "retrieval": ("documents",),
     "speaker": ("label",),
@@ -28,6 +28,7 @@ _SAID: Mapping[str, tuple[str, ...]] = {
 _SHOWN: Mapping[str, tuple[str, ...]] = {"tts": ("clauses", "seconds", "sha256"), "stt": ("text", "diagnostics")}
 """What is shown of it where it differs, if that is more."""
 _SOUND = "sha256"
+_OF_A_VOICE = ("clauses", "sounds", _SOUND)
 
 
 class Outputs(NamedTuple):
@@ -167,18 +168,18 @@ def compare(was: TurnRecord, now: TurnRecord) -> Comparison:
 
 
 def _same(kind: str, was: StageRecord, now: StageRecord) -> bool | None:
-    stopped, same = _stopped(was) or _stopped(now), True
+    stopped, known = _stopped(was) or _stopped(now), True
     for name in _SAID.get(kind) or tuple(was.output):
         before, after = was.output.get(name), now.output.get(name)
         if before == after or not (before or after):
             continue
-        if stopped and (name != "text" or _begins_alike(str(before or ""), str(after or ""))):
-            same = False  # as far as is known
-        elif name == _SOUND and not before and "seconds" in was.output:
-            same = False  # an earlier release did not say it
+        if stopped and (name == _SOUND or _begins_alike(name, before, after)):
+            known = False
+        elif name in _OF_A_VOICE and was.output and not before:
+            known = known and name != _SOUND  # an earlier release did not say it
         else:
             return False
-    return same or None
+    return known or None
 
 
 def _stopped(stage: StageRecord) -> bool:
@@ -186,8 +187,11 @@ def _stopped(stage: StageRecord) -> bool:
     return stage.status == "cancelled" and not stage.reason
 
 
-def _begins_alike(one: str, other: str) -> bool:
-    return one.startswith(other) or other.startswith(one)
+def _begins_alike(name: str, one: Any, other: Any) -> bool:
+    """Texts, and lists of what was said or heard one after another; the last sound of the shorter may be cut."""
+    shorter, longer = sorted((one or [], other or []), key=len)
+    count = len(shorter) - (name == "sounds" and len(shorter) > 0)
+    return bool(shorter[:count] == longer[:count]) if type(shorter) is type(longer) else not shorter
 
 
 def _shown(kind: str, stage: StageRecord) -> dict[str, Any]:

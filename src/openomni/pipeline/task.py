@@ -119,6 +119,8 @@ class TaskTrace:
     """What all its calls consumed: a voice is called once a clause."""
     _samples: Any = field(default_factory=hashlib.sha256)
     """Of its sound, PCM16."""
+    _by_clause: dict[int, Any] = field(default_factory=dict)
+    """The same of each clause that it spoke."""
 
     def ask(self, **options: str) -> None:
         """What its kind knows of `options`, less the empty ones."""
@@ -154,8 +156,7 @@ class TaskTrace:
                 if value.reasoning:
                     self._keep_reasoning(value.reasoning)
             case Sound():
-                self._samples.update(value.audio.pcm16())
-                self.output["sha256"] = self._samples.hexdigest()
+                self._note_samples(value)
                 self.output["seconds"] = round(_number(self.output.get("seconds")) + value.audio.duration, 6)
                 self.output["rate"] = value.audio.rate
             case Emotion():
@@ -178,6 +179,13 @@ class TaskTrace:
                 self.output["usage"] = _some(**msgspec.structs.asdict(self.usage))
             case _:
                 pass
+
+    def _note_samples(self, sound: Sound) -> None:
+        samples = sound.audio.pcm16()
+        self._samples.update(samples)
+        self._by_clause.setdefault(sound.clause, hashlib.sha256()).update(samples)
+        self.output["sha256"] = self._samples.hexdigest()
+        self.output["sounds"] = [each.hexdigest() for each in self._by_clause.values()]
 
     def note_clause(self, text: str) -> None:
         """Keeps what a voice was given."""
