@@ -387,7 +387,7 @@ class RecordingRecord(Record, tag="recording", kw_only=True):
     """A media file as captured, or a reply as spoken; its bytes go through storage, not through here."""
 
     recording_id: str
-    kind: Literal["audio", "video", "reply"]
+    kind: Literal["audio", "video", "reply", "picture"]
     session_id: str = ""
     turn_id: str = ""
     device: str = ""

@@ -60,7 +60,6 @@ class Server:
         self.dialogue = dialogue
         self.records = {turn.turn_id: turn for turn in dialogue.turns()}
         self.sounds: list[AudioIn] = []
-        self.films: Callable[..., Any] = self._films
         self.seen: list[bytes] = []
 
     async def turn(self, turn_id: str) -> TurnRecord:
@@ -75,7 +74,7 @@ class Server:
     async def turns(self, session_id: str) -> list[TurnRecord]:
         return [each for each in self.records.values() if each.session_id == session_id]
 
-    async def _films(self, session_id: str) -> list[str]:
+    async def pictures(self, session_id: str, wanted: Any) -> list[str]:
         return ["film"]
 
     async def sound(self, recording_id: str, start: float, end: float) -> Audio:
@@ -84,7 +83,9 @@ class Server:
 
     async def shown(self, recording_id: str, wanted: Sequence[FrameRecord]) -> dict[str, Frame]:
         names = {each.sha256 for each in wanted}
-        kept = {hashlib.sha256(each).hexdigest(): Frame.from_jpeg(each) for each in self.seen}
+        kept = {
+            hashlib.sha256(each).hexdigest(): Frame.from_jpeg(each) for each in (*self.seen, *self.dialogue.pictures)
+        }
         return {name: frame for name, frame in kept.items() if recording_id == "film" and name in names}
 
 
@@ -175,6 +176,15 @@ async def spoken_first(dialogue: Dialogue) -> None:
     dialogue.inputs.put_nowait(AudioEnd())
 
 
+async def put_in(dialogue: Dialogue) -> None:
+    for shade in (10, 20):
+        message = Message("user", f"Look at {shade}.", (Frame.from_jpeg(picture(shade)),))
+        dialogue.inputs.put_nowait(ItemIn(f"i{shade}", message))
+    dialogue.inputs.put_nowait(Respond())
+    await asyncio.sleep(3.0)
+    dialogue.inputs.put_nowait(AudioEnd())
+
+
 async def seen(dialogue: Dialogue) -> None:
     await dialogue.be_silent(0.5)
     for shade in range(5):
@@ -186,7 +196,15 @@ async def seen(dialogue: Dialogue) -> None:
 
 @pytest.mark.parametrize(
     ("script", "spec"),
-    [(one_question, None), (twice, None), (interrupted, None), (typed, None), (spoken_first, None), (seen, SEEING)],
+    [
+        (one_question, None),
+        (twice, None),
+        (interrupted, None),
+        (typed, None),
+        (spoken_first, None),
+        (seen, SEEING),
+        (put_in, None),
+    ],
 )
 def test_each_stage_is_given_the_very_input_that_it_had(
     script: Any, spec: Any, monkeypatch: pytest.MonkeyPatch

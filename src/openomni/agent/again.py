@@ -100,12 +100,12 @@ class Again:
         root = record
         while wanted and root.reruns:
             root = await self._references.turn(root.reruns)
-        films = [each.recording for each in wanted.values() if each.recording]
+        places = [each.recording for each in wanted.values() if each.recording]
         if wanted:
-            films += await self._references.films(root.session_id)
-        for film in dict.fromkeys(films):
+            places += await self._references.pictures(root.session_id, wanted)
+        for place in dict.fromkeys(places):
             if missing := [each for each in wanted.values() if each.sha256 not in found]:
-                found |= await self._recordings.shown(film, missing)
+                found |= await self._recordings.shown(place, missing)
         if missing := [each for each in wanted.values() if each.sha256 not in found]:
             whose = "its camera saw" if missing[0].recording else "its client put into the conversation"
             raise OpenOmniError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Container
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -30,8 +31,15 @@ class _Said(msgspec.Struct):
     reply_text: str = ""
 
 
+class _Recorded(msgspec.Struct):
+    """A recording, of which only this counts here."""
+
+    recording_id: str
+    sha256: str = ""
+
+
 class _Page(msgspec.Struct):
-    items: list[_Said]
+    items: list[dict[str, Any]]
     next: str | None = None
 
 
@@ -82,10 +90,15 @@ class References:
         """Of a conversation, those that are gone included."""
         return await self._read(f"/sessions/{quote(session_id, safe='')}/items", list[ItemRecord])
 
-    async def films(self, session_id: str) -> list[str]:
-        """Ids of the videos that were captured in a session."""
-        answer = await self._api.get("/recordings", session=session_id, kind="video", limit=PAGE)
-        return [each["recording_id"] for each in answer["items"]]
+    async def pictures(self, session_id: str, wanted: Container[str]) -> list[str]:
+        """Ids of recordings that may have pictures of a session: those that its client put into the conversation, as
+        far as their SHA-256 is `wanted`, and all of its videos."""
+        put_in = await self._recordings(session_id, "picture")
+        films = await self._recordings(session_id, "video")
+        return [each.recording_id for each in put_in if each.sha256 in wanted] + [each.recording_id for each in films]
+
+    async def _recordings(self, session_id: str, kind: str) -> list[_Recorded]:
+        return await self._listed("/recordings", _Recorded, {"session": session_id, "kind": kind})
 
     async def _read(self, path: str, kind: type[T]) -> T:
         answer = await self._api.get(path)
@@ -96,17 +109,21 @@ class References:
 
     async def turns(self, session_id: str) -> list[_Said]:
         """What was said in a session, oldest first."""
-        turns: list[_Said] = []
+        return sorted(await self._listed("/turns", _Said, {"session": session_id}), key=lambda turn: turn.index)
+
+    async def _listed(self, path: str, struct: type[T], wanted: dict[str, str]) -> list[T]:
+        """All of it, however many pages it takes."""
+        found: list[T] = []
         further: dict[str, str] = {}
         while True:
-            answer = await self._api.get("/turns", session=session_id, limit=PAGE, **further)
+            answer = await self._api.get(path, limit=PAGE, **wanted, **further)
             try:
                 page = msgspec.convert(answer, _Page)
+                found += msgspec.convert(page.items, list[struct])  # type: ignore[valid-type]
             except msgspec.ValidationError as error:
-                raise Unreachable(f"{self._api.server} lists turns as another version does: {error}") from None
-            turns += page.items
+                raise Unreachable(f"{self._api.server} lists {path} as another version does: {error}") from None
             if not page.next:
-                return sorted(turns, key=lambda turn: turn.index)
+                return found
             further = {"cursor": page.next}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol, Self
 
+import msgspec
+
 from ..events import Message
 from ..records import TurnRecord
 from .conversation import of_reply, of_user
@@ -50,11 +52,17 @@ class Earlier(NamedTuple):
         ordered = sorted(records, key=lambda record: record.index)
         history = History()
         for record in ordered:
-            history = history.then(record)
+            history = history.then(msgspec.structs.replace(record, reply_text=_heard(record)))
         return cls(ordered[-1].index + 1 if ordered else 0, *history)
 
 
 NOTHING_EARLIER = Earlier()
+
+
+def _heard(record: TurnRecord) -> str:
+    """Of a reply that was interrupted, the words that were heard, as its items were told and kept."""
+    heard = (stage.output["heard"] for stage in record.stages if record.interrupted and "heard" in stage.output)
+    return str(next(heard, record.reply_text))
 
 
 def said_in(record: Said) -> Iterable[tuple[str, Message]]:

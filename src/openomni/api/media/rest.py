@@ -45,7 +45,7 @@ def _media_type(text: str) -> str:
 class RecordingIn(Schema):
     """What a recording is, as far as its maker knows when it begins. `started_at` is Unix time."""
 
-    kind: Literal["audio", "video", "reply"] = "audio"
+    kind: Literal["audio", "video", "reply", "picture"] = "audio"
     media_type: Annotated[str, AfterValidator(_media_type)] = "audio/wav"
     rate: int | None = Field(None, gt=0, le=bounds.MAX_RATE, description="samples a second")
     samples: int | None = Field(None, ge=0, le=bounds.MAX_POSITION)

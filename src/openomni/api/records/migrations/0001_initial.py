@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
                 ('id', models.CharField(editable=False, max_length=64, primary_key=True, serialize=False)),
                 ('version', models.PositiveBigIntegerField(default=0, editable=False)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('kind', models.CharField(choices=[('audio', 'Audio'), ('video', 'Video'), ('reply', 'Reply')], default='audio', max_length=10)),
+                ('kind', models.CharField(choices=[('audio', 'Audio'), ('video', 'Video'), ('reply', 'Reply'), ('picture', 'Picture')], default='audio', max_length=10)),
                 ('media_type', models.CharField(default='audio/wav', max_length=100)),
                 ('turn_id', models.CharField(blank=True, db_index=True, max_length=64)),
                 ('site', models.CharField(blank=True, max_length=40)),
