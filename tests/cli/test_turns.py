@@ -127,7 +127,10 @@ def test_a_turn_is_shown_with_what_it_ran_on_and_what_its_models_were_told(
 def test_reruns_are_waited_for_and_compared_stage_by_stage(
     server: type[Server], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    again = [turn("n1", reruns="t1", session_id="again"), turn("n2", 1, "It is one.", reruns="t2", session_id="again")]
+    again = [
+        turn("n1", reruns="t1", session_id="again", given={"stt": "corrected"}),
+        turn("n2", 1, "It is one.", reruns="t2", session_id="again"),
+    ]
     server.turns |= {each.turn_id: each for each in again}
     call("rerun", "t1", "t2", "--pipelines", "local, other", "--from", "llm", "--with", "stt=a=b",
          "--json", str(tmp_path / "again.json"))  # fmt: skip
@@ -136,7 +139,7 @@ def test_reruns_are_waited_for_and_compared_stage_by_stage(
     assert (body["turns"], body["pipelines"], body["from"]) == (["t1", "t2"], ["local", "other"], "llm")
     assert body["with"] == {"stt": "a=b"}
     assert capsys.readouterr().out.splitlines() == [
-        "t1 → n1  the same",
+        "t1 → n1 with stt corrected  the same",
         "t2 → n2  differs first in llm",
         "  was  text: It is noon.",
         "  now  text: It is one.",

@@ -258,7 +258,7 @@ def _stage(stage: Mapping[str, Any], build: Mapping[str, Any] | None) -> str:
     )
     parameters = build["parameters"] if build else {}
     model = parameters.get("model") or parameters.get("voice") or ""
-    ran_on = f" {model} ({build['package']} {build['package_version']})" if build else ""
+    ran_on = f"{model and f' {model}'} ({build['package']} {build['package_version']})" if build else ""
     why = f": {stage['reason']}" if stage["reason"] else ""
     name, agent = f"{stage['kind']}:{stage['component']}", f" on {stage['agent']}" if stage["agent"] else ""
     return f"stage    {name}{ran_on}{agent}, {stage['status']}{why}  {times}"
@@ -266,6 +266,8 @@ def _stage(stage: Mapping[str, Any], build: Mapping[str, Any] | None) -> str:
 
 def _verdict(was: TurnRecord, now: TurnRecord, found: Comparison) -> list[str]:
     beside = f" through {now.pipeline}" if was.pipeline_hash != now.pipeline_hash else ""
+    corrected = [kind for kind, source in now.given.items() if source == "corrected"]
+    beside += f" with {' and '.join(corrected)} corrected" if corrected else ""
     head = f"{was.turn_id} → {now.turn_id}{beside}"
     if found.first is None:
         stopped = [kind for kind, same in found.stages.items() if same is None]
