@@ -39,7 +39,7 @@ from openomni.events import (
 from openomni.media import Audio, Frame
 from openomni.pipeline.queued import run_queued
 from openomni.pipeline.spec import Pipeline, parse
-from openomni.pipeline.turn import Utterance
+from openomni.pipeline.utterance import Utterance
 from openomni.records import TurnRecord, decode, encode
 from pipeline.scripted import ScriptedRunner
 from pipeline.test_session import KeptReply

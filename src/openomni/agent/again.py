@@ -14,7 +14,7 @@ from ..pipeline.again import believed, is_silent, outputs
 from ..pipeline.conversation import of_user
 from ..pipeline.earlier import History, said_in
 from ..pipeline.spec import Pipeline
-from ..pipeline.turn import Utterance
+from ..pipeline.utterance import Utterance
 from ..records import AskedRecord, FrameRecord, ItemRecord, TurnRecord
 from .recordings import Recordings
 from .references import References

@@ -21,8 +21,8 @@ from ..pipeline.beside import Beside
 from ..pipeline.judging import TAIL_SECONDS
 from ..pipeline.queued import provenance_of, run_queued
 from ..pipeline.spec import Pipeline
-from ..pipeline.turn import Utterance
 from ..pipeline.turn_taking import SpeechEnded, find_utterances
+from ..pipeline.utterance import Utterance
 from ..records import SegmentRecord, Status, TurnRecord
 from ..storage.api import Unreachable
 from .again import Again, Known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ import typer
 from ..errors import OpenOmniError, WrongUsage
 from ..pipeline.again import Comparison, compare
 from ..records import TurnRecord
-from ..storage.api import Api
+from ..storage.api import Api, Refused
 from .access import NO_TOKEN, TOKEN_HELP
 from .output import check_json, write_json
 
@@ -167,7 +168,10 @@ async def _whole(api: Api, turn_id: str) -> dict[str, Any]:
     """A turn with the `builds` that it ran on, by their ids, and what it was `told`."""
     turn = await _turn(api, turn_id)
     names = dict.fromkeys(stage["build"] for stage in turn["stages"] if stage["build"])
-    builds = {name: await api.get(f"/builds/{name}") for name in names}
+    builds = {}
+    for name in names:
+        with contextlib.suppress(Refused):  # its record may be on its way yet
+            builds[name] = await api.get(f"/builds/{name}")
     root = turn
     while root["reruns"]:
         root = await _turn(api, root["reruns"])

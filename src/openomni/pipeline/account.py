@@ -230,7 +230,7 @@ class Account:
             frames=[each.record(self.recording if seen else "") for each, seen in turn.shown.values()],
             items=turn.told,
             utterance=UtteranceRecord(self.recording, *self.sound) if self.recording and self.sound else None,
-            asked=turn.asked,
+            asked=turn.utterance.asked,
             given=dict(turn.utterance.given_as),
         )
 

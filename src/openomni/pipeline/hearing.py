@@ -26,8 +26,9 @@ from .revision import Draft, Revision
 from .settings import Settings
 from .spec import Pipeline, StageSpec
 from .tape import BRIDGED, Tape
-from .turn import Turn, Utterance
+from .turn import Turn
 from .turn_taking import Detector, SpeechBegan, SpeechEnded, SpeechFinder, SpeechPaused, SpeechResumed
+from .utterance import Utterance
 
 KEPT_SECONDS = 0.5
 """Sound that is kept while nobody speaks, besides what may turn out to be the beginning of an utterance."""

@@ -15,7 +15,8 @@ from ..records import Origin, TimePointRecord, TurnRecord
 from .account import Account, Provenance, ReplySink
 from .again import guess_of
 from .spec import Pipeline
-from .turn import StageRunner, Turn, TurnFailed, Utterance
+from .turn import StageRunner, Turn, TurnFailed
+from .utterance import Utterance
 
 if TYPE_CHECKING:
     from ..bus.work import TurnWork, Work

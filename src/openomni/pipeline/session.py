@@ -58,8 +58,9 @@ from .revision import Draft, Emit, Revision
 from .seen import Seen
 from .settings import Settings
 from .spec import Pipeline, parse
-from .turn import StageRunner, Turn, TurnFailed, Utterance
+from .turn import StageRunner, Turn, TurnFailed
 from .turn_taking import Detector, SpeechEnded
+from .utterance import Utterance
 
 if TYPE_CHECKING:
     from ..bus.sessions import OpenSession

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Protocol, get_args
 
-import msgspec
-
 from .. import clock
-from ..bounds import MAX_NAME
 from ..components.kinds import KINDS, Channel
 from ..errors import OpenOmniError
 from ..events import (
@@ -33,7 +30,6 @@ from ..events import (
     Sound,
     Speaker,
     Text,
-    Tool,
     ToolCall,
     ToolCalled,
     Transcript,
@@ -41,7 +37,6 @@ from ..events import (
     Value,
 )
 from ..media import Audio, Frame
-from ..records import AskedRecord, Given
 from .channel import Arrival, Flow
 from .clauses import Clause
 from .conversation import of_user
@@ -51,6 +46,7 @@ from .prompt import beginning, make_prompt, recent, spread
 from .reasoning import Sorted
 from .spec import Framework, Pipeline, StageSpec
 from .task import TaskTrace
+from .utterance import Utterance
 from .writing import Writing
 
 PIECE_SECONDS = 0.5
@@ -83,43 +79,6 @@ class TurnFailed(OpenOmniError):
 
 class _NothingSaid(Exception):
     """The transcript is empty: what follows has nothing to do."""
-
-
-@dataclass(slots=True)
-class Utterance:
-    """What a turn begins with: the person's sound at 16 kHz (None when `text` was typed), frames, and what was said
-    before. `instructions` of the session stand for the pipeline's."""
-
-    audio: Audio | None = None
-    text: str | None = None
-    frames: Sequence[Frame] = ()
-    images: Sequence[Frame] = ()
-    """Pictures that the client put into the message itself: they are always told, frames as the stage says."""
-    history: Sequence[Message] = ()
-    items: Sequence[str] = ()
-    """The names of the history's items, one each; empty where they have none."""
-    instructions: str | None = None
-    tools: Sequence[Tool] = ()
-    tool_choice: str = "auto"
-    text_only: bool = False
-    """The reply is written and not spoken."""
-    voice: str = ""
-    """For the voice's component, where it takes one; empty: the pipeline's own."""
-    language: str = ""
-    """For the recogniser, where it takes one; empty: as the pipeline has it."""
-    speaks_first: bool = False
-    """Nobody said anything: the agent begins, or goes on after a tool's result."""
-    given: Mapping[Channel, Sequence[Value]] = field(default_factory=dict)
-    """What comes on a channel instead of what its stage would make: that does not run."""
-    given_as: Mapping[str, Given] = field(default_factory=dict)
-    """By kind, where that is from."""
-    clauses: Sequence[str] = ()
-    """How a given reply is cut for the voice; empty: as any other."""
-
-    @property
-    def silent(self) -> bool:
-        """Nobody spoke: it was typed, or the agent speaks first."""
-        return self.speaks_first or self.text is not None
 
 
 @dataclass(slots=True)
@@ -228,21 +187,6 @@ class Turn:
             self.utterance, audio=None, text=None, frames=(), images=(), history=(), items=(), given={}, clauses=()
         )
         self._flows.clear()
-
-    @property
-    def asked(self) -> AskedRecord | None:
-        """What its utterance says otherwise than the pipeline; None where that is nothing."""
-        said = self.utterance
-        asked = AskedRecord(
-            instructions=said.instructions,
-            tools=[msgspec.to_builtins(tool) for tool in said.tools],
-            tool_choice=said.tool_choice[:MAX_NAME],
-            text_only=said.text_only,
-            voice=said.voice[:MAX_NAME],
-            language=said.language[:MAX_NAME],
-            speaks_first=said.speaks_first,
-        )
-        return asked if asked != AskedRecord() else None
 
     def _fill_from_utterance(self) -> set[Channel]:
         """Puts what the person gave, and what is given in place of a stage's output, on its channels; returns those
