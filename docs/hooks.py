@@ -95,7 +95,8 @@ def records() -> Iterator[str]:
     yield f"{_paragraphs(records)}\n"
     for struct in (
         records.TurnRecord, records.StageRecord, records.AttemptRecord, records.TimePointRecord, trace.Part,
-        records.SegmentRecord, records.SessionRecord, records.RecordingRecord,
+        records.SegmentRecord, records.UtteranceRecord, records.AskedRecord, records.ItemRecord, records.SessionRecord,
+        records.RecordingRecord,
     ):  # fmt: skip
         yield f"## {struct.__name__}\n\n{_paragraphs(struct)}\n"
         yield from _struct(struct)

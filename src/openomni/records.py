@@ -227,6 +227,34 @@ class TimePointRecord(msgspec.Struct):
     uncertainty_s: float = 0.0
 
 
+class UtteranceRecord(msgspec.Struct):
+    """The very sound that was recognised last: samples `start` to `end` of what `recording` holds, on the axis of its
+    session (16 kHz); of a queued turn on that of the recording itself."""
+
+    recording: Id
+    start: Position
+    end: Position
+
+
+class AskedRecord(msgspec.Struct, kw_only=True):
+    """What the session, or the request for this response, asked for otherwise than the pipeline has it."""
+
+    instructions: str | None = None
+    """In place of the pipeline's."""
+    tools: list[dict[str, Any]] = []
+    """Those that the client runs: name, description, parameters."""
+    tool_choice: Name = "auto"
+    text_only: bool = False
+    voice: Name = ""
+    language: Name = ""
+    speaks_first: bool = False
+    """Nobody said anything: the agent began, or went on."""
+
+
+Given = Literal["recorded", "corrected"]
+"""Of a stage that did not run: its output was what it had given before, or what somebody says that it should be."""
+
+
 class TurnRecord(Record, tag="turn", kw_only=True):
     """One user utterance and the response to it: the JSON that the command line prints and the API stores."""
 
@@ -282,10 +310,17 @@ class TurnRecord(Record, tag="turn", kw_only=True):
     """The pictures that its models got, each once."""
     items: list[Name] = []
     """The items of the conversation that its language model got, oldest first, its own utterance the last."""
+    utterance: UtteranceRecord | None = None
+    """Where its sound is; None where nobody spoke, and where nothing recorded it."""
+    asked: AskedRecord | None = None
+    """None: all as the pipeline has it."""
+    given: dict[str, Given] = {}
+    """By kind, the stages whose output was given rather than made."""
 
 
 class ItemRecord(Record, tag="item", kw_only=True):
-    """An item of a conversation, as it was heard; a later version replaces it where less was heard than was thought."""
+    """An item of a conversation, as it was heard. What a model was told stays as it was told: where it turns out that
+    less was heard, the item is gone, and another one, with a number behind its id, has its place."""
 
     session_id: Id
     item_id: Name
@@ -357,7 +392,7 @@ class RecordingRecord(Record, tag="recording", kw_only=True):
     """A media file as captured, or a reply as spoken; its bytes go through storage, not through here."""
 
     recording_id: str
-    kind: Literal["audio", "video", "reply"]
+    kind: Literal["audio", "video", "reply", "picture"]
     session_id: str = ""
     turn_id: str = ""
     device: str = ""

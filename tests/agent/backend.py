@@ -247,6 +247,10 @@ class Backend:
                 session_id = request.query_params["session"]
                 said = [msgspec.to_builtins(turn) for turn in self.turns().values() if turn.session_id == session_id]
                 return JSONResponse({"items": said[::-1], "next": None})
+            case "GET", ["turns", turn_id]:
+                return JSONResponse(msgspec.to_builtins(self.turns()[turn_id]))
+            case "GET", ["sessions", _, "items"]:
+                return JSONResponse([])  # queued turns have none
             case "GET", ["recordings", recording_id] if recording_id in self.uploads:
                 return JSONResponse({"recording_id": recording_id, "received": len(self.uploads[recording_id]["data"])})
             case "GET", ["recordings", recording_id]:

@@ -39,6 +39,7 @@ from openomni.events import (
 from openomni.media import Audio, Frame
 from openomni.pipeline.queued import run_queued
 from openomni.pipeline.spec import Pipeline, parse
+from openomni.pipeline.utterance import Utterance
 from openomni.records import TurnRecord, decode, encode
 from pipeline.scripted import ScriptedRunner
 from pipeline.test_session import KeptReply
@@ -209,8 +210,8 @@ class SimpleRunner(ScriptedRunner):
 async def test_a_queued_turn_says_where_it_comes_from(origin: Any) -> None:
     options = {"origin": origin, "cell": "c1", "reruns": "t0", "participant": "P07"}
     turn = TurnWork(turn_id="t", session_id="s", pipeline="x", recording="r", options=options)
-    audio = Audio.silence(0.5, 16_000)
-    record = await run_queued(turn.work("p", "h"), turn, await pipeline_of(), audio, ScriptedRunner(0, 0, 0), KeptReply)
+    said = Utterance(audio=Audio.silence(0.5, 16_000))
+    record = await run_queued(turn.work("p", "h"), turn, await pipeline_of(), said, ScriptedRunner(0, 0, 0), KeptReply)
     assert record.origin == (origin if origin in ("experiment", "bench") else "reprocess")
     assert (record.cell, record.reruns, record.participant, record.live) == ("c1", "t0", "P07", False)
     assert record.utterance_hash

@@ -14,6 +14,8 @@ from openomni.bus import subjects
 from openomni.bus.dead import dead, retry, write_back
 from openomni.bus.envelope import found_turn
 from openomni.bus.work import TurnWork, Work, enqueue
+from openomni.pipeline.again import compare
+from openomni.records import TurnRecord
 
 SIMULATED = "stt:simulated,llm:simulated,tts:simulated"
 
@@ -101,6 +103,28 @@ async def test_a_turn_knows_what_was_said_before_it_in_its_session(backend: Back
     await employ("two", f"host,{SIMULATED}")
     _, after_two = await run(2, second)
     assert after_two == 3 * question + 2 * answer
+
+
+async def test_a_queued_turn_is_run_again_with_what_was_said_before_it(backend: Backend, employ) -> None:
+    await employ("one", f"host,{SIMULATED}")
+    recording = backend.record(speech((0.5, 1.5), length=2.0))
+
+    async def run(**about: object) -> TurnRecord:
+        work = backend.turn(pipeline(), recording, **about)
+        await enqueue(backend.bus, work)
+        return await backend.until(lambda: backend.turns("completed").get(work.work_id))
+
+    first = await run(session_id="5e55")
+    was = await run(index=1, session_id="5e55", after=first.turn_id)
+    assert was.items == [f"user:{first.turn_id}", f"reply:{first.turn_id}", f"user:{was.turn_id}"]
+    now = await run(session_id="a9a1", reruns=was.turn_id)
+    assert (now.reruns, now.items[:2], now.utterance) == (was.turn_id, was.items[:2], was.utterance)
+    assert compare(was, now).stages == {"stt": True, "llm": True, "tts": True}
+    usage = [turn.stages[1].output["usage"]["input_tokens"] for turn in (was, now)]
+    assert usage[0] == usage[1]
+    voice = await run(session_id="a9a1", index=1, reruns=now.turn_id, begin="tts")
+    assert ([stage.kind for stage in voice.stages], voice.given["llm"]) == (["tts"], "recorded")
+    assert compare(now, voice).stages == {"tts": True}
 
 
 async def test_a_pipeline_that_the_server_does_not_have_fails_its_turn_in_a_line(backend: Backend, employ) -> None:

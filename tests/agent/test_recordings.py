@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from collections.abc import Callable
 from fractions import Fraction
@@ -16,7 +17,11 @@ import pytest
 from ground.damaged import found, with_clicks, write
 from openomni.agent import recordings
 from openomni.agent.recordings import Recordings
-from openomni.media import Audio
+from openomni.client.listener.sources import pictures as replayed
+from openomni.gateway.video_recording import VideoRecording
+from openomni.media import Audio, Frame
+from openomni.records import FrameRecord, RecordingRecord
+from openomni.storage.spool import Spool, new_recording
 
 RATE = 16_000
 
@@ -148,3 +153,35 @@ async def test_queued_turns_hear_a_file_where_a_player_has_it(tmp_path: Path) ->
     assert found(await cache.sound("a", 0, -1)) == pytest.approx([3.0, 8.0], abs=0.05)
     assert found(await cache.sound("a", 7.5, 9.0)) == pytest.approx([0.5], abs=0.05)
     assert [frame.at for frame in await cache.pictures("a", 3, 5, 1.0)] == pytest.approx([3.0, 4.0])
+
+
+async def test_the_very_pictures_that_were_shown_are_found_by_their_hash(tmp_path: Path) -> None:
+    jpegs = [Frame(np.full((48, 64, 3), shade, np.uint8)).jpeg() for shade in (20, 120, 220)]
+    (tmp_path / "put_in.jpg").write_bytes(jpegs[2])
+    live = VideoRecording(began(tmp_path), RecordingRecord(project="p", recording_id="live", kind="video"), bool)
+    for number, jpeg in enumerate(jpegs[:2]):
+        live.add(1000 + 8000 * number, jpeg)
+    await live.end()
+    server = Server(
+        live=tmp_path / "spool" / "live.mkv", put_in=tmp_path / "put_in.jpg", film=film(tmp_path / "film.mp4")
+    )
+    cache = Recordings(server, tmp_path / "cache")  # type: ignore[arg-type]
+    wanted = [FrameRecord(hashlib.sha256(jpeg).hexdigest(), 16_000 * at) for at, jpeg in enumerate(jpegs)]
+    shown = {name: frame for each in ("live", "put_in") for name, frame in (await cache.shown(each, wanted)).items()}
+    assert [shown[each.sha256].jpeg() for each in wanted] == jpegs
+    assert [shown[each.sha256].at for each in wanted] == [0.0, 1.0, 2.0]
+    # What a listener or an agent made of a film's picture is made of it again.
+    sent = [Frame.from_jpeg(each.jpeg, each.position / RATE) for each in replayed(tmp_path / "film.mp4")]
+    looked_at = await cache.pictures("film", 0, -1, 1.0)
+    for frames in (sent, looked_at):
+        wanted = [FrameRecord(hashlib.sha256(each.jpeg()).hexdigest(), round(each.at * RATE)) for each in frames]
+        found = await cache.shown("film", wanted)
+        assert [found[each.sha256].jpeg() for each in wanted] == [each.jpeg() for each in frames]
+    assert await cache.shown("film", [FrameRecord("0" * 64, 0)]) == {}
+
+
+def began(folder: Path) -> Callable[[], Any]:
+    async def begin() -> Any:
+        return Spool(folder / "spool").record(new_recording("video", "video/x-matroska", recording_id="live"), ".mkv")
+
+    return begin

@@ -43,10 +43,10 @@ async def test_what_was_said_up_to_a_turn_is_asked_for_once() -> None:
     expected = [
         Message(role, f"{letter}{index}") for index in range(4) for role, letter in (("user", "q"), ("assistant", "a"))
     ]  # type: ignore[arg-type]
-    assert await asked.history("s", "t3") == expected
-    assert await asked.history("s", "t3") == expected
+    assert (await asked.history("s", "t3")).messages == expected
+    assert (await asked.history("s", "t3")).items[-2:] == ["user:t3", "reply:t3"]
     assert api.asked == ["/turns"] * 3
-    assert await asked.history("s", "") == ()
+    assert await asked.history("s", "") == ((), ())
 
 
 async def test_a_turn_that_the_server_does_not_have_is_an_error_and_no_empty_history() -> None:

@@ -16,6 +16,7 @@ from openomni.api.records.recorder import write_batch
 from openomni.bus.records import Unwritable
 from openomni.records import (
     AnyRecord,
+    AskedRecord,
     AttemptRecord,
     DismissedRecord,
     PauseRecord,
@@ -25,6 +26,7 @@ from openomni.records import (
     StageRecord,
     TimePointRecord,
     TurnRecord,
+    UtteranceRecord,
 )
 from openomni.trace import Part
 
@@ -99,6 +101,9 @@ COMPLETE = turn(
     time_points=[TimePointRecord("end_of_turn", 0.2, "host", 0.001)],
     parts=[Part("end_of_turn", "", 0.0, 0.2), Part("model", "stt", 0.2, 0.3)],
     started_at=1_700_000_000.25,
+    utterance=UtteranceRecord("r1", 0, 50_000),
+    asked=AskedRecord(instructions="Be brief.", tools=[{"name": "light"}], text_only=True),
+    given={"stt": "corrected"},
 )
 
 

@@ -127,6 +127,17 @@ def test_a_draft_changes_nothing(model: Path, whisper: Any, draft: str) -> None:
         assert all(np.allclose(one, other, atol=1e-3) for one, other in zip(again.logits, written.logits, strict=True))
 
 
+def test_in_eight_bits_a_draft_changes_no_number(model: Path, whisper: Any) -> None:
+    """Else two tokens that are about as likely would change places, and a turn that is run again its text."""
+    decoder = GreedyDecoder(model, MARKS, 8, 1)
+    for seed in range(3):
+        sound = encoded(whisper, seed)
+        written = decoder.write(sound, ENGLISH, 20)
+        for count in range(len(written.tokens) + 1):
+            again = decoder.write(sound, ENGLISH, 20, written.tokens[:count])
+            assert np.array_equal(again.logits, written.logits)
+
+
 def test_a_cancelled_call_ends_between_two_tokens(model: Path, whisper: Any) -> None:
     asked = 0
 

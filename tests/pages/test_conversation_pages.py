@@ -76,7 +76,7 @@ def test_a_click_on_a_turns_time_plays_from_there(site: Site, visit: Visit) -> N
     site.fill("pages.conversation_rows:conversation")
     page = heard(visit("/conversations/talk1/"))
     page.get_by_role("button", name="Play from turn 3").click()
-    page.wait_for_function(f"{AT} > 15.8")
+    page.wait_for_function(f"() => {AT} > 15.8")
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     expect(page.locator("#turn-talk1-2")).to_have_class("card turn now")
     page.get_by_role("button", name="Pause").click()
@@ -98,9 +98,9 @@ def test_the_player_works_by_keyboard(site: Site, visit: Visit) -> None:
     page.keyboard.press("p")
     page.keyboard.press("p")
     page.keyboard.press("Space")
-    page.wait_for_function("!document.querySelector('audio').paused")
+    page.wait_for_function("() => !document.querySelector('audio').paused")
     page.keyboard.press("Space")
-    page.wait_for_function("document.querySelector('audio').paused")
+    page.wait_for_function("() => document.querySelector('audio').paused")
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_contain_text("to the next turn")
 
@@ -171,7 +171,7 @@ def test_two_hundred_turns_are_shown(site: Site, visit: Visit) -> None:
     assert page.locator(".turn").count() == 200
     assert page.locator(".waterfall").count() == 0
     page.get_by_role("button", name="Play from turn 150").click()
-    page.wait_for_function(f"{AT} > 149 * 8 - 0.4")
+    page.wait_for_function(f"() => {AT} > 149 * 8 - 0.4")
     # axe has looked at a page of four, and takes a minute here; what differs with their number is only this.
     ids = page.evaluate("[...document.querySelectorAll('[id]')].map(each => each.id)")
     assert len(ids) == len(set(ids)) > 200

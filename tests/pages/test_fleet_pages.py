@@ -110,7 +110,7 @@ def test_one_agent_in_depth(site: Site, visit: Visit, axe: Axe, shots: Shots) ->
     # What was opened stays open when the part is fetched anew.
     with page.expect_response("**part"):
         pass
-    page.wait_for_function("document.querySelector('[data-refresh] details').open")
+    page.wait_for_function("() => document.querySelector('[data-refresh] details').open")
     axe(page)
     shots(page, "agent")
 

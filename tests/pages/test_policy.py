@@ -12,7 +12,7 @@ from pages.support import Site
 
 def test_the_rest_interface_is_shown_within_the_policy(visit: Callable[..., Page]) -> None:
     page = visit("/api/v1/docs")
-    expect(page.get_by_text("/api/v1/sessions", exact=True).first).to_be_visible()
+    expect(page.get_by_role("link", name="/api/v1/sessions", exact=True).first).to_be_visible(timeout=20_000)
 
 
 @pytest.mark.parametrize("path", ["/", "/pipelines/new/", "/conversations/", "/agents/", "/talk/", "/admin/"])

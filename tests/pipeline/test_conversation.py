@@ -36,3 +36,20 @@ def test_the_oldest_pictures_leave_where_there_are_too_many(monkeypatch: pytest.
     assert [(message.content, len(message.images)) for message in talk.messages] == [
         ("look 0", 0), ("look 1", 0), ("look 2", 1), ("look 3", 1),
     ]  # fmt: skip
+
+
+def test_what_a_model_was_told_stays_on_record_as_it_was_told() -> None:
+    talk = Conversation()
+    talk.put("reply:a", Message("assistant", "It is noon."))
+    talk.put("reply:a", Message("assistant", "It is noon. Bye."))
+    assert talk.tell() == ([Message("assistant", "It is noon. Bye.")], ["reply:a"]), "nobody was told the first"
+    talk.put("reply:a", Message("assistant", "It is"))
+    talk.put("user:b", Message("user", "And now?"))
+    kept = [(item.record, item.position, item.message.content, item.gone) for _, item in talk.news()]
+    assert kept == [
+        ("reply:a", 0, "It is noon. Bye.", True), ("reply:a:2", 0, "It is", False), ("user:b", 1, "And now?", False),
+    ]  # fmt: skip
+    assert talk.tell()[1] == ["reply:a:2", "user:b"]
+    talk.remove("reply:a")
+    talk.put("reply:a", Message("assistant", "Three."))
+    assert talk.names == ["user:b", "reply:a:3"]

@@ -15,7 +15,8 @@ from openomni.events import ReplyText, SessionOutput, Text
 from openomni.pipeline.reasoning import Reasoning, Sorted
 from openomni.pipeline.spec import parse
 from openomni.pipeline.task import MOST_REASONING
-from openomni.pipeline.turn import Turn, Utterance
+from openomni.pipeline.turn import Turn
+from openomni.pipeline.utterance import Utterance
 from pipeline.scripted import ScriptedRunner, tone
 
 ANALYSIS = "<|channel|>analysis<|message|>"

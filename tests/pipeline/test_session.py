@@ -78,6 +78,8 @@ class Dialogue:
     sink: KeptReply = field(default_factory=KeptReply)
     position: int = 0
     detector: LoudMeansSpeech = field(default_factory=LoudMeansSpeech)
+    pictures: list[bytes] = field(default_factory=list)
+    """Those that were to be kept."""
 
     def __post_init__(self) -> None:
         self.inputs: asyncio.Queue[SessionInput] = asyncio.Queue()
@@ -103,7 +105,7 @@ class Dialogue:
         )  # fmt: skip
         return LiveSession(
             opened, self.runner, self.detector, self._emit, self.records.append, lambda: self.sink,
-            earlier=self.earlier,
+            earlier=self.earlier, keep_picture=self.pictures.append,
         )  # fmt: skip
 
     async def say(self, audio: Audio) -> None:

@@ -7,7 +7,8 @@ import pytest
 import virtual_time
 from openomni.events import Heard, Message, Prompt, ReplySound, ReplyText, SessionOutput, Text
 from openomni.pipeline.spec import parse
-from openomni.pipeline.turn import Turn, TurnFailed, Utterance
+from openomni.pipeline.turn import Turn, TurnFailed
+from openomni.pipeline.utterance import Utterance
 from pipeline.scripted import ScriptedRunner, tone
 
 PIPELINE = parse(

@@ -98,6 +98,7 @@ class Hosting:
                 lambda: self._clock_sync.offset or Offset(),
                 earlier,
                 judge,
+                self._replies.pictures_of(opened.session_id),
             )
             answer.set_result(SessionOpened(self._agent_id))
             log.info("session %s opened: pipeline %s", opened.session_id, pipeline.name)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import threading
 import wave
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
+from ..bounds import MAX_PICTURE_BYTES
 from ..errors import MediaError
 from ..events import AXIS_RATE
 from ..media import Audio, AudioReader, Frame
-from ..media_file import MediaFile, moving, pictures, upright
+from ..media_file import SHOWN_SIDE, MediaFile, moving, pictures, upright
+from ..records import FrameRecord
 from ..storage.api import Api, Unreachable
 
 KEPT_BYTES = 2 * 2**30
@@ -24,6 +27,8 @@ KEPT_BYTES = 2 * 2**30
 PICTURE_BYTES = 512 * 2**20
 """What the pictures of one turn take at most in memory: 80 of 1080p."""
 BLOCK_SECONDS = 10.0
+AS_ONE_S = 0.001
+"""Seconds between a picture's place in its file and that on a session's axis, which counts in samples."""
 ORIGINAL, TRACKS = ".original", ".tracks"
 
 
@@ -60,32 +65,37 @@ class Recordings:
         async with self.held(recording_id, original=True) as path:
             return await asyncio.to_thread(_frames, path.with_suffix(ORIGINAL), start, end, every)
 
+    async def shown(self, recording_id: str, wanted: Sequence[FrameRecord]) -> dict[str, Frame]:
+        """Those of the `wanted` pictures that a recording has, by their SHA-256. Raises as `sound` does."""
+        async with self.held(recording_id, original=True, sound=False) as path:
+            return await asyncio.to_thread(_find, path.with_suffix(ORIGINAL), wanted)
+
     @asynccontextmanager
-    async def held(self, recording_id: str, original: bool = False) -> AsyncIterator[Path]:
-        """A WAV of the whole, mono at 16 kHz, with `original` beside it the file as it was captured; neither leaves the
-        disk before the end. Turns that ask at once share one download."""
+    async def held(self, recording_id: str, original: bool = False, sound: bool = True) -> AsyncIterator[Path]:
+        """A WAV of the whole, mono at 16 kHz, with `original` beside it the file as it was captured, without `sound`
+        that alone; neither leaves the disk before the end. Turns that ask at once share one download."""
         path = self._folder / f"{recording_id}.wav"
-        wanted = [path, path.with_suffix(ORIGINAL)] if original else [path]
+        wanted = [path] * sound + [path.with_suffix(ORIGINAL)] * original
         with self._choosing:
             self._in_use[recording_id] += 1
         try:
-            if not all(file.exists() for file in wanted):
-                await self._fetched(recording_id, path)
+            while not all(file.exists() for file in wanted):
+                await self._fetched(recording_id, path, sound)
             for file in wanted:
                 os.utime(file)
             yield path
         finally:
             self._in_use -= Counter([recording_id])
 
-    async def _fetched(self, recording_id: str, path: Path) -> None:
+    async def _fetched(self, recording_id: str, path: Path, sound: bool) -> None:
         task = self._fetching.get(recording_id)
         if task is None:
-            task = asyncio.create_task(self._fetch(recording_id, path), name=f"recording {recording_id}")
+            task = asyncio.create_task(self._fetch(recording_id, path, sound), name=f"recording {recording_id}")
             self._fetching[recording_id] = task
             task.add_done_callback(lambda _: self._fetching.pop(recording_id, None))
         await asyncio.shield(task)
 
-    async def _fetch(self, recording_id: str, path: Path) -> None:
+    async def _fetch(self, recording_id: str, path: Path, sound: bool) -> None:
         known = await self._api.get(f"/recordings/{recording_id}")
         if isinstance(known, dict) and known.get("status", "complete") != "complete":
             raise Unreachable(f"recording {recording_id} is still being uploaded; its turn is tried again later")
@@ -95,7 +105,8 @@ class Recordings:
         tracks = _Tracks(_number(known, "audio_track"), _number(known, "video_track"))
         path.with_suffix(TRACKS).write_bytes(msgspec.json.encode(tracks))
         try:
-            await asyncio.to_thread(_decode, original, path, tracks.audio)
+            if sound:
+                await asyncio.to_thread(_decode, original, path, tracks.audio)
         except MediaError as error:
             original.unlink(missing_ok=True)
             raise MediaError(str(error).replace(str(original), f"recording {recording_id}")) from None
@@ -166,6 +177,33 @@ def _frames(path: Path, start: float, end: float, every: float) -> list[Frame]:
                     found, every = found[::2], 2 * every
                 due = found[-1].at + every
         return found
+
+
+def _find(path: Path, wanted: Sequence[FrameRecord]) -> dict[str, Frame]:
+    """Pictures that a client showed as JPEG lie in the file as they are; of others the one of the same moment is taken,
+    encoded as whoever showed it did."""
+    due = {each.sha256: each.at / AXIS_RATE for each in wanted}
+    found: dict[str, Frame] = {}
+    if path.stat().st_size <= MAX_PICTURE_BYTES and (name := hashlib.sha256(path.read_bytes()).hexdigest()) in due:
+        return {name: Frame.from_jpeg(path.read_bytes(), due[name])}  # it is the picture itself
+    with MediaFile(path) as file:
+        if (stream := moving(file, _tracks(path).video)) is None:
+            return found
+        if stream.codec_context.name == "mjpeg":
+            for packet in file.container.demux(stream):
+                jpeg = bytes(packet)
+                if (name := hashlib.sha256(jpeg).hexdigest()) in due:
+                    found[name] = Frame.from_jpeg(jpeg, due[name])
+            return found
+        for at, picture in pictures(file, stream, 0.0):
+            for moment in {moment for moment in due.values() if abs(at - moment) < AS_ONE_S}:
+                for side in (upright(picture), upright(picture, SHOWN_SIDE)):
+                    frame = Frame(side, moment)
+                    if (name := hashlib.sha256(frame.jpeg()).hexdigest()) in due:
+                        found[name] = frame
+            if len(found) == len(due) or at > max(due.values()) + AS_ONE_S:
+                break
+    return found
 
 
 def _tracks(path: Path) -> _Tracks:

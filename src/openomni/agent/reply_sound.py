@@ -1,8 +1,10 @@
-"""Keeps the sound of replies: onto this machine's disk first, from there to the server, never in a turn's way."""
+"""Keeps the sound of replies, and pictures that clients put into conversations: onto this machine's disk first, from
+there to the server, never in a turn's way."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from typing import Any, TypeVar
 
 from ..errors import OpenOmniError
 from ..storage.api import RecordingMeta
-from ..storage.spool import Recording, Spool, wav_header
+from ..storage.spool import Recording, Spool, new_recording, wav_header
 from ..storage.upload import Uploader
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,18 @@ class ReplySounds:
         """Takes one reply of a session."""
         return SpooledReply(self, session_id)
 
+    def pictures_of(self, session_id: str) -> Callable[[bytes], None]:
+        """Takes JPEGs of a session, and keeps each once."""
+        known: set[str] = set()
+
+        def keep(jpeg: bytes) -> None:
+            name = hashlib.sha256(jpeg).hexdigest()
+            if name not in known:
+                known.add(name)
+                self.do(self._keep, new_recording("picture", "image/jpeg", session_id=session_id), jpeg)
+
+        return keep
+
     async def settle(self) -> None:
         """Returns once all that was said is on disk."""
         await asyncio.wrap_future(self._disk.submit(int))
@@ -61,6 +75,16 @@ class ReplySounds:
             log.error("the sound of a reply is not kept: %s", error)
             return None
         return recording
+
+    def _keep(self, meta: RecordingMeta, jpeg: bytes) -> None:
+        try:
+            recording = self._spool.record(meta, ".jpg")
+            recording.append(jpeg)
+        except OpenOmniError as error:
+            log.error("a picture of session %s is not kept: %s", meta.session_id, error)
+            return
+        recording.end()
+        self._loop.call_soon_threadsafe(self._uploader.add, recording)
 
     def _append(self, opening: Future[Recording | None], pcm: bytes) -> None:
         recording = opening.result()

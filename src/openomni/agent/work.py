@@ -22,8 +22,10 @@ from ..pipeline.judging import TAIL_SECONDS
 from ..pipeline.queued import provenance_of, run_queued
 from ..pipeline.spec import Pipeline
 from ..pipeline.turn_taking import SpeechEnded, find_utterances
+from ..pipeline.utterance import Utterance
 from ..records import SegmentRecord, Status, TurnRecord
 from ..storage.api import Unreachable
+from .again import Again, Known
 from .health import Busy, Health
 from .pool import ComponentPool
 from .recordings import Recordings, blocks
@@ -60,7 +62,7 @@ class QueuedTurns:
         runner: Callable[[], FleetRunner],
     ) -> None:
         self._bus, self._project, self._health, self._pool = bus, project, health, pool
-        self._references = references
+        self._references, self._again = references, Again(references, recordings)
         self._recordings, self._replies, self._writer, self._runner = recordings, replies, writer, runner
         self._finished: OrderedDict[str, None] = OrderedDict()
         self._running = Beside()
@@ -119,25 +121,32 @@ class QueuedTurns:
     async def _turn(self, claim: Claim, turn: TurnWork) -> None:
         work, runner = claim.work, self._runner()
         pipeline = await self._references.pipeline(work.spec_hash, turn.pipeline)
-        history = (await self._references.history(turn.session_id, turn.after))[-HISTORY:]
-        audio = await self._recordings.sound(turn.recording, turn.start, turn.end)
-        wants_pictures = any(stage.framework.frames for stage in pipeline.stages)
-        pictures = await self._recordings.pictures(turn.recording, turn.start, turn.end) if wants_pictures else []
+        known = await self._again.known(turn, pipeline) if turn.reruns else await self._first(turn, pipeline)
         record = await run_queued(
-            work, turn, pipeline, audio, runner, lambda: self._replies.of(turn.session_id),
-            history=history, frames=pictures,
+            work, turn, pipeline, known.utterance, runner, lambda: self._replies.of(turn.session_id),
+            believed=known.believed,
         )  # fmt: skip
         if record.status == "failed" and runner.unserved and not claim.last:
             await claim.fail(record.reason, delay=RETRY_DELAY)
             return
         if turn.rescued and record.status == "completed":
             record.reason = RESCUED
-        self._references.remember(record, history)
+        if not turn.reruns:
+            self._references.remember(record, known.history)
         await self._report(record, work)
         if record.status == "failed":
             await claim.bury(record.reason)
         else:
             await claim.done()
+
+    async def _first(self, turn: TurnWork, pipeline: Pipeline) -> Known:
+        """Of a recording that is run for the first time."""
+        history = (await self._references.history(turn.session_id, turn.after)).last(HISTORY)
+        audio = await self._recordings.sound(turn.recording, turn.start, turn.end)
+        wants_pictures = any(stage.framework.frames for stage in pipeline.stages)
+        pictures = await self._recordings.pictures(turn.recording, turn.start, turn.end) if wants_pictures else []
+        utterance = Utterance(audio=audio, frames=pictures, history=history.messages, items=history.items)
+        return Known(utterance, history)
 
     async def _failed(self, claim: Claim, turn: TurnWork, reason: str, retry: bool) -> None:
         """Tries again where that may help; else the turn is recorded as failed and put among the dead."""
@@ -237,5 +246,5 @@ def _bare_record(work: Work, turn: TurnWork, status: Status, reason: str = "", v
         started_at=time.time() if status != "pending" else 0.0,
         outcome={"failed": "failed", "cancelled": "dismissed"}.get(status, ""),  # type: ignore[arg-type]
         live=False,
-        **asdict(provenance_of(turn.options)),
+        **asdict(provenance_of(turn)),
     )

@@ -76,6 +76,12 @@ class TurnWork(msgspec.Struct, kw_only=True):
     """Where the recording's first sample lies on the session's axis (samples at 16 kHz)."""
     rescued: bool = False
     heard_to: float = 0.0
+    reruns: str = ""
+    """The turn that it runs again, with the very input that each stage had; without a recording it was typed."""
+    begin: str = ""
+    """The kind of the stage that it runs from: those before give what they gave then."""
+    given: dict[str, str] = {}
+    """By kind, what a stage is to have given instead."""
 
     def work(self, project: str, spec_hash: str, **fields: Any) -> Work:
         """The envelope with this in it. A turn's work is named after it."""

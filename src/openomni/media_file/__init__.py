@@ -7,9 +7,10 @@ its place where a player has it: seconds from the file's beginning, which is whe
 from .audio import channels, sound
 from .opening import MediaFile, Told, shown
 from .tracks import SILENT, audio_track, moving
-from .video import pictures, upright
+from .video import SHOWN_SIDE, pictures, upright
 
 __all__ = [
+    "SHOWN_SIDE",
     "SILENT",
     "MediaError",
     "MediaFile",

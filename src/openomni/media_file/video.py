@@ -20,6 +20,8 @@ else:
 
 MAX_SIDE = math.isqrt(bounds.MAX_PIXELS)
 """No picture that is made here is larger than one that may be sent."""
+SHOWN_SIDE = 768
+"""Longest side, in pixels, of a picture that is sent live; a recording keeps the full size."""
 FRAME_S = 0.04
 """How long a picture is taken to last where a file says nothing of its times."""
 

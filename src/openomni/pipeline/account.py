@@ -7,7 +7,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from ..bounds import MAX_NAME
-from ..records import DismissedRecord, Origin, Outcome, PauseRecord, SegmentRecord, Status, TimePointRecord, TurnRecord
+from ..records import (
+    DismissedRecord,
+    Origin,
+    Outcome,
+    PauseRecord,
+    SegmentRecord,
+    Status,
+    TimePointRecord,
+    TurnRecord,
+    UtteranceRecord,
+)
 from ..trace import Part, Span, partition, residue
 from .task import TaskTrace
 from .turn import Turn
@@ -74,6 +84,8 @@ class Account:
     began_at: float
     """Unix time of the first speech sample."""
     recording: str = ""
+    sound: tuple[int, int] | None = None
+    """From which sample of it to which the recogniser got, on the axis of `start` and `end`."""
     reply_recording: str = ""
     status: Status = "started"
     reason: str = ""
@@ -220,6 +232,9 @@ class Account:
             yield_s=self.yield_s,
             frames=[each.record(self.recording if seen else "") for each, seen in turn.shown.values()],
             items=turn.told,
+            utterance=UtteranceRecord(self.recording, *self.sound) if self.recording and self.sound else None,
+            asked=turn.utterance.asked,
+            given=dict(turn.utterance.given_as),
         )
 
     def _segments(self) -> list[SegmentRecord]:

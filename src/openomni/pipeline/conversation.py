@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -30,13 +31,16 @@ def of_reply(turn_id: str) -> str:
 
 @dataclass(slots=True)
 class Item:
-    """One of a conversation, `position` its place in it; numbers may be missing."""
+    """One of a conversation, `position` its place in it; numbers may be missing. `record` is the id that it is kept
+    under: that of what a model was told is never another content's."""
 
     name: str
     position: int
     message: Message
+    record: str
     gone: bool = False
     changed: bool = True
+    told: bool = False
 
 
 class Conversation:
@@ -48,6 +52,8 @@ class Conversation:
     def __init__(self, earlier: Iterable[Message] = (), names: Iterable[str] = (), version: int = 0) -> None:
         self._items: dict[str, Item] = {}
         self._left: list[Item] = []
+        self._told: Counter[str] = Counter()
+        """How many contents of a name were told, and are not what it holds now."""
         self._count = 0
         self._version = version
         named = list(names)
@@ -63,34 +69,54 @@ class Conversation:
 
     @property
     def names(self) -> list[str]:
-        """Of the same items."""
-        return list(self._items)
+        """Of the same items, as they are kept."""
+        return [item.record for item in self._items.values()]
+
+    def tell(self) -> tuple[list[Message], list[str]]:
+        """Both, for a model: what is told stays in the records as it was."""
+        for item in self._items.values():
+            item.told = True
+        return self.messages, self.names
 
     def put(self, name: str, message: Message) -> None:
         item = self._items.get(name)
         if item is None:
-            self._items[name] = Item(name, self._count, message)
+            self._items[name] = Item(name, self._count, message, self._record_of(name))
             self._count += 1
         elif item.message != message:
-            item.message, item.changed = message, True
+            self._change(item, message)
         if message.images:
             self._let_pictures_go()
+
+    def _change(self, item: Item, message: Message) -> None:
+        if item.told:
+            self._leave(item)
+            item = self._items[item.name] = Item(item.name, item.position, message, self._record_of(item.name))
+        item.message, item.changed = message, True
+
+    def _leave(self, item: Item) -> None:
+        item.gone = item.changed = True
+        self._left.append(item)
+        self._told[item.name] += item.told
+
+    def _record_of(self, name: str) -> str:
+        earlier = self._told[name]
+        return f"{name}:{earlier + 1}" if earlier else name
 
     def _let_pictures_go(self) -> None:
         """The oldest leave where there are too many; what was said with them stays."""
         held = 0
-        for item in reversed(self._items.values()):
+        for item in reversed(list(self._items.values())):
             held += sum(len(image.jpeg()) for image in item.message.images)
             if held > MOST_PICTURE_BYTES and item.message.images:
                 log.warning("the pictures of the item %s are not told any more: there are too many", item.name)
-                item.message = msgspec.structs.replace(item.message, images=())
+                self._change(item, msgspec.structs.replace(item.message, images=()))
 
     def remove(self, name: str) -> bool:
         """Whether there was such an item."""
         item = self._items.pop(name, None)
         if item is not None:
-            item.gone = item.changed = True
-            self._left.append(item)
+            self._leave(item)
         return item is not None
 
     def take_typed(self) -> Message | None:

@@ -25,8 +25,9 @@ from .revision import Draft, Revision
 from .settings import Settings
 from .spec import Pipeline, StageSpec
 from .tape import BRIDGED, Tape
-from .turn import Turn, Utterance
+from .turn import Turn
 from .turn_taking import Detector, SpeechBegan, SpeechEnded, SpeechFinder, SpeechPaused, SpeechResumed
+from .utterance import Utterance
 
 KEPT_SECONDS = 0.5
 """Sound that is kept while nobody speaks, besides what may turn out to be the beginning of an utterance."""
@@ -398,9 +399,11 @@ class Hearing:
         if draft.recognising is not None:
             draft.recognising.cancel()
         padding = round(self._settings.taking.padding * AXIS_RATE) if self._settings.detects_turns else 0
-        audio = self._tape.sound(draft.start - padding, end + round(TAIL_SECONDS * AXIS_RATE))
+        span = self._tape.held(draft.start - padding, end + round(TAIL_SECONDS * AXIS_RATE))
         frames = self._tape.pictures(draft.start, end) if self._wants_pictures else []
-        return self._begin(draft, Utterance(audio=audio, frames=frames), end)
+        revision = self._begin(draft, Utterance(audio=self._tape.sound(*span), frames=frames), end)
+        revision.sound = span
+        return revision
 
 
 def noticed(turn: Turn, what: str) -> Any:

@@ -106,7 +106,7 @@ class Kept:
             project=self._opened.project,
             version=version,
             session_id=self._opened.session_id,
-            item_id=item.name[:MAX_NAME],
+            item_id=item.record[:MAX_NAME],
             position=item.position,
             role=message.role,
             content=message.content,

@@ -1,21 +1,22 @@
-"""A turn from the work queue: recorded speech through the stages, with nobody listening."""
+"""A turn from the work queue: recorded speech, or a turn on record, through the stages, with nobody listening."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast, get_args
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast, get_args
 
 from .. import clock
 from ..bounds import MAX_NAME
-from ..events import AXIS_RATE, Message, ReplySound, SessionOutput
-from ..media import Audio, Frame
+from ..events import AXIS_RATE, ReplySound, SessionOutput
 from ..records import Origin, TimePointRecord, TurnRecord
 from .account import Account, Provenance, ReplySink
+from .again import guess_of
 from .spec import Pipeline
-from .turn import StageRunner, Turn, TurnFailed, Utterance
+from .turn import StageRunner, Turn, TurnFailed
+from .utterance import Utterance
 
 if TYPE_CHECKING:
     from ..bus.work import TurnWork, Work
@@ -25,15 +26,14 @@ async def run_queued(
     work: Work,
     wanted: TurnWork,
     pipeline: Pipeline,
-    audio: Audio,
+    utterance: Utterance,
     runner: StageRunner,
     new_sink: Callable[[], ReplySink],
     *,
-    history: Sequence[Message] = (),
-    frames: Sequence[Frame] = (),
+    believed: str = "",
 ) -> TurnRecord:
-    """Runs one turn on `audio` (16 kHz) after `history`, and gives its record; a stage's failure is in the record, not
-    raised.
+    """Runs one turn, and gives its record; a stage's failure is in the record, not raised. `believed`: what counts as
+    the transcript where the recogniser guesses just that.
 
     Its timeline begins where this host claimed it. How long it lay in the queue is the time point `queued`, from
     wall clocks: it counts in no duration.
@@ -50,22 +50,29 @@ async def run_queued(
                 turn.reply.first_emitted = clock.now()
             sink.write(event.pcm)
 
-    turn = Turn(wanted.turn_id, pipeline, runner, Utterance(audio=audio, frames=frames, history=history), keep)
+    async def believe(text: str | None) -> None:
+        guesses = (guess_of(task.output) for task in turn.tasks if task.stage.kind == "stt")
+        if believed and text is not None and not text.strip() and believed in guesses:
+            turn.reply.transcript = believed
+
+    turn = Turn(wanted.turn_id, pipeline, runner, utterance, keep, clearance=believe if believed else None)
     start = round(wanted.start * AXIS_RATE) + wanted.position
+    end = start + (len(utterance.audio.samples) if utterance.audio is not None else 0)
     account = Account(
         project=work.project,
         session_id=wanted.session_id,
         index=wanted.index,
         turn=turn,
         start=start,
-        end=start + len(audio.samples),
+        end=end,
         speech_end=claimed,
         decided=claimed,
         speech_start=claimed,
         began_at=time.time(),
         recording=wanted.recording,
+        sound=(start, end) if end > start else None,
         live=False,
-        provenance=provenance_of(wanted.options),
+        provenance=provenance_of(wanted),
         source="reprocess",
     )
     try:
@@ -88,8 +95,9 @@ async def run_queued(
     return record
 
 
-def provenance_of(options: Mapping[str, Any]) -> Provenance:
+def provenance_of(wanted: TurnWork) -> Provenance:
     """As whoever queued it says; a value of another sort is as good as none."""
-    told = {name: str(options.get(name) or "")[:MAX_NAME] for name in ("participant", "cell", "reruns")}
-    origin = options.get("origin")
+    told = {name: str(wanted.options.get(name) or "")[:MAX_NAME] for name in ("participant", "cell", "reruns")}
+    told["reruns"] = wanted.reruns or told["reruns"]
+    origin = wanted.options.get("origin")
     return Provenance(cast(Origin, origin) if origin in get_args(Origin) else "reprocess", **told)

@@ -78,6 +78,8 @@ class Revision:
         """`out` is where the reply goes once the gate is open; `tell` takes what is heard, at once."""
         self.turn = turn
         self.end = end
+        self.sound: tuple[int, int] | None = None
+        """From which sample to which its sound comes; None for what was typed."""
         self.gate = Gate(out)
         self.running: asyncio.Task[None]
         self.decided = False

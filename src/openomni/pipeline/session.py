@@ -59,8 +59,9 @@ from .revision import Draft, Emit, Revision
 from .seen import Seen
 from .settings import Settings
 from .spec import Pipeline, parse
-from .turn import StageRunner, Turn, TurnFailed, Utterance
+from .turn import StageRunner, Turn, TurnFailed
 from .turn_taking import Detector, SpeechEnded
+from .utterance import Utterance
 
 if TYPE_CHECKING:
     from ..bus.sessions import OpenSession
@@ -74,7 +75,8 @@ class LiveSession:
 
     `emit` publishes to the gateway; `record` takes a record and returns at once; `new_sink` opens the keeping of a
     reply; `offset` is that from this machine's clock to the gateway's; `earlier` is what another host did of it;
-    `judge` is asked at pauses, where the pipeline names one.
+    `judge` is asked at pauses, where the pipeline names one; `keep_picture` takes a JPEG that the client put into the
+    conversation, and returns at once.
     """
 
     def __init__(
@@ -88,12 +90,13 @@ class LiveSession:
         offset: Callable[[], Offset] = Offset,
         earlier: Earlier = NOTHING_EARLIER,
         judge: Judge | None = None,
+        keep_picture: Callable[[bytes], None] = lambda jpeg: None,
     ) -> None:
         self._opened = opened
         self._pipeline: Pipeline = parse(opened.spec, opened.pipeline)
         self._runner = runner
         self._ahead = Ahead(self._pipeline, runner)
-        self._emit, self._new_sink, self._offset = emit, new_sink, offset
+        self._emit, self._new_sink, self._offset, self._keep_picture = emit, new_sink, offset, keep_picture
         self._kept, self._provenance = Kept(opened, self._pipeline, record), provenance(opened)
         resumed = bool(opened.settings.get("resumed"))
         version = records.later_version() if resumed else 0
@@ -197,7 +200,10 @@ class LiveSession:
                     await self._begin(Utterance(text=event.text))
                 case ItemIn():
                     if not event.once or self._seen.is_new(event.item_id):
-                        self._conversation.put(event.item_id, await with_whole_images(event.message))
+                        message = await with_whole_images(event.message)
+                        for image in message.images:
+                            self._keep_picture(image.jpeg())
+                        self._conversation.put(event.item_id, message)
                 case ItemGone():
                     self._conversation.remove(event.item_id)
                     self._seen.forget(event.item_id)
@@ -248,7 +254,7 @@ class LiveSession:
             if answer.unwanted:
                 answer.revision.running.cancel()
             await answer.asked.wait()
-        turn.utterance.history, turn.utterance.items = self._conversation.messages, self._conversation.names
+        turn.utterance.history, turn.utterance.items = self._conversation.tell()
         revision = draft.revision
         if revision is not None and revision.turn is turn and not revision.decided:
             if text and self._end_of_turn.reads(noticed(turn, "ending")):
@@ -342,6 +348,7 @@ class LiveSession:
             speech_start=speech_start,
             began_at=time.time() - (decided - speech_start),
             recording=self._opened.recording,
+            sound=draft.revision.sound if draft.revision is not None else None,
             superseded=draft.superseded,
             pauses=draft.pauses,
             provenance=self._provenance if spoken else typed(self._provenance),

@@ -8,7 +8,7 @@ import msgspec
 
 from ..events import SessionChange, Tool
 from .spec import TurnTaking
-from .turn import Utterance
+from .utterance import Utterance
 
 _TIMES = {"end_of_turn_silence": "silence", "threshold": "threshold", "padding": "padding"}
 """A field of `TurnTaking`, and that of `SessionChange` which stands for it."""

@@ -65,9 +65,14 @@ class Tape:
         anchor, stamp = self._anchor
         return stamp + (position - anchor) / AXIS_RATE
 
+    def held(self, start: int, end: int) -> tuple[int, int]:
+        """What of samples `start` to `end` is still held."""
+        start = min(max(start, self.base), self.end)
+        return start, max(min(end, self.end), start)
+
     def sound(self, start: int, end: int) -> Audio:
         """What is still held of samples `start` to `end`."""
-        start, end = max(start, self.base), min(end, self.end)
+        start, end = self.held(start, end)
         if end <= start:
             return Audio(np.zeros(0, np.float32), AXIS_RATE)
         parts, here = [], self.base

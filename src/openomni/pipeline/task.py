@@ -5,8 +5,10 @@ Every stamp here is on the host's clock; a runner maps those of another agent be
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -115,6 +117,10 @@ class TaskTrace:
     """It called a tool."""
     usage: Usage | None = None
     """What all its calls consumed: a voice is called once a clause."""
+    _samples: Any = field(default_factory=hashlib.sha256)
+    """Of its sound, PCM16."""
+    _by_clause: dict[int, Any] = field(default_factory=dict)
+    """The same of each clause that it spoke."""
 
     def ask(self, **options: str) -> None:
         """What its kind knows of `options`, less the empty ones."""
@@ -150,6 +156,7 @@ class TaskTrace:
                 if value.reasoning:
                     self._keep_reasoning(value.reasoning)
             case Sound():
+                self._note_samples(value)
                 self.output["seconds"] = round(_number(self.output.get("seconds")) + value.audio.duration, 6)
                 self.output["rate"] = value.audio.rate
             case Emotion():
@@ -164,11 +171,27 @@ class TaskTrace:
                 self.output |= _some(label=value.label, confidence=value.confidence)
             case ToolCall():
                 self.called = True
+                called = self.output.setdefault("tool_calls", [])
+                assert isinstance(called, list)
+                called.append({"name": value.name, "arguments": value.arguments})
             case Usage():
                 self.usage = value if self.usage is None else self.usage + value
                 self.output["usage"] = _some(**msgspec.structs.asdict(self.usage))
             case _:
                 pass
+
+    def _note_samples(self, sound: Sound) -> None:
+        samples = sound.audio.pcm16()
+        self._samples.update(samples)
+        self._by_clause.setdefault(sound.clause, hashlib.sha256()).update(samples)
+        self.output["sha256"] = self._samples.hexdigest()
+        self.output["sounds"] = [each.hexdigest() for each in self._by_clause.values()]
+
+    def note_clause(self, text: str) -> None:
+        """Keeps what a voice was given."""
+        clauses = self.output.setdefault("clauses", [])
+        assert isinstance(clauses, list)
+        clauses.append(text)
 
     @property
     def shortfall(self) -> str:

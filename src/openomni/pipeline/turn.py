@@ -30,7 +30,6 @@ from ..events import (
     Sound,
     Speaker,
     Text,
-    Tool,
     ToolCall,
     ToolCalled,
     Transcript,
@@ -47,6 +46,7 @@ from .prompt import beginning, make_prompt, recent, spread
 from .reasoning import Sorted
 from .spec import Framework, Pipeline, StageSpec
 from .task import TaskTrace
+from .utterance import Utterance
 from .writing import Writing
 
 PIECE_SECONDS = 0.5
@@ -79,32 +79,6 @@ class TurnFailed(OpenOmniError):
 
 class _NothingSaid(Exception):
     """The transcript is empty: what follows has nothing to do."""
-
-
-@dataclass(slots=True)
-class Utterance:
-    """What a turn begins with: the person's sound at 16 kHz (None when `text` was typed), frames, and what was said
-    before. `instructions` of the session stand for the pipeline's."""
-
-    audio: Audio | None = None
-    text: str | None = None
-    frames: Sequence[Frame] = ()
-    images: Sequence[Frame] = ()
-    """Pictures that the client put into the message itself: they are always told, frames as the stage says."""
-    history: Sequence[Message] = ()
-    items: Sequence[str] = ()
-    """The names of the history's items, one each; empty where they have none."""
-    instructions: str | None = None
-    tools: Sequence[Tool] = ()
-    tool_choice: str = "auto"
-    text_only: bool = False
-    """The reply is written and not spoken."""
-    voice: str = ""
-    """For the voice's component, where it takes one; empty: the pipeline's own."""
-    language: str = ""
-    """For the recogniser, where it takes one; empty: as the pipeline has it."""
-    speaks_first: bool = False
-    """Nobody said anything: the agent begins, or goes on after a tool's result."""
 
 
 @dataclass(slots=True)
@@ -147,11 +121,11 @@ class Turn:
 
     def __post_init__(self) -> None:
         self._flows: dict[Channel, Flow] = {channel: Flow() for channel in get_args(Channel)}
-        given = set(self._fill_from_utterance())
+        given = self._fill_from_utterance()
         for stage in self.pipeline.stages:
             kind = KINDS[stage.kind]
             # A typed message is its own transcript: what would make one, or needs sound, is left out.
-            if "transcript" in given and (kind.gives == ("transcript",) or "speech" in kind.takes):
+            if given.issuperset(kind.gives) or (self.utterance.silent and "speech" in kind.takes):
                 continue
             if self.utterance.text_only and kind.gives == ("voice",) and "reply" in kind.takes:
                 continue
@@ -209,22 +183,34 @@ class Turn:
         """Forgets sound and pictures, once the turn is over: a session may last for hours."""
         _ = self.utterance_hash  # known from here on without the sound
         self.shown = {name: (replace(each, pixels=None), seen) for name, (each, seen) in self.shown.items()}
-        self.utterance = Utterance()
+        self.utterance = replace(
+            self.utterance, audio=None, text=None, frames=(), images=(), history=(), items=(), given={}, clauses=()
+        )
         self._flows.clear()
 
-    def _fill_from_utterance(self) -> list[Channel]:
-        """Puts what the person gave on its channels and closes them; returns those that no stage may make."""
+    def _fill_from_utterance(self) -> set[Channel]:
+        """Puts what the person gave, and what is given in place of a stage's output, on its channels; returns those
+        that no stage may make."""
+        for channel, values in self.utterance.given.items():
+            for value in values:
+                self._flows[channel].put(value)
+                match value:
+                    case Transcript():
+                        self.reply.transcript = value.text
+                    case Text():
+                        self.reply.text += value.text
+        given = set(self.utterance.given)
         frames = self._flows["frames"]
         for frame in self.utterance.frames:
             frames.put(Picture(frame))
         if self.utterance.audio is not None:
             self._flows["speech"].put(Sound(self.utterance.audio))
-        text = "" if self.utterance.speaks_first else self.utterance.text
-        if text is None:
-            return []
+        if not self.utterance.silent or "transcript" in given:
+            return given
+        text = "" if self.utterance.speaks_first else self.utterance.text or ""
         self._flows["transcript"].put(Transcript(text))
         self.reply.transcript = text
-        return ["transcript"]
+        return {*given, "transcript"}
 
     async def _run_stage(self, task: TaskTrace) -> None:
         if chosen := spread(self.utterance.frames, task.stage.framework.frames):
@@ -392,9 +378,20 @@ class Turn:
         )
 
     async def _spoken(self, task: TaskTrace) -> AsyncIterator[Value]:
-        async for clause, arrival in self._writing.spoken(self._flows["reply"]):
+        clauses = self._clauses() if self.utterance.clauses else self._writing.spoken(self._flows["reply"])
+        async for clause, arrival in clauses:
             self._release(task, arrival)
+            task.note_clause(clause.spoken)
             yield Text(clause.spoken)
+
+    async def _clauses(self) -> AsyncIterator[tuple[Clause, Arrival]]:
+        """Of a reply that is given with how it was cut: that depends on when its pieces came."""
+        arrival = await self._flows["reply"].last()
+        for text in self.utterance.clauses if arrival is not None else ():
+            clause = Clause.of(text)
+            self._writing.clauses.append(clause)
+            assert arrival is not None
+            yield clause, arrival
 
     async def _conversation(self, task: TaskTrace) -> AsyncIterator[Value]:
         framework = task.stage.framework
@@ -446,10 +443,10 @@ class Turn:
 
     async def _before(self, task: TaskTrace, channel: Channel) -> Arrival | None:
         """The last value of a channel that a stage before this one makes; None when none does."""
-        for other in self.tasks:
-            if other is task:
+        for stage in self.pipeline.stages:
+            if stage is task.stage:
                 return None
-            if channel in _gives(other.stage):
+            if channel in _gives(stage):
                 return await self._flows[channel].last()
         return None
 

@@ -65,7 +65,7 @@ class RecordingMeta(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What a recording is, as the capturer names it; `started_at` is Unix time, for people."""
 
     recording_id: str
-    kind: Literal["audio", "video", "reply"]
+    kind: Literal["audio", "video", "reply", "picture"]
     media_type: str
     rate: int | None = None
     started_at: float | None = None

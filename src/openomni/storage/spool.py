@@ -194,8 +194,8 @@ class Spool:
 
 
 def new_recording(
-    kind: Literal["audio", "video", "reply"], media_type: str, *, rate: int | None = None, session_id: str = "",
-    turn_id: str = "", source: str = "", recording_id: str = "",
+    kind: Literal["audio", "video", "reply", "picture"], media_type: str, *, rate: int | None = None,
+    session_id: str = "", turn_id: str = "", source: str = "", recording_id: str = "",
 ) -> RecordingMeta:  # fmt: skip
     """A recording that starts now, with an id of its own unless it has one already."""
     return RecordingMeta(recording_id=recording_id or uuid.uuid4().hex, kind=kind, media_type=media_type, rate=rate,

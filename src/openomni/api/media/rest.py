@@ -57,7 +57,7 @@ class RecordingIn(Message):
     """What a recording is, as far as its maker knows when it begins. `started_at` is Unix time, 0 where it isn't
     known."""
 
-    kind: Literal["audio", "video", "reply"] = "audio"
+    kind: Literal["audio", "video", "reply", "picture"] = "audio"
     media_type: MediaType = "audio/wav"
     rate: Rate | None = Field(None, description="samples a second")
     samples: Position | None = None

@@ -46,12 +46,12 @@ def _is_over(turn: Turn) -> None:
         QueuedWork.objects.filter(pk=turn.pk).delete()
 
 
-def put(session: Session, works: list[Work]) -> None:
-    """Writes the works of a session's turns, which wait for those before them, and lets the first go."""
+def put(session: Session, works: list[Work], waits: bool = True) -> None:
+    """Writes the works of a session's turns. Where each `waits` for those before it, the first is let go."""
     rows = [
         QueuedWork(
             id=each.work_id, project_id=session.project_id, session=session, place=each.body["index"],
-            work=msgspec.to_builtins(each), waits=True,
+            work=msgspec.to_builtins(each), waits=waits,
         )
         for each in works
     ]  # fmt: skip

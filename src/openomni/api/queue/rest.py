@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 from typing import Annotated, Any, Literal
 
 from ninja import Field, Path, Query, Router, Schema, Status
@@ -14,11 +15,11 @@ from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest
 from ..ground.document import also
 from ..ground.errors import not_found
-from ..ground.fields import Line, Message, Name, NewId
+from ..ground.fields import Body, Line, Message, Name, NewId, Text
 from ..ground.paging import Page
 from ..pipelines import catalogue
 from ..records.models import Recording
-from . import dead_letters, turn_work
+from . import dead_letters, reruns, turn_work
 
 router = Router(tags=["conversations"])
 MAKERS = allow(Scope.DEVICE, Scope.AGENT, Scope.RESEARCHER)
@@ -100,6 +101,51 @@ def queue_turns(request: AuthedRequest, payload: QueueNew) -> Any:
         recording, pipeline, session_id, payload.spans, payload.wait, options, caller, payload.context
     )
     return Status(202, {"session_id": session_id, "turns": turns})
+
+
+class RerunNew(Body):
+    """Turns to run again: by their own pipelines as they were then, or by each of `pipelines` (a name, or `name@hash`).
+    `from`: the kind of the stage to begin with; those before it give what they gave then. `with`: by kind, what a stage
+    is to give instead of running. `session_id` names the session that they are turns of; the same request again with
+    the same one adds nothing, without one it runs them once more. `wait`: queue even when no live agent offers what a
+    pipeline needs."""
+
+    turns: list[Name] = Field(min_length=1, max_length=500)
+    pipelines: list[Name] = Field([], max_length=20)
+    begin: str = Field("", alias="from", max_length=40)
+    given: dict[str, Text] = Field({}, alias="with")
+    session_id: NewId | None = None
+    wait: bool = False
+
+
+class RerunTurn(Schema):
+    turn_id: str = Field(alias="pk")
+    session_id: str
+    reruns: str
+    pipeline: str
+    pipeline_hash: str
+    status: str
+
+
+class Reruns(Schema):
+    turns: list[RerunTurn]
+
+
+@router.post(
+    "/turns/rerun",
+    auth=MAKERS,
+    response={202: Reruns},
+    summary="Run turns again",
+    openapi_extra=also(404, 409),
+)
+def rerun(request: AuthedRequest, payload: RerunNew) -> Any:
+    """Each stage is given the very input that it had: the span of sound, the items and pictures that its model got,
+    what was asked for. The new turns say in `reruns` which they run again, and in `given` what was given."""
+    session_id = payload.session_id or uuid.uuid4().hex
+    turns = reruns.queue(
+        request, payload.turns, payload.pipelines, payload.begin, payload.given, session_id, payload.wait
+    )
+    return Status(202, {"turns": turns})
 
 
 @router.get("/tasks/dead", auth=allow(Scope.VIEWER), response=Page[DeadOut], summary="What failed too often")

@@ -57,7 +57,7 @@ def queue(
         snapshots.follow_queue(session)
         new = [turn for turn in turns if turn.queued_at is None and turn.status == Progress.PENDING]
         following.put(session, [_work(turn, pipeline, wanted[turn.pk], options, segment=spans is None) for turn in new])
-    _hand_over(session.pk)
+    hand_over(session.pk)
     return turns
 
 
@@ -83,7 +83,7 @@ def _work(turn: Turn, pipeline: spec.Pipeline, span: Span, options: dict[str, An
     return body.work(turn.project_id, pipeline.hash, needs=needs)
 
 
-def _hand_over(session_id: str) -> None:
+def hand_over(session_id: str) -> None:
     """At once, where that can be done; else the recorder does it when the bus is back."""
     try:
         outbox.hand_over(session_id)

@@ -13,6 +13,7 @@ from django.utils import timezone
 from ... import bounds
 from ...records import (
     AnyRecord,
+    AskedRecord,
     AttemptRecord,
     BrokenOffRecord,
     BuildRecord,
@@ -27,6 +28,7 @@ from ...records import (
     TimePointRecord,
     TurnRecord,
     UsageRecord,
+    UtteranceRecord,
 )
 from ...records import RecordingRecord as RecordingSnapshot
 from ...trace import Part
@@ -64,7 +66,7 @@ _TURN = (
     *("index", "transcript", "reply_text", "reply_audio", "recording"),
     *("voice_to_voice_s", "heard_at", "residue_s", "interrupted"),
     *("utterance_hash", "reruns", "origin", "live", "warm", "cell", "participant", "language", "outcome"),
-    *("overlap_s", "yield_s", "items"),
+    *("overlap_s", "yield_s", "items", "given"),
 )
 _SESSION = (
     *_SAME,
@@ -170,6 +172,8 @@ def _write_turn(record: TurnRecord) -> None:
     row.pauses = msgspec.to_builtins(record.pauses)
     row.frames = msgspec.to_builtins(record.frames)
     row.dismissed = msgspec.to_builtins(record.dismissed)
+    row.utterance = msgspec.to_builtins(record.utterance)
+    row.asked = msgspec.to_builtins(record.asked)
     row.version = record.version
     row.save()
     _write_stages(row, record.stages)
@@ -372,6 +376,8 @@ def turn_record(turn: Turn) -> TurnRecord:
         frames=msgspec.convert(turn.frames, list[FrameRecord]),
         pauses=msgspec.convert(turn.pauses, list[PauseRecord]),
         dismissed=msgspec.convert(turn.dismissed, list[DismissedRecord]),
+        utterance=msgspec.convert(turn.utterance, UtteranceRecord | None),
+        asked=msgspec.convert(turn.asked, AskedRecord | None),
         stages=[stage_record(task) for task in turn.tasks.all()],
         time_points=[
             TimePointRecord(each.name, each.at_s, each.where, each.uncertainty_s) for each in turn.time_points.all()

@@ -16,7 +16,7 @@ from ... import clock, media_file
 from ...errors import OpenOmniError, WrongUsage
 from ...events import AXIS_RATE
 from ...media import AUDIBLE, Audio, AudioReader, Frame
-from ...media_file import SILENT, MediaFile, Told, audio_track, moving, shown, upright
+from ...media_file import SHOWN_SIDE, SILENT, MediaFile, Told, audio_track, moving, shown, upright
 from ...storage.spool import Recording, Spool, new_recording
 
 log = logging.getLogger(__name__)
@@ -26,8 +26,6 @@ BLOCK_S = 0.02
 BLOCK = round(BLOCK_S * AXIS_RATE)
 """Samples of one live block."""
 PICTURE_EVERY_S = 1.0
-PICTURE_SIDE = 768
-"""Longest side, in pixels, of a picture that is sent live; the recording keeps the full size."""
 CLOSING_SILENCE_S = 1.0
 """Silence after a file, so that turn detection hears the last utterance end."""
 _READ_BLOCKS = 25
@@ -237,8 +235,8 @@ def pictures(path: Path, track: int | None = None) -> Iterator[Picture]:
 
 
 def jpeg(decoded: Any) -> bytes:
-    """A decoded video frame, upright, as JPEG of at most `PICTURE_SIDE` pixels."""
-    return Frame(upright(decoded, PICTURE_SIDE)).jpeg()
+    """A decoded video frame, upright, as JPEG of at most `SHOWN_SIDE` pixels."""
+    return Frame(upright(decoded, SHOWN_SIDE)).jpeg()
 
 
 def check_has_sound(path: Path, tracks: Tracks = ANY_TRACKS, told: Told | None = None) -> int:

@@ -114,12 +114,15 @@ class GreedyDecoder:
             if cancelled():
                 raise OpenOmniError("the call was cancelled")
             given = [*tokens[here:], *guessed]
+            # A row by itself takes another way through the matrices than one of several, and comes out a little
+            # otherwise: a draft would change the text where two tokens are about as likely.
+            rows_given = given if len(given) > 1 else 2 * given
             *past, logits = self._step.run(
-                None, {**self._inputs(given, here), **found, **dict(zip(self._past, past, strict=True))}
+                None, {**self._inputs(rows_given, here), **found, **dict(zip(self._past, past, strict=True))}
             )
             if here == 0:
                 written.no_speech = _share(logits[0], self._marks.no_speech)
-            here, rows = len(tokens), logits[len(given) - len(guessed) - 1 :]
+            here, rows = len(tokens), logits[len(given) - len(guessed) - 1 : len(given)]
             for row, guess in zip(rows, [*guessed, None], strict=True):
                 token, logprob = self._choose(row, written.tokens)
                 written.logprob += logprob

@@ -129,6 +129,12 @@ class Turn(Recorded):
     """`records.FrameRecord`s: the pictures that its models got."""
     items: models.JSONField[Any, Any] = models.JSONField(default=list, blank=True)
     """Ids of the items that its language model got, oldest first."""
+    utterance: models.JSONField[Any, Any] = models.JSONField(null=True, blank=True)
+    """A `records.UtteranceRecord`: where its sound is."""
+    asked: models.JSONField[Any, Any] = models.JSONField(null=True, blank=True)
+    """A `records.AskedRecord`: what was asked for otherwise than the pipeline has it."""
+    given: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)
+    """By kind, the stages whose output was given rather than made: `recorded` or `corrected`."""
 
     class Meta:
         ordering = ("-created_at", "-index", "id")

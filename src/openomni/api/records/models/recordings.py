@@ -13,7 +13,8 @@ from .conversations import Recorded, Session
 
 
 class Recording(Recorded):
-    """A media file as captured, or a reply as spoken. Its id is made by who captured it.
+    """A media file as captured, a reply as spoken, or a picture that a client put into the conversation. Its id is made
+    by who captured it.
 
     The row may be there before the first byte: somebody told of it, and the bytes are on their way.
     """
@@ -28,6 +29,7 @@ class Recording(Recorded):
         AUDIO = "audio"
         VIDEO = "video"
         REPLY = "reply"
+        PICTURE = "picture"
 
     class Status(models.TextChoices):
         AWAITED = "awaited"
