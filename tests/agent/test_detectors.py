@@ -36,7 +36,7 @@ async def test_a_judge_that_fails_is_told_once_and_counts_as_not_known(caplog: p
     judge = await Detectors(registry.registered("turn")).judge("judging-test")
     silence = Audio.silence(0.1, 16_000)
     assert [await judge(silence, text, NOTHING_KNOWN) for text in ("yes", "half", "no")] == [1.0, 0.5, 0.0]
-    assert not caplog.messages
+    assert not [each for each in caplog.records if each.name.startswith("openomni")]
     for text in ("text", "above", "nan", "what?", "where?"):
         assert await judge(silence, text, NOTHING_KNOWN) is None
     assert [message.partition("; where")[0] for message in caplog.messages] == [
