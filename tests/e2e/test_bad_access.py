@@ -26,7 +26,8 @@ def called(made: Installation, command: str, question: Path, *options: str) -> s
 
 
 def make_token(made: Installation, scope: str, days: float | None = None) -> str:
-    answer = made.request("POST", "/api/v1/tokens", json={"scopes": [scope], "expires_in_days": days})
+    limited = {"expires_in_days": days} if days else {}
+    answer = made.request("POST", "/api/v1/tokens", json={"scopes": [scope], **limited})
     assert answer.is_success, answer.text
     return str(answer.json()["token"])
 

@@ -57,8 +57,8 @@ operation does not list is a fault of the server.
 
 Names of a query that an operation does not know are ignored. So are those of a body whose schema allows additional
 properties, for it comes from parts of OpenOmni that may be newer; any other body with an unknown name is refused.
-A field is there with a value or left out; null is none. Times that are read are RFC 3339 with an offset, or Unix time
-where a field says so.
+A field is there with a value or left out; null is refused where the schema does not name it. Times that are read are
+RFC 3339 with an offset, or Unix time where a field says so.
 """
 
 

@@ -1,7 +1,8 @@
 """What bodies and queries of the REST interface are made of: how strictly they are read, and types whose bounds the
 document shows as they are checked.
 
-No value is read as another type: "5" is no number. A field is there with a value or left out; null is none.
+No value is read as another type: "5" is no number. What people write has a field with a value or leaves it out; parts
+of OpenOmni may say null for what isn't known.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ def without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return {**plain, **kinds[0]}
 
 
-class _Read(Schema, strict=True):
+class Body(Schema, strict=True, extra="forbid"):
+    """A body that a person or their script writes: a name that it does not have is refused, for one that is misspelt
+    would be taken for nothing; and so is null, which may mean that nothing is known, or that something is to go."""
+
     @model_validator(mode="after")
     def _no_null(self) -> Self:
         if nulls := sorted(name for name in self.model_fields_set if getattr(self, name) is None):
@@ -43,13 +47,9 @@ class _Read(Schema, strict=True):
         return schema
 
 
-class Body(_Read, extra="forbid"):
-    """A body that a person or their script writes: a name that it does not have is refused, for one that is misspelt
-    would be taken for nothing."""
-
-
-class Message(_Read, extra="ignore", json_schema_extra={"additionalProperties": True}):
-    """A body that a part of OpenOmni sends, which may be newer: a name that it does not have is left out."""
+class Message(Schema, strict=True, extra="ignore", json_schema_extra={"additionalProperties": True}):
+    """A body that a part of OpenOmni sends, which may be of another version: a name that this one does not have is left
+    out, and null is not known."""
 
 
 class OneOf:
