@@ -32,7 +32,7 @@ LOCAL = builtin()["local"]
 
 @pytest.fixture
 def device(project: Project) -> Api:
-    return api_for(project, Scope.DEVICE)
+    return api_for(project, Scope.AGENT)
 
 
 def session(status: Any = "lost", version: int = 2, **fields: Any) -> SessionRecord:

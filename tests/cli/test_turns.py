@@ -175,5 +175,5 @@ def test_wrong_usage_is_a_line(server: type[Server], arguments: list[str], line:
 
 def test_without_a_token_it_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENOMNI_TOKEN", raising=False)
-    with pytest.raises(WrongUsage, match="--token is missing"):
+    with pytest.raises(WrongUsage, match="there is no token; set OPENOMNI_TOKEN"):
         run(["turns", "list"])

@@ -174,7 +174,7 @@ def test_an_address_serves_http_and_websockets() -> None:
 
 
 def test_a_token_with_foreign_characters_is_refused_before_it_is_sent() -> None:
-    with pytest.raises(WrongUsage, match="--token"):
+    with pytest.raises(WrongUsage, match="the token holds characters"):
         Api("http://server", "oo_1_schlüssel")
 
 
