@@ -1,6 +1,6 @@
 """The same API on PostgreSQL: its tests run again there, and the server starts on it.
 
-Each time those whose SQL differs from SQLite's, or whose bounds do; all of them where long tests run.
+Each time those whose SQL differs from SQLite's; all of them where long tests run.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def postgres() -> Iterator[str]:
         server.cleanup()
 
 
-DIFFERENT = ("recorder", "queue", "identity", "scores", "intake", "openapi")
-"""What locks rows, writes several at once, looks into JSON, or stores what somebody else wrote or may send."""
+DIFFERENT = ("recorder", "queue", "scores")
+"""What locks rows, writes several at once, or looks into JSON."""
 
 
 def run(*tests: str, database: str) -> None:

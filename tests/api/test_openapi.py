@@ -114,6 +114,7 @@ def test_whatever_is_sent_is_answered_as_the_document_says(area: str, schema: An
     "caller",
     ["nobody", "forged", "server", "device", "elsewhere", *(each for each in Scope.values if each != "device")],
 )
+@pytest.mark.long
 def test_every_caller_gets_an_answer_that_the_document_names(
     caller: str, token: str, filled: Project, schema: Any
 ) -> None:

@@ -150,6 +150,7 @@ def test_whoever_guesses_sign_in_links_has_to_wait() -> None:
 # ---- behind the gateway, and in front of it --------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_address_comes_from_a_trusted_proxy_and_from_nobody_else(tmp_path: Path) -> None:
     """The gateway is at 127.0.0.1, which is trusted; 127.0.0.2 stands for a machine outside."""
     server = start_server(tmp_path / "data")

@@ -24,6 +24,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.models
 @pytest.mark.usefixtures("offline")
+@pytest.mark.long
 def test_without_real_voices_it_goes_on_and_says_so() -> None:
     told: list[str] = []
     made = corpus.build(4, 2, 0, None, told.append)
@@ -67,6 +68,7 @@ def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.models
 @pytest.mark.usefixtures("offline")
+@pytest.mark.long
 def test_the_script_spreads_its_scenes_over_the_questions() -> None:
     made = corpus.build(6, 3, 0, None, lambda line: None)
     steps = script(made, seed=0)

@@ -137,6 +137,7 @@ def test_an_agent_that_can_never_work_ends_it_with_its_line(up: Start) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.long
 def test_it_ends_in_order(up: Start, number: int) -> None:
     server = up("--offer", "host,stt:simulated").ready()
     parts = server.children()
@@ -157,6 +158,7 @@ def test_killed_it_leaves_no_process_and_starts_again(up: Start) -> None:
     assert up("--no-agent").ready().get("/api/v1/me").status_code == 200
 
 
+@pytest.mark.long
 def test_two_on_one_folder_is_one_line(up: Start) -> None:
     up("--no-agent").ready()
     second = up("--no-agent")

@@ -255,6 +255,7 @@ class TestTranscribing:
         assert -0.5 < thrice.diagnostics["avg_logprob"] < 0
         assert thrice.diagnostics["no_speech_prob"] < 0.2
 
+    @pytest.mark.long
     def test_long_speech_that_goes_on_is_heard_from_its_last_piece_on(
         self, jfk: Audio, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -93,6 +93,7 @@ main()
 """
 
 
+@pytest.mark.long
 def test_an_hour_takes_hardly_more_memory_than_a_second(
     simulated: Installation, tmp_path: Path, question: Path
 ) -> None:
@@ -245,6 +246,7 @@ def test_what_no_agent_offers_is_said_at_once(simulated: Installation, question:
     refused(done, 1, "no live agent offers emotion:simulated", "openomni agent --offer emotion:simulated")
 
 
+@pytest.mark.long
 def test_an_agent_is_waited_for_when_asked(simulated: Installation, tmp_path: Path, question: Path) -> None:
     simulated.put_pipeline({"name": "searching", "stages": [{"stt": "simulated"}, {"retrieval": "simulated"},
                                                             {"llm": "simulated"}, {"tts": "simulated"}]})  # fmt: skip
@@ -273,6 +275,7 @@ def test_a_queued_turn_fails_with_its_component_and_the_reason(
     fails(simulated, question, kind, failure, "fast")
 
 
+@pytest.mark.long
 def test_live_turns_fail_alike_and_the_next_turn_works(simulated: Installation, question: Path) -> None:
     for kind, failure in zip(KINDS, REASONS, strict=True):
         fails(simulated, question, kind, failure, "realtime")
@@ -287,6 +290,7 @@ def fails(made: Installation, question: Path, kind: str, failure: str, pace: str
     refused(done, 1, f"1 of 1 turns failed; the first: {kind}:simulated: {REASONS[failure]}")
 
 
+@pytest.mark.long
 def test_a_session_outlives_its_failed_turns(simulated: Installation, tmp_path: Path, question: Path) -> None:
     simulated.put_pipeline(pipeline("llm-raises", llm={"fail": "raise"}))
     said = Audio.load(question, 16_000)

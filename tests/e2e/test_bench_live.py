@@ -13,6 +13,8 @@ import yaml
 from e2e.conftest import openomni
 from e2e.refusals import pipeline, refused
 
+pytestmark = pytest.mark.long
+
 QUESTIONS, PAUSED = 3, 1
 
 

@@ -95,6 +95,7 @@ def check_resumed(made: Installation, spool: Path, source: Path) -> None:
     assert content.content == source.read_bytes()
 
 
+@pytest.mark.long
 def test_an_interrupted_listener_keeps_its_capture_and_says_how_to_upload_it(
     simulated: Installation, tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ def questions(shared_data: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (shared_data / "interview.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.long
 def test_an_interview_is_found_to_be_four_turns_and_each_is_answered(local: Installation, shared_data: Path) -> None:
     asked = questions(shared_data)
     turns = local.listen(shared_data / "interview.mp4", "--pipeline", "local", "--pace", "realtime")
@@ -73,6 +74,7 @@ def test_the_same_interview_as_queued_turns_says_the_same(local: Installation, s
 
 
 @pytest.mark.parametrize("pace", ["realtime", "fast"])
+@pytest.mark.long
 def test_time_points_cut_a_video_where_they_say(local: Installation, shared_data: Path, pace: str) -> None:
     options = ["--pipeline", "local", "--pace", pace, "--time-points", "00:00,00:03.5,00:06.8,00:11.5"]
     turns = local.listen(shared_data / "interview.mp4", *options)
@@ -81,6 +83,7 @@ def test_time_points_cut_a_video_where_they_say(local: Installation, shared_data
     assert len(turns) == 4
 
 
+@pytest.mark.long
 def test_a_real_voice_in_a_real_video_is_understood(local: Installation, shared_data: Path) -> None:
     turns = local.listen(shared_data / "jfk.mp4", "--pipeline", "local", "--pace", "realtime")
     said = "And so my fellow Americans ask not what your country can do for you ask what you can do for your country"

@@ -17,6 +17,8 @@ from e2e.conftest import Installation, installation
 from e2e.staging import EVERYTHING, QUESTION
 from openomni.media import Audio
 
+pytestmark = pytest.mark.long
+
 TURNS = 20
 
 

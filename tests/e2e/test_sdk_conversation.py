@@ -138,6 +138,7 @@ def test_five_turns_with_server_vad_an_interruption_and_a_cancel(made: Installat
     assert not person.all("error")
 
 
+@pytest.mark.long
 def test_five_turns_with_manual_commits(made: Installation) -> None:
     async def script(person: Person) -> None:
         for number in range(1, 6):
@@ -183,6 +184,7 @@ def test_five_written_turns_with_a_tool_and_an_agent_that_speaks_first(made: Ins
     assert not person.all("error")
 
 
+@pytest.mark.long
 def test_a_voice_and_a_language_that_no_component_takes_fail_no_turn(made: Installation) -> None:
     async def script(person: Person) -> None:
         await person.say(0.0, 0.5)

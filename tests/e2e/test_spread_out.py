@@ -18,6 +18,8 @@ from openomni.bus.server import binary
 from openomni.cli.processes import free_port
 from openomni.media import Audio
 
+pytestmark = pytest.mark.long
+
 
 def hire(made: Installation) -> None:
     """One agent that hosts, hears and speaks, and two that think."""

@@ -24,6 +24,8 @@ from openomni.bus.connection import Bus, Denied, connect
 from openomni.bus.credentials import Credentials, Keys
 from openomni.client.connection import Link
 
+pytestmark = pytest.mark.long
+
 SITE = "lab"
 """The slug of a site in both projects."""
 RESPONDER = {"role": "responder", "audio": "binary"}

@@ -176,6 +176,7 @@ def test_every_action_by_keyboard(visit: Visit) -> None:
     talker.tab_to(page.locator("#session-link"))
 
 
+@pytest.mark.long
 def test_over_tls_from_another_address_it_is_the_same(visit: Visit, tmp_path: Path) -> None:
     with installation(tmp_path, "--tls", "--offer", staging.EVERYTHING) as secured:
         spec = staging.pipeline("short", reply_s=0.6)
@@ -200,6 +201,7 @@ def test_over_tls_from_another_address_it_is_the_same(visit: Visit, tmp_path: Pa
 
 
 @pytest.mark.models
+@pytest.mark.long
 def test_the_real_models_hear_and_answer(visit: Visit, local: Installation) -> None:
     talker = visit("local", 1.0, "question", 60.0, where=local)
     talker.begin()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import pytest
 
 from e2e import staging
 from e2e.conftest import Installation
@@ -53,6 +54,7 @@ def test_what_is_typed_into_a_dead_line_is_answered_once_it_is_back(visit: Visit
     assert len(talker.recorded(talker.end(), 1)) == 1
 
 
+@pytest.mark.long
 def test_a_reply_that_a_dead_line_swallowed_is_read_once_it_is_back_and_not_made_again(visit: Visit) -> None:
     talker = visit("short", 60.0, scripts=[CUTTABLE])
     talker.begin()
@@ -73,6 +75,7 @@ def test_a_reply_that_a_dead_line_swallowed_is_read_once_it_is_back_and_not_made
     assert len(turns()) == 1
 
 
+@pytest.mark.long
 def test_what_is_typed_while_a_reply_is_made_waits_for_its_end_when_the_line_swallowed_the_cancel(visit: Visit) -> None:
     talker = visit("slow", 60.0, scripts=[CUTTABLE])
     talker.begin()
@@ -89,6 +92,7 @@ def test_what_is_typed_while_a_reply_is_made_waits_for_its_end_when_the_line_swa
     assert asked == ["Where is Paris?", "What is the capital of France?"]
 
 
+@pytest.mark.long
 def test_what_is_said_while_the_gateway_is_away_is_answered_once_it_is_back(visit: Visit) -> None:
     talker = visit("short", 1.0, "question", 2.5, "question", 60.0)
     talker.begin()
@@ -156,6 +160,7 @@ def test_no_microphone_is_said_with_the_mend(visit: Visit) -> None:
     talker.page.get_by_role("alert").filter(has_text="No microphone was found").wait_for()
 
 
+@pytest.mark.long
 def test_a_device_that_vanishes_is_said_and_another_one_goes_on(visit: Visit) -> None:
     talker = visit("short", 2.0, "question", 60.0, scripts=[HELD_STREAMS])
     talker.begin()
@@ -193,6 +198,7 @@ def test_a_pipeline_without_an_agent_says_what_is_missing(visit: Visit) -> None:
     talker.looks_well("no-agent")
 
 
+@pytest.mark.long
 def test_a_revoked_token_is_replaced_and_the_session_goes_on(visit: Visit) -> None:
     talker = visit("short", 120.0, scripts=[CUTTABLE])
     talker.begin()
