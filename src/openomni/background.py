@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Self
+from typing import Any, Self
 from weakref import WeakSet
 
 from . import clock
@@ -79,7 +79,7 @@ class Background:
                 self.trouble = ""
                 return
             except asyncio.CancelledError:
-                await _ended(running)
+                await ended(running)
                 raise
             except Exception as error:
                 if clock.now() - began >= self._longest:
@@ -97,7 +97,7 @@ class Background:
         log.warning("%s failed: %s; again in %g s", self.name, said, pause, exc_info=error if unseen else None)
 
 
-async def _ended(running: asyncio.Future[None]) -> None:
+async def ended(running: asyncio.Future[Any]) -> None:
     """Cancels it until it has ended: `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes
     together with what it waits for, would go on for ever otherwise."""
     while not running.done():

@@ -213,6 +213,31 @@ async def test_a_cancellation_that_the_library_loses_does_not_make_it_wait_for_e
             await connect(deployment.server.url, deployment.renew(keys, 60), keys, "x", timeout=0.1)
 
 
+async def test_closing_ends_the_search_for_a_server_also_where_that_loses_its_cancellation(
+    deployment: Deployment, gateway: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dial, lost = gateway._client._select_next_server, 0
+
+    async def deaf() -> None:
+        nonlocal lost
+        try:
+            await dial()
+        except asyncio.CancelledError:
+            lost += 1
+            if lost > 1:
+                raise
+            raise OSError("as if it had come to nothing by itself") from None
+
+    monkeypatch.setattr(gateway._client, "_select_next_server", deaf)
+    await deployment.server.stop()
+    await eventually(lambda: gateway._client.is_reconnecting)
+    await gateway.close()
+    searching = gateway._client._reconnection_task
+    assert searching is not None
+    assert searching.done()
+    assert lost == 2
+
+
 async def test_an_api_that_is_away_for_longer_than_the_credentials_hold_ends_no_renewal(
     deployment: Deployment,
 ) -> None:

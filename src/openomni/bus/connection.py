@@ -24,7 +24,7 @@ from nats.js import JetStreamContext
 from nats.protocol.parser import PERMISSIONS_ERR
 
 from .. import bounds
-from ..background import Background
+from ..background import Background, ended
 from ..errors import OpenOmniError
 from .credentials import Keys
 from .login import Login, Renew
@@ -215,6 +215,9 @@ class Bus:
         if self._begun:
             with contextlib.suppress(NatsError, OSError):
                 await self._client.close()
+            # nats-py cancels once what looks for the server again, and waits for it no longer than a moment.
+            if (reconnecting := self._client._reconnection_task) is not None:
+                await ended(reconnecting)
 
     async def flush(self, timeout: float = 5.0) -> None:
         """Waits until the server has taken all that was published and subscribed."""
