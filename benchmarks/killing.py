@@ -130,7 +130,8 @@ class Conversation:
     turns: list[dict[str, Any]] = field(default_factory=list)
 
     def of(self, start: int, end: int) -> list[dict[str, Any]]:
-        return [turn for turn in self.turns if any(_common(each, start, end) > 0.5 for each in _segments(turn))]
+        """Utterances lie seconds apart; of one that a death cut, the recording may hold its beginning alone."""
+        return [turn for turn in self.turns if any(_overlap(each, start, end) for each in _segments(turn))]
 
     @property
     def over(self) -> bool:
@@ -323,9 +324,8 @@ def _segments(turn: dict[str, Any]) -> list[tuple[int, int]]:
     return [(each["start"], each["end"]) for each in turn["segments"]]
 
 
-def _common(segment: tuple[int, int], start: int, end: int) -> float:
-    """The share of the shorter that lies in both: what was said last before a gateway died is in no recording."""
-    return (min(segment[1], end) - max(segment[0], start)) / max(min(end - start, segment[1] - segment[0]), 1)
+def _overlap(segment: tuple[int, int], start: int, end: int) -> bool:
+    return min(segment[1], end) > max(segment[0], start)
 
 
 def _nothing(*_: object) -> None:
