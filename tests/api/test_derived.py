@@ -311,5 +311,5 @@ def test_a_file_that_takes_too_long_ends_the_child_and_the_next_has_another(
     assert unkind.ask("look", tmp_path / "short.wav", **more) == {"wants": ["peaks"]}
     assert unkind.ask("peaks", tmp_path / "short.wav", **order)["size"] == 24 + 200
     unkind.close()
-    with pytest.raises(reader.Stopped):
+    with pytest.raises(reader.ReaderClosed):
         unkind.ask("look", tmp_path / "short.wav", **more)

@@ -23,7 +23,7 @@ from ...bounds import stored
 from ...storage import NotStored
 from ...version import __version__
 from ..records.models import Derived, Recording
-from .derive.reader import Reader, Stopped
+from .derive.reader import Reader, ReaderClosed
 from .store import storage
 
 log = logging.getLogger("openomni.api.media")
@@ -116,7 +116,7 @@ class Deriver:
     def _guarded(act: Callable[[], bool]) -> bool:
         try:
             return act()
-        except Stopped:
+        except ReaderClosed:
             return False
         except Exception:
             # Of the database, or the disk: it says nothing about the recording, which the next start finds again.
@@ -125,7 +125,7 @@ class Deriver:
 
 
 def derive(recording_id: str, reader: Asks) -> bool:
-    """Makes what is quickly made; True where a playable form is still to be made. Raises Stopped, StorageFull."""
+    """Makes what is quickly made; True where a playable form is still to be made. Raises ReaderClosed, StorageFull."""
     recording = _complete(recording_id)
     rows = list(recording.derived.all()) if recording is not None else []
     tried = {row.kind for row in rows if row.key or row.made_by.startswith(MAKER) or row.kind == Kind.PLAYABLE}
@@ -146,7 +146,7 @@ def derive(recording_id: str, reader: Asks) -> bool:
 
 
 def make_playable(recording_id: str, reader: Asks) -> None:
-    """Raises Stopped, StorageFull."""
+    """Raises ReaderClosed, StorageFull."""
     recording = _complete(recording_id)
     if recording is not None and recording.derived.filter(_open, kind=Kind.PLAYABLE).exists():
         with _source(recording) as source:

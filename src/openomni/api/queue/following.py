@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 
 from ...bus.work import TurnWork, Work
 from ...events import AXIS_RATE
+from ...pipeline import spec
 from ...records import TurnRecord
 from ..records.models import UNFINISHED, Progress, Session, Turn
 from . import rescue
@@ -44,6 +45,14 @@ def turn_is_over(turn: Turn) -> None:
 def _is_over(turn: Turn) -> None:
     if turn.outcome != rescue.LOST:
         QueuedWork.objects.filter(pk=turn.pk).delete()
+
+
+def pending(session: Session, key: str, index: int, pipeline: spec.Pipeline, **more: Any) -> Turn:
+    """The row of a turn to be queued, not yet written; its first version, before any record of it."""
+    return Turn(
+        id=key, version=1, project_id=session.project_id, session=session, index=index, pipeline=pipeline.name,
+        pipeline_hash=pipeline.hash, status=Progress.PENDING, **more,
+    )  # fmt: skip
 
 
 def put(session: Session, works: list[Work], waits: bool = True) -> None:

@@ -31,7 +31,7 @@ from . import following, turn_work
 _NAMESPACE = uuid.UUID("6f3c1d52-8f0b-5c37-9d4e-2b7f7f0f6a41")
 
 
-class Sound(NamedTuple):
+class Stretch(NamedTuple):
     """Where in a recording what was said is, in seconds; no recording where nobody spoke."""
 
     recording: str = ""
@@ -42,7 +42,7 @@ class Sound(NamedTuple):
 class Rerun(NamedTuple):
     turn: Turn
     pipeline: spec.Pipeline
-    sound: Sound
+    sound: Stretch
 
 
 def queue(
@@ -117,10 +117,10 @@ def _version(project_id: str, hash: str, name: str) -> spec.Pipeline | None:
 def _rerun(turn: Turn, pipeline: spec.Pipeline, begin: str, given: Mapping[str, str]) -> Rerun:
     record = snapshots.turn_record(turn)
     outputs(record, pipeline, begin, given)  # raises for what can't be given
-    return Rerun(turn, pipeline, Sound() if is_silent(record) else _sound(turn, record))
+    return Rerun(turn, pipeline, Stretch() if is_silent(record) else _sound(turn, record))
 
 
-def _sound(turn: Turn, record: TurnRecord) -> Sound:
+def _sound(turn: Turn, record: TurnRecord) -> Stretch:
     utterance = record.utterance
     recording_id = utterance.recording if utterance is not None else turn.recording
     recording = Recording.objects.filter(project_id=turn.project_id, pk=recording_id).first()
@@ -134,7 +134,7 @@ def _sound(turn: Turn, record: TurnRecord) -> Sound:
         said = record.segments[0]
         start, end = said.start, said.end + round(TAIL_SECONDS * AXIS_RATE)
     begins = 0 if turn.session.queued else recording.position
-    return Sound(recording.pk, max(start - begins, 0) / AXIS_RATE, max(end - begins, 0) / AXIS_RATE)
+    return Stretch(recording.pk, max(start - begins, 0) / AXIS_RATE, max(end - begins, 0) / AXIS_RATE)
 
 
 def _check(pipelines: Collection[spec.Pipeline], project_id: str, wait: bool) -> None:
@@ -173,21 +173,17 @@ def _rows(session: Session, several: Sequence[Rerun]) -> list[Turn]:
     keys = [uuid.uuid5(_NAMESPACE, f"{session.pk} {each.turn.pk}").hex for each in several]
     Turn.objects.bulk_create(
         (
-            Turn(
-                id=key,
-                version=1,
-                project_id=session.project_id,
-                session=session,
-                index=index,
-                pipeline=session.pipeline,
-                pipeline_hash=session.pipeline_hash,
-                status=Progress.PENDING,
+            following.pending(
+                session,
+                key,
+                index,
+                each.pipeline,
                 recording=each.sound.recording,
                 reruns=each.turn.pk,
                 origin="reprocess",
                 live=False,
                 participant=each.turn.participant,
-            )
+            )  # fmt: skip
             for index, (key, each) in enumerate(zip(keys, several, strict=True))
         ),
         ignore_conflicts=True,

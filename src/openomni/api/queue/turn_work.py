@@ -138,23 +138,12 @@ def _heard_in(recording: Recording, options: dict[str, Any]) -> str:
 def _rows(session: Session, recording: Recording, pipeline: spec.Pipeline, wanted: dict[str, Span]) -> list[Turn]:
     """The turns in the order asked for; new ones are counted on from those of the session."""
     there = Turn.objects.filter(session=session).in_bulk(list(wanted))
-    following = session.turns.count()
+    count = session.turns.count()
     new = [key for key in wanted if key not in there]
     Turn.objects.bulk_create(
         (
-            Turn(
-                id=key,
-                version=1,
-                project_id=session.project_id,
-                session=session,
-                index=index,
-                pipeline=pipeline.name,
-                pipeline_hash=pipeline.hash,
-                status=Progress.PENDING,
-                recording=recording.pk,
-                participant=session.participant,
-            )
-            for index, key in enumerate(new, following)
+            following.pending(session, key, index, pipeline, recording=recording.pk, participant=session.participant)
+            for index, key in enumerate(new, count)
         ),
         ignore_conflicts=True,
     )

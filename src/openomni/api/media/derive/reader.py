@@ -22,7 +22,7 @@ _ASKED_TO_END = (-signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT)
 COMMAND = (sys.executable, "-m", "openomni.api.media.derive.child")
 
 
-class Stopped(OpenOmniError):
+class ReaderClosed(OpenOmniError):
     """The server stops; nothing is known about the file."""
 
 
@@ -36,12 +36,12 @@ class Reader:
         self._closed = False
 
     def ask(self, kind: str, source: Path, **more: Any) -> dict[str, Any]:
-        """Its answer; `{"failed": "why"}` where it gave none. Raises Stopped once it is closed."""
+        """Its answer; `{"failed": "why"}` where it gave none. Raises ReaderClosed once it is closed."""
         granted = limits.seconds(kind, source.stat().st_size)
         order = {"kind": kind, "source": str(source), "seconds": granted, **more}
         with self._lock:
             if self._closed:
-                raise Stopped("the server is stopping")
+                raise ReaderClosed("the server is stopping")
             process = self._process = self._process or _started()
         late = threading.Timer(granted * limits.WAITING, process.kill)
         late.daemon = True
@@ -59,7 +59,7 @@ class Reader:
             return dict(json.loads(line))
         self._end()
         if self._closed or process.returncode in _ASKED_TO_END:
-            raise Stopped("the server is stopping")
+            raise ReaderClosed("the server is stopping")
         return {"failed": _why(process.returncode, granted)}
 
     def close(self) -> None:
