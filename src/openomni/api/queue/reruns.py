@@ -183,7 +183,7 @@ def _rows(session: Session, several: Sequence[Rerun]) -> list[Turn]:
                 origin="reprocess",
                 live=False,
                 participant=each.turn.participant,
-            )  # fmt: skip
+            )
             for index, (key, each) in enumerate(zip(keys, several, strict=True))
         ),
         ignore_conflicts=True,
