@@ -15,13 +15,16 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from queue import Queue
 
 ROOT = Path(__file__).parents[1]
 SOURCES = Path("src/openomni")
@@ -153,17 +156,23 @@ def tried(tree: Path, file: Path, node: ast.AST, after: str) -> Mutant:
     there = tree / file.relative_to(ROOT)
     there.write_text(with_instead(text, node, after))
     began = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header", "-rfE", *tests]
+    # A folder of its own for what tests write: runs beside each other would clear away each other's.
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header", "-rfE",
+               "--basetemp", str(tree.with_name(f"{tree.name}-tmp")), *tests]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
+    process = subprocess.Popen(
+        command, cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
     try:
-        environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
-        done = subprocess.run(
-            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-        )
-        if done.returncode:
-            failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-            mutant.found = failed[0][:200] if failed else done.stdout.strip()[-200:]
+        said, _ = process.communicate(timeout=PATIENCE_S)
+        if process.returncode:
+            failed = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
+            mutant.found = failed[0][:200] if failed else said.strip()[-200:]
     except subprocess.TimeoutExpired:
         mutant.found = f"hangs for {PATIENCE_S:g} s"
+        os.killpg(process.pid, signal.SIGKILL)  # with all that its tests had started
+        process.communicate()
     finally:
         there.write_text(text)
     mutant.seconds = time.monotonic() - began
@@ -175,25 +184,34 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="mutants of files whose path holds this text")
+    parser.add_argument("--jobs", type=int, default=2, help="so many at once")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    results: list[Mutant] = []
-    with tempfile.TemporaryDirectory() as folder:
-        tree = Path(folder) / "tree"
-        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache"))
-        for number, (file, node, after) in enumerate(chosen(given.count, given.seed), 1):
-            if given.only not in str(file):
-                continue
-            mutant = tried(tree, file, node, after)
-            results.append(mutant)
+    wanted = [each for each in enumerate(chosen(given.count, given.seed), 1) if given.only in str(each[1][0])]
+    results: dict[int, Mutant] = {}
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(given.jobs) as pool:
+        trees: Queue[Path] = Queue()
+        for number in range(given.jobs):
+            trees.put(tree := Path(folder) / f"tree-{number}")
+            shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache"))
+
+        def one(each: tuple[int, tuple[Path, ast.AST, str]]) -> tuple[int, Mutant]:
+            tree = trees.get()
+            try:
+                return each[0], tried(tree, *each[1])
+            finally:
+                trees.put(tree)
+
+        for number, mutant in pool.map(one, wanted):
+            results[number] = mutant
             verdict = "found   " if mutant.found else "SURVIVES"
             change = f"{' '.join(mutant.before.split())[:60]!r} → {mutant.after[:60]!r}"
             print(f"{number:3} {verdict} {mutant.seconds:5.0f} s  {mutant.file}:{mutant.line}  {change}", flush=True)
             if mutant.found:
                 print(f"      {mutant.found}", flush=True)
             if given.json:
-                given.json.write_text(json.dumps([asdict(each) for each in results], indent=1))
-    found = sum(mutant.found is not None for mutant in results)
+                given.json.write_text(json.dumps([asdict(each) for each in results.values()], indent=1))
+    found = sum(mutant.found is not None for mutant in results.values())
     print(f"{found} of {len(results)} found")
 
 

@@ -68,7 +68,7 @@ def gateway(db: None) -> Api:
     return Api(SERVER_SECRET)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def live_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A server on its first start, without a bus, shared by the tests that only read."""
     server = start_server(tmp_path_factory.mktemp("live") / "data")

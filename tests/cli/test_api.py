@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from prepared import with_tables
+
 
 def api(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENOMNI_", "DATABASE_URL"))}
@@ -20,7 +22,7 @@ def api(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a server that was set up."""
-    folder = tmp_path_factory.mktemp("server") / "data"
+    folder = with_tables(tmp_path_factory.mktemp("server") / "data")
     done = api("bootstrap", "--data-dir", str(folder), "--server", "lab.example")
     assert done.returncode == 0, done.stderr
     assert "at: http://lab.example/sign-in/" in done.stdout

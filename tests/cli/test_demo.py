@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PIPELINE = """
 name: scripted
 stages:
@@ -43,6 +45,7 @@ def test_a_question_that_is_no_recording_is_one_line_and_leaves_nothing(tmp_path
     assert not (tmp_path / "out.json").exists()
 
 
+@pytest.mark.long
 def test_it_answers_the_bundled_question(tmp_path: Path) -> None:
     (tmp_path / "scripted.yaml").write_text(PIPELINE)
     done = demo(tmp_path, "--pipeline", "scripted.yaml", "--json", "out.json")

@@ -17,6 +17,8 @@ import httpx
 import psutil
 import pytest
 
+from prepared import with_tables
+
 PATIENCE = 90.0
 Start = Callable[..., "Up"]
 
@@ -76,7 +78,8 @@ def up(tmp_path: Path) -> Iterator[Start]:
     """`up(*options)` starts it on the same data directory each time."""
     started: list[Up] = []
 
-    def start(*options: str, folder: Path = tmp_path / "data") -> Up:
+    def start(*options: str, folder: Path | None = None) -> Up:
+        folder = folder or with_tables(tmp_path / "data")
         output, ready = tmp_path / f"up-{len(started)}.log", tmp_path / f"ready-{len(started)}.json"
         arguments = ["up", "--port", "0", "--data-dir", str(folder), "--ready-file", str(ready), *options]
         with output.open("wb") as log:

@@ -136,7 +136,7 @@ def installation(folder: Path, *options: str) -> Iterator[Installation]:
         made.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """All in one with the built-in `local` pipeline, shared by the tests that only use it."""
     with installation(tmp_path_factory.mktemp("local")) as made:
@@ -150,7 +150,7 @@ def bare(tmp_path: Path) -> Iterator[Installation]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """All in one with simulated components, and the pipeline `sim` of them."""
     with installation(tmp_path_factory.mktemp("simulated"), "--offer", OFFER) as made:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 
 from e2e.conftest import Installation
+from openomni.bus.server import binary
+from openomni.cli.processes import free_port
 
 T = TypeVar("T")
 
@@ -73,3 +78,45 @@ def busy(made: Installation, *names: str) -> str:
     """The first of these agents that is at work; empty when none is."""
     agents = made.request("GET", "/api/v1/agents").json()["items"]
     return next((each["name"] for each in agents if each["name"] in names and each["busy"]), "")
+
+
+@contextmanager
+def external_bus(made: Installation, data: Path) -> Iterator[str]:
+    """A `nats-server` that someone else runs, told whom to trust as the manual says; its address."""
+    trust = made.run("api", "--data-dir", str(data), "bus-config")
+    assert trust.returncode == 0, trust.stderr
+    port = free_port()
+    configuration = made.folder / "nats.conf"
+    configuration.write_text(
+        f'listen: 127.0.0.1:{port}\njetstream: {{ store_dir: "{made.folder / "nats"}" }}\n{trust.stdout}'
+    )
+    with (made.folder / "nats.log").open("wb") as log:
+        process = subprocess.Popen([str(binary()), "--config", str(configuration)], stdout=log, stderr=log)
+    try:
+        yield f"nats://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def apart(folder: Path, gateway: Mapping[str, str] | None = None) -> Iterator[Installation]:
+    """A bus, an API and a gateway, each started by its own command; `gateway`: variables of the latter."""
+    made, data, ready = Installation(folder), folder / "data", folder / "api.ready"
+    with external_bus(made, data) as bus:
+        try:
+            made.start(
+                "api", "api", "--data-dir", str(data), "--port", "0", "--bus-url", bus, "--ready-file", str(ready)
+            )
+            made.wait_for(ready, "api")
+            api = json.loads(ready.read_text())
+            made.token, port = api["token"], free_port()
+            made.url = f"http://127.0.0.1:{port}"
+            made.start(
+                "gateway", "gateway", "--api", api["url"], "--bus", bus, "--port", str(port), "--data-dir", str(data),
+                **(gateway or {}),
+            )  # fmt: skip
+            until(lambda: healthy(made), "the gateway does not serve")
+            yield made
+        finally:
+            made.stop()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,6 @@ import pytest
 from e2e import staging
 from e2e.conftest import Installation, installation
 from e2e.staging import EARS_AND_MOUTH, QUESTION
-from openomni.bus.server import binary
-from openomni.cli.processes import free_port
 from openomni.media import Audio
 
 pytestmark = pytest.mark.long
@@ -92,45 +88,10 @@ def test_a_task_goes_to_another_agent_when_its_own_is_killed(spread: Installatio
     assert len(kept["stages"]) == 3
 
 
-@contextmanager
-def external_bus(made: Installation, data: Path) -> Iterator[str]:
-    """A `nats-server` that someone else runs, told whom to trust as the manual says; its address."""
-    trust = made.run("api", "--data-dir", str(data), "bus-config")
-    assert trust.returncode == 0, trust.stderr
-    port = free_port()
-    configuration = made.folder / "nats.conf"
-    configuration.write_text(
-        f'listen: 127.0.0.1:{port}\njetstream: {{ store_dir: "{made.folder / "nats"}" }}\n{trust.stdout}'
-    )
-    with (made.folder / "nats.log").open("wb") as log:
-        process = subprocess.Popen([str(binary()), "--config", str(configuration)], stdout=log, stderr=log)
-    try:
-        yield f"nats://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
 @pytest.fixture
 def apart(tmp_path: Path) -> Iterator[Installation]:
-    """A bus, an API and a gateway, each started by its own command."""
-    made, data, ready = Installation(tmp_path), tmp_path / "data", tmp_path / "api.ready"
-    with external_bus(made, data) as bus:
-        try:
-            made.start(
-                "api", "api", "--data-dir", str(data), "--port", "0", "--bus-url", bus, "--ready-file", str(ready)
-            )
-            made.wait_for(ready, "api")
-            api = json.loads(ready.read_text())
-            made.token, port = api["token"], free_port()
-            made.url = f"http://127.0.0.1:{port}"
-            made.start(
-                "gateway", "gateway", "--api", api["url"], "--bus", bus, "--port", str(port), "--data-dir", str(data)
-            )
-            staging.until(lambda: staging.healthy(made), "the gateway does not serve")
-            yield made
-        finally:
-            made.stop()
+    with staging.apart(tmp_path) as made:
+        yield made
 
 
 def test_gateway_api_and_bus_started_by_hand_do_the_same(apart: Installation) -> None:

@@ -165,6 +165,7 @@ def test_who_signs_in_lands_on_the_conversation(site: Site, visit: Visit) -> Non
     expect(page.get_by_role("heading", level=1)).to_have_text("“What is the capital of France?”")
 
 
+@pytest.mark.long
 def test_two_hundred_turns_are_shown(site: Site, visit: Visit) -> None:
     site.fill("pages.conversation_rows:conversation", "long", "closed", True, 200)
     page = heard(visit("/conversations/long/"))

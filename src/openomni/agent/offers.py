@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -61,13 +60,10 @@ def resolve(terms: str) -> Offer:
 
 def unusable(info: ComponentInfo) -> str:
     """Why a component can't run here, with the mend; empty when it can."""
-    where = f"{info.kind}:{info.name}"
-    if info.missing:
-        return f"{where} needs the Python module {info.missing[0]!r}, which is not installed; {info.mend}"
-    variables = tuple(getattr(info.cls, "environment", ()))
-    if variables and not any(os.environ.get(name) for name in variables):
-        return f"{where} needs a key; set {' or '.join(variables)}"
-    return ""
+    if not info.missing:
+        return ""
+    module = f"the Python module {info.missing[0]!r}"
+    return f"{info.kind}:{info.name} needs {module}, which is not installed; {info.mend}"
 
 
 def _components(term: str) -> dict[Key, ComponentInfo]:

@@ -39,6 +39,7 @@ urlpatterns = [
     path("talk/", talk.talk, name="talk"),
     path("talk/pipelines/", talk.pipelines, name="talk-pipelines"),
     path("talk/token/", talk.token, name="talk-token"),
+    path("talk/timeline/", talk.timeline, name="talk-timeline"),
     path("pipelines/", studio.pipelines, name="pipelines"),
     path("pipelines/new/", studio.new, name="new-pipeline"),
     path("pipelines/check/", studio.check, name="check-pipeline"),

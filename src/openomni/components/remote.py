@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 OPENAI = "https://api.openai.com/v1"
 KEYS = "OPENOMNI_KEYS"
-ENVIRONMENT = ("OPENAI_API_KEY", "OPENAI_BASE_URL", KEYS)
-"""One of these variables says that an agent may offer remote models without being told a pipeline's parameters."""
 ANSWER_WITHIN = 60.0
 """Seconds until a server that has accepted a connection must have sent something."""
 

@@ -15,7 +15,8 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
-from ...pipeline.spec import PipelineError
+from ...pipeline.spec import PipelineError, check
+from ..fleet import components
 from ..fleet.models import Agent, alive_since
 from ..fleet.placing import Placing
 from ..ground import bus_line
@@ -153,33 +154,33 @@ def _agents(project: str, alive: list[Agent], server: str) -> Finding:
 def _pipelines(project: str, server: str) -> tuple[list[str], Finding]:
     """The names of those that can run, and the finding."""
     link = reverse("pipelines")
-    placing = Placing.now(project)
-    ready, lacking = [], dict[str, str]()
+    placing, known = Placing.now(project), components.schemas(project)
+    ready, lacking, faulty = [], dict[str, str](), dict[str, str]()
     for found in catalogue.everything(project):
         try:
-            missing = placing.missing(found.pipeline)
+            missing, faults = placing.missing(found.pipeline), check(found.pipeline, known)
         except PipelineError:
-            lacking[found.name] = ""
+            faulty[found.name] = f"what is stored of {found.name} can't be read: save it again"
             continue
         if missing:
             lacking[found.name] = ",".join(f"{kind}:{name}" for kind, name in missing)
+        elif faults:
+            faulty[found.name] = faults[0]
         elif placing.hosts:
             ready.append(found.name)
         else:
             lacking[found.name] = "host"
-    if not lacking:
+    if not lacking and not faulty:
         return ready, Finding(
             "Pipelines",
             "good",
             f"all {len(ready)} can run: {_named(ready)}" if len(ready) > 1 else f"{ready[0]} can run",
             link=link,
         )
+    line = f"{_named([*faulty, *lacking])} can't run now" + (f"; {_named(ready)} can" if ready else "")
+    if faulty:  # which no agent that comes would mend
+        return ready, Finding("Pipelines", "warn", line, next(iter(faulty.values())), link=link)
     name, missing_there = next(iter(lacking.items()))
-    line = f"{_named(list(lacking))} can't run now" + (f"; {_named(ready)} can" if ready else "")
-    if not missing_there:
-        return ready, Finding(
-            "Pipelines", "warn", line, f"what is stored of {name} can't be read: save it again", link=link
-        )
     return ready, Finding(
         "Pipelines",
         "warn" if ready else "bad",

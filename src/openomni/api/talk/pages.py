@@ -7,9 +7,11 @@ owners alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -17,12 +19,15 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from ...pipeline.spec import PipelineError, builtin
+from ... import records
+from ...pipeline.spec import PipelineError, builtin, check
 from ...version import __version__
 from ..accounts.models import Project, Role, Scope, Token
-from ..fleet.placing import Placing
+from ..fleet import components
+from ..fleet.placing import Need, Placing
 from ..look.project_page import Here, here, page
 from ..pipelines import catalogue
+from ..records import waterfall
 from ..records.models import Session
 
 MAY_RECORD = Role.RESEARCHER
@@ -84,6 +89,20 @@ def token(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"token": text, "expires_at": made.expires_at}, status=201)
 
 
+@never_cache
+@require_POST
+@page(Role.VIEWER)
+def timeline(request: HttpRequest) -> HttpResponse:
+    """The picture of a turn, from the record that the gateway told the browser, which may not be stored yet."""
+    try:
+        turn = records.decode(request.body)
+    except msgspec.MsgspecError as error:
+        return HttpResponse(f"this is no turn's record ({error})", status=400, content_type="text/plain")
+    if not isinstance(turn, records.TurnRecord):
+        return HttpResponse("this is no turn's record", status=400, content_type="text/plain")
+    return HttpResponse(waterfall.draw(turn))
+
+
 def _forget_old(where: Here) -> None:
     """Removes this person's tokens of this page that expired long ago. Those that hold are left alone: another tab may
     be talking with one, and the gateway may be uploading with it what an earlier session recorded."""
@@ -100,12 +119,12 @@ def _first(project: str) -> list[str]:
 
 def _pipelines(project: str) -> list[dict[str, Any]]:
     """Name, description, stages, whether it sees, and what no live agent offers now; those that can run come first."""
-    placing = Placing.now(project)
-    told = [_described(placing, found) for found in catalogue.everything(project)]
+    placing, schemas = Placing.now(project), components.schemas(project)
+    told = [_described(placing, schemas, found) for found in catalogue.everything(project)]
     return sorted(told, key=lambda each: bool(each["missing"] or each["fault"]))
 
 
-def _described(placing: Placing, found: catalogue.Found) -> dict[str, Any]:
+def _described(placing: Placing, schemas: Mapping[Need, Any], found: catalogue.Found) -> dict[str, Any]:
     told = {
         "name": found.name,
         "description": found.description,
@@ -119,9 +138,11 @@ def _described(placing: Placing, found: catalogue.Found) -> dict[str, Any]:
     except PipelineError as fault:
         return {**told, "fault": f"it can't be read ({fault}); save it again on the pipelines page"}
     missing = [f"{kind}:{name}" for kind, name in placing.missing(pipeline)]
+    faults = check(pipeline, schemas) if not missing else []
     return {
         **told,
         "stages": [f"{stage.kind}: {stage.component}" for stage in pipeline.stages],
         "sees": any(stage.framework.frames for stage in pipeline.stages),
         "missing": missing if placing.hosts else ["host", *missing],
+        "fault": faults[0] if faults else "",
     }

@@ -11,7 +11,7 @@ import msgspec
 
 from ...events import Message, Text, Tool, ToolCall, Usage
 from ..registry import component
-from ..remote import ENVIRONMENT, Remote
+from ..remote import Remote
 
 
 @component("llm", "openai", install="openomni[agent]", requires="openai")
@@ -30,7 +30,6 @@ class OpenAIChat:
     """
 
     slots = 8
-    environment = ENVIRONMENT
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from ...errors import Declined
 from ...events import Transcript, Usage
 from ...media import Audio
 from ..registry import component
-from ..remote import ENVIRONMENT, Remote, RemoteError
+from ..remote import Remote, RemoteError
 
 SHORTEST = 0.1
 """Seconds below which OpenAI refuses a file; what is shorter holds no word."""
@@ -36,7 +36,6 @@ class OpenAITranscriber:
     """
 
     slots = 8
-    environment = ENVIRONMENT
 
     def __init__(
         self,

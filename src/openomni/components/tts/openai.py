@@ -12,7 +12,7 @@ from ...errors import Declined
 from ...events import Usage
 from ...media import Audio
 from ..registry import component
-from ..remote import ENVIRONMENT, Remote, RemoteError
+from ..remote import Remote, RemoteError
 
 KNOWN = 100
 """Voices that a server refused which are remembered, so that a reply with another such name is not asked for twice."""
@@ -35,7 +35,6 @@ class OpenAISpeech:
     """
 
     slots = 8
-    environment = ENVIRONMENT
 
     def __init__(
         self,
