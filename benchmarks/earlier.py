@@ -73,10 +73,10 @@ async def side(asked: int, paused: int, seed: int) -> None:
 async def talk(stack: Any, pipeline: str, utterances: Any) -> None:
     """One call: what the parent asks for is said, until it asks for the end."""
     from openomni.bench import figures
-    from openomni.bench.caller import Caller
+    from openomni.bench.caller import SyntheticCaller
     from openomni.bench.scenes import Scene, Step
 
-    caller, scenes = Caller(1), []
+    caller, scenes = SyntheticCaller(1), []
     async with caller.call(stack.url, stack.token, pipeline, stack.folder / "replies"):
         say({"ready": True})
         while (command := await hear())["do"] == "ask":
@@ -95,12 +95,12 @@ async def talk(stack: Any, pipeline: str, utterances: Any) -> None:
 async def sessions(stack: Any, count: int, utterances: Any) -> Told:
     """Shares of a core that each part takes for one of so many sessions at once."""
     from openomni.bench import overhead
-    from openomni.bench.caller import Caller
+    from openomni.bench.caller import SyntheticCaller
 
     await stack.put_pipeline(overhead.PIPELINE)
     name = str(overhead.PIPELINE["name"])
     async with stack.agents({"simulated": "host," + ",".join(overhead.COMPONENTS)}):
-        callers = [Caller(number) for number in range(count)]
+        callers = [SyntheticCaller(number) for number in range(count)]
         over = asyncio.Event()
 
         async def one(number: int) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 
 from openomni.bench import corpus
 from openomni.bench.caller import ROOM_NOISE
-from openomni.bench.speech import Utterance
+from openomni.bench.speech import SpokenUtterance
 from openomni.components import registry
 from openomni.events import AXIS_RATE, Message
 from openomni.media import Audio, Samples
@@ -74,7 +74,7 @@ class Models:
         self._vad = registry.build("vad", self.pipeline.turn_taking.vad)
         self._history: list[Message] = []
 
-    def pauses(self, utterance: Utterance, room: Samples) -> Iterator[Pause]:
+    def pauses(self, utterance: SpokenUtterance, room: Samples) -> Iterator[Pause]:
         """Each that may be an end; the conversation then goes on with a reply."""
         before = round(BEFORE_S * AXIS_RATE)
         sound = room[: before + len(utterance.audio.samples) + round(AFTER_S * AXIS_RATE)].copy()

@@ -50,7 +50,7 @@ from openomni.client.wire import ReplyChunk, captured_sound
 from openomni.events import AXIS_RATE
 from openomni.media import Audio
 from openomni.storage.api import Api
-from openomni.storage.spool import Recording, Spool, new_recording, wav_header
+from openomni.storage.spool import Spool, SpoolRecording, new_recording, wav_header
 from openomni.storage.upload import Uploader
 from openomni.version import __version__
 
@@ -85,13 +85,13 @@ class Mouth:
         """The utterances, in samples."""
         self._words = np.zeros(0, np.float32)
         self._position = 0
-        self._recording: Recording | None = None
+        self._recording: SpoolRecording | None = None
         self._stopped = False
 
     def check(self) -> None:
         pass
 
-    def open(self, spool: Spool, session_id: str, recording_id: str) -> list[Recording]:
+    def open(self, spool: Spool, session_id: str, recording_id: str) -> list[SpoolRecording]:
         meta = new_recording("audio", "audio/wav", rate=AXIS_RATE, session_id=session_id, recording_id=recording_id)
         self._recording = spool.record(meta, ".wav")
         self._recording.append(wav_header(AXIS_RATE))

@@ -39,9 +39,9 @@ from websockets.asyncio.client import connect
 
 from openomni import clock, models
 from openomni.bench import corpus, figures, machine, prompts
-from openomni.bench.caller import LEAD_IN_S, Caller, Reply, Said
+from openomni.bench.caller import LEAD_IN_S, HeardReply, SaidUtterance, SyntheticCaller
 from openomni.bench.corpus import Corpus
-from openomni.bench.speech import Utterance
+from openomni.bench.speech import SpokenUtterance
 from openomni.cli.processes import Child, children, free_port, run
 from openomni.cli.stack import agent_for, check_and_pull, running
 from openomni.client.wire import ReplyChunk
@@ -185,7 +185,7 @@ def turns_of(log: Path, event: str = "turn") -> list[dict[str, Any]]:
     return [told for line in lines if (told := json.loads(line))["event"] == event]
 
 
-class PipecatCaller(Caller):
+class PipecatCaller(SyntheticCaller):
     """The same microphone and the same ear, at Pipecat's socket."""
 
     @contextlib.asynccontextmanager
@@ -244,11 +244,11 @@ class Row:
 @dataclass(slots=True)
 class Side:
     name: str
-    caller: Caller
-    asked: list[tuple[str, Said, Reply | None]] = field(default_factory=list)
+    caller: SyntheticCaller
+    asked: list[tuple[str, SaidUtterance, HeardReply | None]] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
 
-    async def ask(self, what: str, utterance: Utterance) -> None:
+    async def ask(self, what: str, utterance: SpokenUtterance) -> None:
         caller = self.caller
         said = await caller.say(utterance)
         await caller.until(lambda: caller.answering(said) is not None, ANSWER_S)
@@ -265,7 +265,7 @@ class Side:
 
 
 async def measure(pipeline: spec.Pipeline, python: Path, asked: Corpus, logs: Path | None) -> list[Side]:
-    ours, theirs = Side("openomni", Caller(1)), Side("pipecat", PipecatCaller(1))
+    ours, theirs = Side("openomni", SyntheticCaller(1)), Side("pipecat", PipecatCaller(1))
     assert isinstance(theirs.caller, PipecatCaller)
     with tempfile.TemporaryDirectory(prefix="pipecat-") as temporary:
         folder = Path(temporary)
@@ -296,7 +296,9 @@ async def take_turns(sides: Sequence[Side], asked: Corpus) -> None:
             await side.ask(what, utterance)
 
 
-def interleaved(questions: Sequence[Utterance], paused: Sequence[Utterance]) -> list[tuple[str, Utterance]]:
+def interleaved(
+    questions: Sequence[SpokenUtterance], paused: Sequence[SpokenUtterance]
+) -> list[tuple[str, SpokenUtterance]]:
     mixed = [((place + 0.5) / len(questions), "question", each) for place, each in enumerate(questions)]
     mixed += [((place + 0.5) / len(paused), "paused", each) for place, each in enumerate(paused)]
     return [(what, utterance) for _, what, utterance in sorted(mixed, key=lambda each: each[0])]

@@ -27,7 +27,7 @@ from starlette.routing import Route
 
 from openomni import clock
 from openomni.agent.folder import AgentFolder
-from openomni.agent.health import Health
+from openomni.agent.health import AgentHealth
 from openomni.agent.offers import resolve
 from openomni.agent.pool import ComponentPool
 from openomni.agent.remote_run import Clocks
@@ -446,7 +446,7 @@ class Remote:
     bus: Bus
     presence: Presence
     pool: ComponentPool
-    health: Health
+    health: AgentHealth
 
     async def vanish(self) -> None:
         """Falls silent in the middle of everything, as a killed process does."""
@@ -459,7 +459,7 @@ async def remote(backend: Backend, name: str, offer: str, slots: int = 4, projec
     bus = await backend.connect(name, project=project, agent_id=agent_id)
     offered = resolve(offer)
     components = offered.components
-    built, health = ComponentPool(components), Health(slots)
+    built, health = ComponentPool(components), AgentHealth(slots)
     presence = Presence(
         agent_id=agent_id,
         name=name,

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import virtual_time
-from openomni.agent.health import Health
+from openomni.agent.health import AgentHealth
 from openomni.agent.offers import resolve
 from openomni.agent.pool import ComponentPool
 from openomni.agent.stages import StageService
@@ -90,7 +90,7 @@ def test_any_call_is_done_refused_or_failed_in_a_line(call: StageCall, given_val
 
     async def main() -> None:
         offer = resolve("stt:simulated,llm:simulated,tts:simulated,vad:energy")
-        health, pool = Health(2), ComponentPool(offer.components)
+        health, pool = AgentHealth(2), ComponentPool(offer.components)
         answers: list[Any] = []
         failed = ""
         try:
@@ -189,7 +189,7 @@ works = st.builds(
 def test_whatever_the_queue_holds_is_settled_and_recorded(work: Work) -> None:
     claim, writer = Claimed(work), Writer()
     queued = QueuedTurns(
-        bus=SimpleNamespace(), project="p", health=Health(2), pool=SimpleNamespace(),
+        bus=SimpleNamespace(), project="p", health=AgentHealth(2), pool=SimpleNamespace(),
         recordings=SimpleNamespace(sound=sound, pictures=nothing),
         replies=SimpleNamespace(settle=nothing, of=lambda _: KeptReply()), writer=writer,
         references=SimpleNamespace(pipeline=pipeline_of, history=no_history, remember=lambda *_: None),

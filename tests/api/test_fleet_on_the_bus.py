@@ -14,7 +14,7 @@ import pytest
 from api.support import LiveServer, registration, start_server, stop_server
 from openomni.api import secrets
 from openomni.bus import subjects
-from openomni.bus.connection import Bus, Denied, connect
+from openomni.bus.connection import Bus, SubjectDenied, connect
 from openomni.bus.credentials import Authority, Credentials, Keys
 from openomni.bus.fleet import Announcer, Presence
 from openomni.bus.server import EmbeddedServer
@@ -93,9 +93,9 @@ async def test_an_agent_may_not_serve_or_hear_what_is_anothers(running: Running)
         ">",
     ):
         subscription = await bus.subscribe(subject)
-        with pytest.raises(Denied):
+        with pytest.raises(SubjectDenied):
             await anext(aiter(subscription))
-    with pytest.raises(Denied):
+    with pytest.raises(SubjectDenied):
         await bus.store(subjects.record("ward"), b"{}")
     await bus.close()
     assert agent_id

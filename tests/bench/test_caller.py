@@ -7,8 +7,8 @@ import asyncio
 import numpy as np
 
 from openomni import clock
-from openomni.bench.caller import Caller, Room
-from openomni.bench.speech import Utterance
+from openomni.bench.caller import Room, SyntheticCaller
+from openomni.bench.speech import SpokenUtterance
 from openomni.client.listener.sources import BLOCK
 from openomni.client.wire import Playback, ReplyChunk
 from openomni.events import AXIS_RATE
@@ -18,9 +18,9 @@ RATE = 24_000
 TURN = f"{7:032x}"
 
 
-def spoken(seconds: float, start: int = 0) -> Utterance:
+def spoken(seconds: float, start: int = 0) -> SpokenUtterance:
     samples = 0.5 * np.cos(2 * np.pi * 300 * np.arange(round(seconds * AXIS_RATE)) / AXIS_RATE)
-    return Utterance("tone", "tone", Audio(samples, AXIS_RATE), start, len(samples))
+    return SpokenUtterance("tone", "tone", Audio(samples, AXIS_RATE), start, len(samples))
 
 
 async def test_the_microphone_gives_the_room_and_what_is_said_into_it() -> None:
@@ -58,14 +58,14 @@ def chunk(seconds: float, offset: int = 0) -> ReplyChunk:
     return ReplyChunk(TURN, RATE, offset, Audio(np.full(round(seconds * RATE), 0.3), RATE).pcm16())
 
 
-async def heard_of(caller: Caller) -> list[Playback]:
+async def heard_of(caller: SyntheticCaller) -> list[Playback]:
     told: list[Playback] = []
     caller._ear(told.append)
     return told
 
 
 async def test_the_ear_notes_when_a_reply_was_audible_and_that_it_was_played_to_its_end() -> None:
-    caller = Caller(0)
+    caller = SyntheticCaller(0)
     told = await heard_of(caller)
     before = clock.now()
     caller.ear.play(chunk(0.05))
@@ -81,7 +81,7 @@ async def test_the_ear_notes_when_a_reply_was_audible_and_that_it_was_played_to_
 
 
 async def test_a_cancelled_reply_was_cut_at_that_instant() -> None:
-    caller = Caller(0)
+    caller = SyntheticCaller(0)
     await heard_of(caller)
     caller.ear.play(chunk(60.0))
     assert await caller.until(lambda: caller.replies[TURN].audible is not None, 30)
@@ -96,7 +96,7 @@ async def test_a_cancelled_reply_was_cut_at_that_instant() -> None:
 
 
 async def test_waiting_for_what_never_comes_ends() -> None:
-    caller = Caller(0)
+    caller = SyntheticCaller(0)
     await heard_of(caller)
     assert not await caller.until(lambda: False, 0.01)
     await asyncio.sleep(0)

@@ -7,7 +7,7 @@ import pytest
 
 from openomni.bench import speech
 from openomni.bench.corpus import boundaries
-from openomni.bench.speech import Utterance, with_pauses
+from openomni.bench.speech import SpokenUtterance, with_pauses
 from openomni.errors import OpenOmniError
 from openomni.events import AXIS_RATE
 from openomni.media import AUDIBLE, Audio
@@ -17,12 +17,12 @@ def tone(seconds: float, gain: float = 0.3) -> Audio:
     return Audio(gain * np.sin(2 * np.pi * 200 * np.arange(round(seconds * AXIS_RATE)) / AXIS_RATE), AXIS_RATE)
 
 
-def spoken(*seconds: float) -> Utterance:
+def spoken(*seconds: float) -> SpokenUtterance:
     """Tones with 60 ms of silence between them: words of a kind."""
     gap = Audio.silence(0.06, AXIS_RATE)
     pieces = [piece for length in seconds for piece in (tone(length), gap)][:-1]
     audio = Audio.join(pieces)
-    return Utterance("words", "tone", audio, 0, len(audio.samples))
+    return SpokenUtterance("words", "tone", audio, 0, len(audio.samples))
 
 
 def test_a_pause_is_cut_where_it_is_quietest_and_shifts_all_that_follows() -> None:

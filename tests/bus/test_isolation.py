@@ -8,7 +8,7 @@ import json
 import pytest
 
 from openomni.bus import subjects
-from openomni.bus.connection import Bus, BusError, Denied, NoAnswer, connect
+from openomni.bus.connection import Bus, BusError, NoAnswer, SubjectDenied, connect
 from openomni.bus.credentials import Authority, Credentials, Keys
 from openomni.bus.fleet import Announcer, Fleet, Presence
 from openomni.bus.streams import work_consumer
@@ -54,7 +54,7 @@ async def agent_b(deployment: Deployment, gateway: Bus) -> Bus:
 @pytest.mark.parametrize("subject", FOREIGN)
 async def test_hearing_what_is_not_its_own_is_denied(agent_a: Bus, subject: str) -> None:
     heard = await agent_a.subscribe(subject)
-    with pytest.raises(Denied, match="these credentials don't allow"):
+    with pytest.raises(SubjectDenied, match="these credentials don't allow"):
         async with asyncio.timeout(5):
             await anext(heard)
 
@@ -98,7 +98,7 @@ async def test_hearing_what_is_not_its_own_is_denied(agent_a: Bus, subject: str)
     ],
 )
 async def test_saying_what_is_not_its_own_is_denied(agent_a: Bus, subject: str) -> None:
-    with pytest.raises(Denied):
+    with pytest.raises(SubjectDenied):
         await agent_a.request(subject, b"{}", timeout=5)
 
 
@@ -145,7 +145,7 @@ async def test_a_request_to_itself_opens_no_door(agent_a: Bus) -> None:
     await agent_a.publish(subjects.call("a", "a1"), b"", "oo.b.work")
     async with asyncio.timeout(5):
         reply = (await anext(mine)).reply
-    with pytest.raises(Denied):
+    with pytest.raises(SubjectDenied):
         await agent_a.request(reply, b"{}", timeout=5)
 
 

@@ -13,7 +13,7 @@ import pytest
 from openomni.bus import dead, subjects
 from openomni.bus.connection import Bus, BusError, TooLarge
 from openomni.bus.journal import Journal, Pending, refused
-from openomni.bus.records import TRIES, Away, RecordWriter, Unwritable, consume
+from openomni.bus.records import TRIES, RecordsAway, RecordWriter, Unwritable, consume
 from openomni.records import AnyRecord, StageRecord, TurnRecord, encode
 
 from .conftest import Deployment, eventually, restart
@@ -273,7 +273,7 @@ async def test_a_record_that_always_fails_is_tried_some_times_and_then_put_aside
     assert letter.content == encode(record("poison"))
 
 
-@pytest.mark.parametrize("error", [Away("the database is away"), ConnectionError("the database is away")])
+@pytest.mark.parametrize("error", [RecordsAway("the database is away"), ConnectionError("the database is away")])
 async def test_a_database_that_is_away_counts_against_no_record(
     agent: Bus, gateway: Bus, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from client_sound_card import SoundCard
 from openomni.client.listener.camera import Camera, open_camera
-from openomni.client.listener.sources import BLOCK, Block, Picture
+from openomni.client.listener.sources import BLOCK, Block, CapturedPicture
 from openomni.errors import OpenOmniError
 from openomni.media import Frame
 from openomni.storage.spool import Spool
@@ -51,7 +51,7 @@ async def test_video_and_sound_are_captured_together(
         await asyncio.sleep(0.001)
     with pytest.raises(OpenOmniError, match="gives nothing any more"):  # the footage ends
         await capturing
-    pictures = [item for item in found if isinstance(item, Picture)]
+    pictures = [item for item in found if isinstance(item, CapturedPicture)]
     assert len(pictures) == 1  # all in less than a second
     assert Frame.from_jpeg(pictures[0].jpeg).pixels.shape == (120, 160, 3)
     assert any(isinstance(item, Block) for item in found)

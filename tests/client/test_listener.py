@@ -18,7 +18,7 @@ from openomni import clock
 from openomni.client.connection import Link
 from openomni.client.listener.listen import Request, listen, resume_uploads
 from openomni.client.listener.listener import ECHO_TAIL_S, HELD_S, Listener, Told
-from openomni.client.listener.sources import BLOCK, BLOCK_S, Block, Captured, NoSpeech, Tracks
+from openomni.client.listener.sources import BLOCK, BLOCK_S, Block, Captured, ChosenTracks, NoSpeech
 from openomni.client.replies import ReplyFolder
 from openomni.client.responder.sinks import VirtualSpeaker
 from openomni.client.wire import ReplyChunk
@@ -26,7 +26,7 @@ from openomni.errors import OpenOmniError
 from openomni.events import AXIS_RATE
 from openomni.media import Audio
 from openomni.storage.api import Unreachable
-from openomni.storage.spool import Recording, Spool, new_recording
+from openomni.storage.spool import Spool, SpoolRecording, new_recording
 from scripted_server import TOKEN, Connection, ScriptedServer, close
 
 TURN = "ab" * 16
@@ -337,7 +337,7 @@ async def test_at_the_fast_pace_too_it_is_told_what_is_wrong_with_the_file(
 ) -> None:
     path = write(tmp_path / "hole.mkv", [(0.0, with_clicks(1.0, 0.5)), (4.0, with_clicks(1.0, 0.5))])
     server.turns = [turn(reply_audio="")]
-    fast = dataclasses.replace(request_, source=f"file:{path}", pace="fast", tracks=Tracks(audio=1))
+    fast = dataclasses.replace(request_, source=f"file:{path}", pace="fast", tracks=ChosenTracks(audio=1))
     await listen(fast, heard.told)
     assert ["has a hole of 3" in notice for notice in heard.notices] == [True]
     (stored,) = server.recordings.values()
@@ -432,7 +432,7 @@ class Room:
 
     def check(self) -> None: ...
 
-    def open(self, spool: Spool, session_id: str, recording_id: str) -> list[Recording]:
+    def open(self, spool: Spool, session_id: str, recording_id: str) -> list[SpoolRecording]:
         return []
 
     def stop(self) -> None:

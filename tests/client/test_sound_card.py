@@ -17,12 +17,12 @@ from openomni.client import portaudio
 from openomni.client.echo import EchoCanceller
 from openomni.client.listener.microphone import Microphone
 from openomni.client.listener.sources import BLOCK, Block
-from openomni.client.responder.speaker import FADE_S, Speaker
+from openomni.client.responder.speaker import FADE_S, Loudspeaker
 from openomni.client.wire import Playback, ReplyChunk
 from openomni.errors import OpenOmniError, WrongUsage
 from openomni.events import AXIS_RATE
 from openomni.media import Audio
-from openomni.storage.spool import Recording, Spool
+from openomni.storage.spool import Spool, SpoolRecording
 
 FADE = round(FADE_S * 48000)
 TURN, NEXT = "ab" * 16, "cd" * 16
@@ -37,7 +37,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> SoundCard:
 
 async def listen_to(
     card: SoundCard, tmp_path: Path, samples: Any, blocksize: int, echo: EchoCanceller | None = None
-) -> tuple[list[Block], Recording]:
+) -> tuple[list[Block], SpoolRecording]:
     """All that a microphone captures of `samples`, which it hears one block after another."""
     microphone = Microphone(echo=echo)
     microphone.check()
@@ -99,7 +99,7 @@ async def test_a_machine_without_a_microphone_or_loudspeaker_says_so(card: Sound
     with pytest.raises(OpenOmniError, match="no microphone on this machine"):
         Microphone().check()
     with pytest.raises(OpenOmniError, match="no loudspeaker on this machine"):
-        Speaker(lambda report: None)
+        Loudspeaker(lambda report: None)
 
 
 def test_without_portaudio_the_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def loud(seconds: float, rate: int = 48000, turn_id: str = TURN, silence: float 
 
 async def test_the_loudspeaker_reports_when_samples_leave_the_converter(card: SoundCard) -> None:
     reports: list[Playback] = []
-    speaker = Speaker(reports.append)
+    speaker = Loudspeaker(reports.append)
     stream = card.open[0]
     speaker.play(loud(0.1, silence=0.005))
     speaker.end(TURN, "completed")
@@ -147,7 +147,7 @@ async def test_the_loudspeaker_reports_when_samples_leave_the_converter(card: So
 
 
 async def test_a_reply_starts_only_once_there_is_enough_of_it(card: SoundCard) -> None:
-    speaker = Speaker(lambda report: None)
+    speaker = Loudspeaker(lambda report: None)
     stream = card.open[0]
     speaker.play(loud(0.03))
     assert not stream.speak(480).any()
@@ -158,7 +158,7 @@ async def test_a_reply_starts_only_once_there_is_enough_of_it(card: SoundCard) -
 
 async def test_a_cancelled_reply_fades_at_once_and_the_next_one_begins(card: SoundCard) -> None:
     reports: list[Playback] = []
-    speaker = Speaker(reports.append)
+    speaker = Loudspeaker(reports.append)
     stream = card.open[0]
     speaker.play(loud(5.0))
     speaker.play(loud(0.1, turn_id=NEXT))
@@ -178,7 +178,7 @@ async def test_a_cancelled_reply_fades_at_once_and_the_next_one_begins(card: Sou
 
 async def test_a_reply_of_another_rate_is_resampled(card: SoundCard) -> None:
     reports: list[Playback] = []
-    speaker = Speaker(reports.append)
+    speaker = Loudspeaker(reports.append)
     speaker.play(loud(0.5, rate=22050))
     speaker.end(TURN, "completed")
     while not any(report.ended for report in reports):
@@ -195,7 +195,7 @@ def steps(first: int, count: int) -> ReplyChunk:
 
 async def test_a_paused_reply_goes_on_at_the_very_next_sample(card: SoundCard) -> None:
     reports: list[Playback] = []
-    speaker = Speaker(reports.append)
+    speaker = Loudspeaker(reports.append)
     stream = card.open[0]
     speaker.play(steps(0, 4800))
     before = stream.speak(960)
@@ -225,7 +225,7 @@ async def test_a_paused_reply_goes_on_at_the_very_next_sample(card: SoundCard) -
 
 async def test_what_is_cut_while_it_is_paused_is_dropped(card: SoundCard) -> None:
     reports: list[Playback] = []
-    speaker = Speaker(reports.append)
+    speaker = Loudspeaker(reports.append)
     stream = card.open[0]
     speaker.play(loud(2.0))
     stream.speak(480)
@@ -239,7 +239,7 @@ async def test_what_is_cut_while_it_is_paused_is_dropped(card: SoundCard) -> Non
 
 async def test_a_reply_that_is_paused_before_it_starts_waits(card: SoundCard) -> None:
     reports: list[Playback] = []
-    speaker = Speaker(reports.append)
+    speaker = Loudspeaker(reports.append)
     stream = card.open[0]
     speaker.play(loud(1.0))
     speaker.pause(TURN)
@@ -252,7 +252,7 @@ async def test_a_reply_that_is_paused_before_it_starts_waits(card: SoundCard) ->
 
 async def test_it_is_said_every_half_second_how_much_was_played(card: SoundCard) -> None:
     reports: list[Playback] = []
-    speaker = Speaker(reports.append)
+    speaker = Loudspeaker(reports.append)
     speaker.play(loud(1.2))
     for _ in range(130):
         card.open[0].speak(480)
@@ -263,7 +263,7 @@ async def test_it_is_said_every_half_second_how_much_was_played(card: SoundCard)
 
 async def test_the_reference_is_all_that_the_loudspeaker_plays(card: SoundCard) -> None:
     given: list[tuple[bytes, int, float]] = []
-    speaker = Speaker(lambda report: None, reference=lambda *sound: given.append(sound))
+    speaker = Loudspeaker(lambda report: None, reference=lambda *sound: given.append(sound))
     asked = clock.now()
     out = [card.open[0].speak(480, latency=0.05)]
     speaker.play(loud(0.1))

@@ -21,10 +21,10 @@ from openomni.client.listener.sources import (
     BLOCK,
     Block,
     Captured,
+    CapturedPicture,
+    ChosenTracks,
     FileSource,
     NoSpeech,
-    Picture,
-    Tracks,
     UtteranceEnd,
     parse_time_points,
 )
@@ -121,7 +121,7 @@ def video(path: Path, seconds: int) -> Path:
 
 def test_of_a_video_a_picture_a_second_goes_along_small_and_in_its_place(tmp_path: Path) -> None:
     items = captured(video(tmp_path / "clip.mp4", 4))
-    pictures = [item for item in items if isinstance(item, Picture)]
+    pictures = [item for item in items if isinstance(item, CapturedPicture)]
     assert [round(picture.position / AXIS_RATE) for picture in pictures] == [0, 1, 2, 3]
     shown = Frame.from_jpeg(pictures[-1].jpeg).pixels
     assert shown.shape == (384, 768, 3)
@@ -131,7 +131,7 @@ def test_of_a_video_a_picture_a_second_goes_along_small_and_in_its_place(tmp_pat
 def test_a_real_interview_is_sound_and_pictures(shared_data: Path) -> None:
     items = captured(shared_data / "interview.mp4")
     assert len(blocks(items)) * BLOCK / AXIS_RATE == pytest.approx(15.58 + 1.0, abs=0.1)
-    assert sum(isinstance(item, Picture) for item in items) >= 14
+    assert sum(isinstance(item, CapturedPicture) for item in items) >= 14
 
 
 def silent_video(path: Path) -> Path:
@@ -181,10 +181,10 @@ def test_the_fast_pace_cuts_the_same_pieces_and_leaves_out_silent_ones(tmp_path:
     assert FileSource(path, [2.0]).pieces() == [(0.0, 2.0), (2.0, 6.0)]
 
 
-def heard(path: Path, tracks: Tracks | None = None) -> tuple[list[Captured], Audio, list[str]]:
+def heard(path: Path, tracks: ChosenTracks | None = None) -> tuple[list[Captured], Audio, list[str]]:
     """All that a checked source captures, its sound, and what it told."""
     told: list[str] = []
-    source = FileSource(path, tracks=tracks or Tracks(), told=told.append)
+    source = FileSource(path, tracks=tracks or ChosenTracks(), told=told.append)
     source.check()
 
     async def main() -> list[Captured]:
@@ -207,14 +207,14 @@ def test_sound_and_pictures_of_a_late_track_stand_on_one_axis(tmp_path: Path) ->
     path = write(tmp_path / "late.mkv", [(2.0, with_clicks(2.0, 0.5))], pictures=4.0)
     items, sound, told = heard(path)
     assert found(sound) == pytest.approx([2.5], abs=0.05)
-    assert [item.position // AXIS_RATE for item in items if isinstance(item, Picture)] == [0, 1, 2, 3]
+    assert [item.position // AXIS_RATE for item in items if isinstance(item, CapturedPicture)] == [0, 1, 2, 3]
     assert told == []
 
 
 def test_pictures_are_sent_upright(tmp_path: Path) -> None:
     path = write(tmp_path / "turned.mp4", [(0.0, with_clicks(1.0, 0.5))], pictures=1.0)
     items, _, _ = heard(turn(path, (0, 65536, -65536, 0)))
-    (picture,) = [item for item in items if isinstance(item, Picture)]
+    (picture,) = [item for item in items if isinstance(item, CapturedPicture)]
     assert Frame.from_jpeg(picture.jpeg).pixels.shape == (64, 48, 3)
 
 
@@ -224,21 +224,21 @@ def test_the_track_that_sounds_is_heard_and_another_by_choice(tmp_path: Path) ->
     _, sound, told = heard(path)
     assert found(sound) == pytest.approx([0.5], abs=0.05)
     assert [line.partition("; ")[2] for line in told] == ["number 2 is heard, for number 1 is silent"]
-    _, sound, told = heard(path, Tracks(audio=3))
+    _, sound, told = heard(path, ChosenTracks(audio=3))
     assert found(sound) == pytest.approx([1.0], abs=0.05)
     assert told == []
     with pytest.raises(NoSpeech):
-        heard(path, Tracks(audio=1))
-    for wrong in (Tracks(audio=4), Tracks(video=1)):
+        heard(path, ChosenTracks(audio=1))
+    for wrong in (ChosenTracks(audio=4), ChosenTracks(video=1)):
         with pytest.raises(MediaError, match="track number"):
             heard(path, wrong)
     with pytest.raises(WrongUsage, match="are for files"):
-        make_source(Request("", "", "", "mic", tracks=Tracks(audio=2)))
+        make_source(Request("", "", "", "mic", tracks=ChosenTracks(audio=2)))
 
 
 def test_the_choice_of_a_track_goes_with_the_recording(tmp_path: Path) -> None:
     path = write(tmp_path / "two.mkv", *([[(0.0, with_clicks(1.0, 0.5))]] * 2), codec="pcm_s16le")
-    recording = FileSource(path, tracks=Tracks(audio=2)).keep(Spool(tmp_path / "spool"), "s")
+    recording = FileSource(path, tracks=ChosenTracks(audio=2)).keep(Spool(tmp_path / "spool"), "s")
     assert recording.ticket.meta.audio_track == 2
     assert recording.ticket.meta.video_track is None
 

@@ -20,7 +20,7 @@ from e2e.conftest import Installation, installation
 from e2e.staging import EVERYTHING, QUESTION
 from openomni import __version__
 from openomni.bus import subjects
-from openomni.bus.connection import Bus, Denied, connect
+from openomni.bus.connection import Bus, SubjectDenied, connect
 from openomni.bus.credentials import Credentials, Keys
 from openomni.client.connection import Link
 
@@ -256,7 +256,7 @@ async def test_the_bus_lets_an_agent_neither_hear_nor_speak_in_another_project(l
             *(subjects.live(project, subjects.ANY, subjects.ANY, way) for way in ("out", "in")),
             subjects.agent(project, agent_id), subjects.call_input(project, subjects.ANY), "oo.>", ">", "_INBOX.>",
         ):  # fmt: skip
-            with pytest.raises(Denied):
+            with pytest.raises(SubjectDenied):
                 async with asyncio.timeout(5):
                     await anext(await bus.subscribe(subject))
         for subject in (
@@ -267,7 +267,7 @@ async def test_the_bus_lets_an_agent_neither_hear_nor_speak_in_another_project(l
             f"$JS.API.CONSUMER.MSG.NEXT.WORK.{subjects.work_consumer(project)}",
             f"$JS.API.CONSUMER.MSG.NEXT.RECORDS.{subjects.WRITER}", "$JS.API.STREAM.MSG.GET.RECORDS",
         ):  # fmt: skip
-            with pytest.raises(Denied):
+            with pytest.raises(SubjectDenied):
                 await bus.request(subject, b"{}", timeout=5)
     finally:
         await bus.close()

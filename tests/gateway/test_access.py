@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from openomni.gateway.access import AccessApi, Away
+from openomni.gateway.access import AccessApi, ApiAway
 
 from .conftest import World
 
@@ -46,6 +46,6 @@ async def test_a_pipeline_that_can_not_run_is_refused_with_the_reason(world: Wor
 async def test_whichever_side_is_too_old_is_told_in_a_line(answer: httpx.Response, line: str) -> None:
     api = AccessApi("http://api", "secret")
     api._http = httpx.AsyncClient(transport=httpx.MockTransport(lambda request: answer), base_url="http://api")
-    with pytest.raises(Away, match=line):
+    with pytest.raises(ApiAway, match=line):
         await api.access("token")
     await api.close()

@@ -16,7 +16,7 @@ from openomni.bus.connection import connect
 from openomni.bus.credentials import Credentials, Keys
 from openomni.events import AudioIn
 from openomni.gateway import access
-from openomni.gateway.access import Away, Denied, Memory
+from openomni.gateway.access import AccessDenied, ApiAway, Memory
 from openomni.gateway.connection import RECHECK_EVERY
 from openomni.storage.api import headers
 
@@ -166,7 +166,7 @@ async def test_an_agent_reaches_the_bus_through_the_web(world: World) -> None:
 
 async def test_an_answer_is_believed_a_while_and_longer_when_nobody_answers() -> None:
     memory: Memory[int] = Memory(fresh=0.0)
-    answers: list[Any] = [1, 2, Away("away"), Denied(401, "revoked"), Away("away")]
+    answers: list[Any] = [1, 2, ApiAway("away"), AccessDenied(401, "revoked"), ApiAway("away")]
 
     async def ask() -> int:
         answer = answers.pop(0)
@@ -175,9 +175,9 @@ async def test_an_answer_is_believed_a_while_and_longer_when_nobody_answers() ->
         return int(answer)
 
     assert [await memory.get("k", ask) for _ in range(3)] == [1, 2, 2]
-    with pytest.raises(Denied):
+    with pytest.raises(AccessDenied):
         await memory.get("k", ask)
-    with pytest.raises(Denied):
+    with pytest.raises(AccessDenied):
         await memory.get("k", ask)
     assert len(answers) == 1, "a refusal is remembered too"
 

@@ -16,7 +16,7 @@ from openomni.bus.fleet import Presence
 from openomni.events import AXIS_RATE, AudioEnd, AudioIn, Commit, SessionInput
 from openomni.gateway import input_audio, protocol
 from openomni.gateway.hosted_session import KEPT_INPUTS, Backlog, session_of
-from openomni.gateway.input_audio import Axis, Microphone, Pace
+from openomni.gateway.input_audio import Axis, ClientMicrophone, ClientPace
 from openomni.gateway.placing import candidates
 from openomni.gateway.protocol import ProtocolError
 
@@ -71,7 +71,7 @@ async def test_a_client_that_is_far_ahead_is_held_back(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(input_audio.asyncio, "sleep", sleep)
     with clock.using(lambda: 0.0):
-        pace = Pace()
+        pace = ClientPace()
         for _ in range(30):
             await pace.take(1.0)
         assert waits == []
@@ -81,7 +81,7 @@ async def test_a_client_that_is_far_ahead_is_held_back(monkeypatch: pytest.Monke
 
 def test_sound_at_24_khz_lies_on_the_axis_without_a_gap() -> None:
     tone = (np.sin(2 * np.pi * 440 * np.arange(24_000) / 24_000) * 10_000).astype("<i2")
-    microphone = Microphone()
+    microphone = ClientMicrophone()
     sounds = [microphone.append(tone[start : start + 480].tobytes()) for start in range(0, 24_000, 480)]
     pieces = [piece for piece in [*sounds, microphone.finish()] if piece]
     assert [piece.position for piece in pieces[1:]] == list(np.cumsum([len(piece.pcm) // 2 for piece in pieces[:-1]]))
@@ -126,7 +126,7 @@ def test_who_sends_faster_than_time_passes_may_lose_a_frame() -> None:
 def test_half_a_sample_waits_for_its_other_half() -> None:
     tone = (np.sin(np.arange(24_000) * 0.1) * 10_000).astype("<i2").tobytes()
     cuts = [0, 1, 4801, 4802, 20_000, len(tone)]
-    whole, odd = Microphone(), Microphone()
+    whole, odd = ClientMicrophone(), ClientMicrophone()
     expected = [whole.append(tone), whole.finish()]
     heard = [*(odd.append(tone[start:end]) for start, end in pairwise(cuts)), odd.finish()]
     once, pieces = (np.frombuffer(b"".join(each.pcm for each in sounds if each), "<i2") for sounds in (expected, heard))

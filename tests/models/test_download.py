@@ -8,14 +8,14 @@ import pytest
 
 from models.conftest import FileServer
 from openomni.models.catalogue import ModelError
-from openomni.models.download import Remote, download
+from openomni.models.download import RemoteFile, download
 
 CONTENT = bytes(range(256)) * 8192
 
 
 def fetch(server: FileServer, target: Path) -> list[tuple[int, int]]:
     steps: list[tuple[int, int]] = []
-    download(Remote(f"{server.url}/file"), target, lambda done, total: steps.append((done, total)), pause=0.0)
+    download(RemoteFile(f"{server.url}/file"), target, lambda done, total: steps.append((done, total)), pause=0.0)
     return steps
 
 
@@ -72,18 +72,18 @@ def test_a_leftover_longer_than_the_file_is_thrown_away(server: FileServer, targ
 
 def test_a_missing_file_is_one_line_and_not_asked_for_again(server: FileServer, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="404") as caught:
-        download(Remote(f"{server.url}/nothing"), tmp_path / "nothing", lambda done, total: None)
+        download(RemoteFile(f"{server.url}/nothing"), tmp_path / "nothing", lambda done, total: None)
     assert "\n" not in str(caught.value)
     assert len(server.asked) == 1
 
 
 def test_a_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"127\.0\.0\.1:9"):
-        download(Remote("http://127.0.0.1:9/file"), tmp_path / "file", lambda done, total: None, pause=0.0)
+        download(RemoteFile("http://127.0.0.1:9/file"), tmp_path / "file", lambda done, total: None, pause=0.0)
 
 
 def test_a_file_address_is_copied(tmp_path: Path) -> None:
     origin = tmp_path / "an origin"
     origin.write_bytes(CONTENT)
-    download(Remote(origin.as_uri()), tmp_path / "copy", lambda done, total: None)
+    download(RemoteFile(origin.as_uri()), tmp_path / "copy", lambda done, total: None)
     assert (tmp_path / "copy").read_bytes() == CONTENT

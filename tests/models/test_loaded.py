@@ -26,7 +26,7 @@ def test_a_folder_is_all_of_its_files_and_a_file_itself(tmp_path: Path) -> None:
     (tmp_path / "model" / module.STAMP).write_text("{}")
     (tmp_path / "a.bin").write_bytes(b"aa")
     found = models.contents([tmp_path / "model", tmp_path / "a.bin", tmp_path / "missing"])
-    assert found == [models.Content("a.bin", sha256(b"aa"), 2), models.Content("deep/b.bin", sha256(b"b"), 1)]
+    assert found == [models.LoadedFile("a.bin", sha256(b"aa"), 2), models.LoadedFile("deep/b.bin", sha256(b"b"), 1)]
 
 
 def test_a_file_is_read_again_only_when_it_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +39,7 @@ def test_a_file_is_read_again_only_when_it_has_changed(tmp_path: Path, monkeypat
     assert len(read) == 1
     file.write_bytes(b"two")
     os.utime(file, ns=(1, 1))
-    assert models.contents([file]) == [models.Content("a.bin", sha256(b"two"), 3)]
+    assert models.contents([file]) == [models.LoadedFile("a.bin", sha256(b"two"), 3)]
     assert len(read) == 2
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import virtual_time
 from openomni import clock
-from openomni.bus.sessions import Unfinished
+from openomni.bus.sessions import UnfinishedUtterance
 from openomni.events import (
     AXIS_RATE,
     AudioEnd,
@@ -243,7 +243,7 @@ def test_who_hears_an_utterance_again_that_another_host_left_answers_it_as_the_t
     said = TurnRecord(project="p", turn_id="t", session_id="s1", index=1, pipeline="scripted", pipeline_hash="",
                       segments=[SegmentRecord("user", 8000, 24_000)])  # fmt: skip
     earlier = Earlier.of([said], {"t"})
-    opening = {"unfinished": [Unfinished("t", 8000, 24_000)]}
+    opening = {"unfinished": [UnfinishedUtterance("t", 8000, 24_000)]}
     dialogue = hold(Dialogue(settings={"resumed": True}, opening=opening, earlier=earlier), one_question)
     (turn,) = dialogue.turns()
     assert (turn.turn_id, turn.index, turn.outcome) == ("t", 0, "answered")
@@ -256,7 +256,7 @@ def test_who_hears_an_utterance_again_that_another_host_left_answers_it_as_the_t
      (8000, None, 90_000, True), (8000, None, 900_000, False), (80_000, None, 8000, False)],
 )  # fmt: skip
 def test_which_utterance_is_one_that_was_begun_before(start: int, end: int | None, heard: int, same: bool) -> None:
-    before = BegunBefore([Unfinished("t", start, end)])
+    before = BegunBefore([UnfinishedUtterance("t", start, end)])
     assert (before.turn_of(heard) == "t") == same
     assert before.turn_of(heard) != "t", "there is one of it"
 

@@ -16,7 +16,7 @@ import pytest
 
 from openomni.errors import OpenOmniError
 from openomni.media import Audio, AudioReader
-from openomni.storage.spool import Recording, Spool, SpoolFull, new_recording, wav_header
+from openomni.storage.spool import Spool, SpoolFull, SpoolRecording, new_recording, wav_header
 
 TOKEN = "oo_0123abcd_secret"
 
@@ -26,7 +26,7 @@ def spool(tmp_path: Path) -> Spool:
     return Spool(tmp_path / "spool", "http://server", TOKEN)
 
 
-def capture(spool: Spool, data: bytes = b"sound") -> Recording:
+def capture(spool: Spool, data: bytes = b"sound") -> SpoolRecording:
     recording = spool.record(new_recording("audio", "audio/wav"), ".wav")
     recording.append(data)
     return recording

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from openomni.storage import upload
 from openomni.storage.api import Api
-from openomni.storage.spool import Recording, Spool, new_recording
+from openomni.storage.spool import Spool, SpoolRecording, new_recording
 from openomni.storage.upload import PART_BYTES, Uploader
 from scripted_server import TOKEN, ScriptedServer, Stored
 
@@ -35,7 +35,7 @@ def spool(server: ScriptedServer, tmp_path: Path) -> Spool:
     return Spool(tmp_path / "spool", server.url, TOKEN)
 
 
-def capture(spool: Spool, data: bytes = SOUND, ended: bool = True) -> Recording:
+def capture(spool: Spool, data: bytes = SOUND, ended: bool = True) -> SpoolRecording:
     recording = spool.record(new_recording("audio", "audio/wav", session_id="s"), ".wav")
     recording.append(data)
     if ended:

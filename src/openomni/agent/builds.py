@@ -28,7 +28,7 @@ _REQUIRED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Build:
+class BuildOfTask:
     """The id of its record, and what the component draws by, where it takes a seed."""
 
     id: str = ""

@@ -17,7 +17,7 @@ class Busy(Exception):
     """There is no room for another job of that sort; the message says why, for the one who asked."""
 
 
-class Health:
+class AgentHealth:
     """Counts the jobs under way against `slots`, and collects complaints.
 
     Live work comes first: at most `turns` slots are for queued turns, and one while sessions are open. A call whose

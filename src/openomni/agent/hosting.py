@@ -18,7 +18,7 @@ from ..pipeline.beside import Beside
 from ..pipeline.earlier import NOTHING_EARLIER, Earlier
 from ..pipeline.session import LiveSession
 from ..pipeline.spec import Pipeline, parse
-from .health import Busy, Health
+from .health import AgentHealth, Busy
 from .pool import ComponentPool
 from .reply_sound import ReplySounds
 from .runner import FleetRunner
@@ -36,7 +36,7 @@ class Hosting:
         self,
         bus: Bus,
         agent_id: str,
-        health: Health,
+        health: AgentHealth,
         pool: ComponentPool,
         replies: ReplySounds,
         writer: RecordWriter,

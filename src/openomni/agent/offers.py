@@ -17,7 +17,7 @@ SIMULATED = "simulated"
 
 
 @dataclass(frozen=True)
-class Offer:
+class AgentOffer:
     """`host`: it hosts live sessions and does queued turns; `components`: the stages it runs, for itself and others.
 
     A host has the voice activity detectors too, which run beside its sessions and are not called from elsewhere.
@@ -40,7 +40,7 @@ class Offer:
         return {*pipeline.needs, *pipeline.turn_taking.needs} <= self.components.keys()
 
 
-def resolve(terms: str) -> Offer:
+def resolve(terms: str) -> AgentOffer:
     """Reads a list such as `host,stt:faster-whisper,llm`; `all` is `host` and whatever is usable.
 
     A kind alone means every usable component of it. `simulated` ones are offered only by name. Raises `WrongUsage`
@@ -55,7 +55,7 @@ def resolve(terms: str) -> Offer:
         found |= _components(term)
     if host:
         found |= _usable("vad") | _usable("turn")
-    return Offer(host, dict(sorted(found.items())))
+    return AgentOffer(host, dict(sorted(found.items())))
 
 
 def unusable(info: ComponentInfo) -> str:

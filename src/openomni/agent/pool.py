@@ -20,7 +20,7 @@ from ..errors import OpenOmniError
 from ..events import Message, Value
 from ..pipeline.spec import StageSpec
 from . import builds
-from .builds import Build, Builds
+from .builds import BuildOfTask, Builds
 from .detectors import Detectors
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class _Entry:
     """One component with its parameters: the instance in use, those that hang, and the one being built."""
 
     stage: LocalStage | None = None
-    build: Build = field(default_factory=Build)
+    build: BuildOfTask = field(default_factory=BuildOfTask)
     hung: list[LocalStage] = field(default_factory=list)
     building: asyncio.Task[LocalStage] | None = None
 
@@ -169,7 +169,7 @@ class ComponentPool:
             # It is told apart while it warms up; files that were hashed before are not read again.
             telling = asyncio.to_thread(builds.describe, info, component, stage.parameters, loaded)
             content, _ = await asyncio.gather(telling, built.warm_up())
-            entry.build = Build(self.builds.add(content), builds.seed_of(content))
+            entry.build = BuildOfTask(self.builds.add(content), builds.seed_of(content))
             entry.stage = built
             return built
         finally:

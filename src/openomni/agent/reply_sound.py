@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from ..errors import OpenOmniError
 from ..storage.api import RecordingMeta
-from ..storage.spool import Recording, Spool, new_recording, wav_header
+from ..storage.spool import Spool, SpoolRecording, new_recording, wav_header
 from ..storage.upload import Uploader
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class ReplySounds:
 
     # ---- in the disk's thread --------------------------------------------------------------------------------
 
-    def _open(self, meta: RecordingMeta) -> Recording | None:
+    def _open(self, meta: RecordingMeta) -> SpoolRecording | None:
         try:
             recording = self._spool.record(meta, ".wav")
             recording.append(wav_header(meta.rate or 0))
@@ -86,7 +86,7 @@ class ReplySounds:
         recording.end()
         self._loop.call_soon_threadsafe(self._uploader.add, recording)
 
-    def _append(self, opening: Future[Recording | None], pcm: bytes) -> None:
+    def _append(self, opening: Future[SpoolRecording | None], pcm: bytes) -> None:
         recording = opening.result()
         try:
             if recording is not None:
@@ -94,7 +94,7 @@ class ReplySounds:
         except OpenOmniError as error:
             log.error("the sound of a reply is cut short: %s", error)
 
-    def _end(self, opening: Future[Recording | None]) -> None:
+    def _end(self, opening: Future[SpoolRecording | None]) -> None:
         recording = opening.result()
         if recording is not None:
             recording.end()
@@ -107,7 +107,7 @@ class SpooledReply:
     def __init__(self, replies: ReplySounds, session_id: str) -> None:
         self._replies = replies
         self._session_id = session_id
-        self._opening: Future[Recording | None] | None = None
+        self._opening: Future[SpoolRecording | None] | None = None
 
     def begin(self, turn_id: str, recording_id: str, rate: int) -> None:
         meta = RecordingMeta(

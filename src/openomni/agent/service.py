@@ -24,9 +24,9 @@ from ..storage.upload import Uploader
 from ..version import __version__
 from .enrolment import Enrolment
 from .folder import AgentFolder
-from .health import Health
+from .health import AgentHealth
 from .hosting import Hosting
-from .offers import Offer
+from .offers import AgentOffer
 from .pool import ComponentPool
 from .recordings import Recordings
 from .references import References
@@ -56,9 +56,9 @@ class AgentService:
         bus: Bus,
         enrolment: Enrolment,
         name: str,
-        offer: Offer,
+        offer: AgentOffer,
         pool: ComponentPool,
-        health: Health,
+        health: AgentHealth,
         api: Api,
         home: AgentFolder,
         asked_to_drain: Callable[[], None],

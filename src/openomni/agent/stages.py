@@ -10,14 +10,14 @@ from .. import clock
 from ..components.stage import StageTiming
 from ..events import StageAccepted, StageAnswer, StageCall, StageDone, StageOutput, StageRefused, Value
 from ..pipeline.spec import Framework, StageSpec
-from .health import Busy, Health
+from .health import AgentHealth, Busy
 from .pool import ComponentPool, loading
 
 
 class StageService:
     """What `bus.calls.serve_stages` runs: one call in one slot of the agent, or a refusal with the reason."""
 
-    def __init__(self, agent: str, pool: ComponentPool, health: Health) -> None:
+    def __init__(self, agent: str, pool: ComponentPool, health: AgentHealth) -> None:
         self._agent = agent
         self._pool = pool
         self._health = health

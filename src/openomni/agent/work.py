@@ -26,7 +26,7 @@ from ..pipeline.utterance import Utterance
 from ..records import SegmentRecord, Status, TurnRecord
 from ..storage.api import Unreachable
 from .again import Again, Known
-from .health import Busy, Health
+from .health import AgentHealth, Busy
 from .pool import ComponentPool
 from .recordings import Recordings, blocks
 from .references import References
@@ -53,7 +53,7 @@ class QueuedTurns:
         self,
         bus: Bus,
         project: str,
-        health: Health,
+        health: AgentHealth,
         pool: ComponentPool,
         recordings: Recordings,
         replies: ReplySounds,

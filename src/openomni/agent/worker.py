@@ -24,8 +24,8 @@ from ..version import __version__
 from . import enrolment, machine
 from .enrolment import Enrolment, UnknownAgent
 from .folder import AgentFolder
-from .health import Health
-from .offers import Offer, resolve
+from .health import AgentHealth
+from .offers import AgentOffer, resolve
 from .pool import ComponentPool
 from .service import AgentService
 
@@ -78,13 +78,13 @@ async def work(settings: AgentSettings) -> None:
 class Worker:
     """One agent's life, over as many registrations as it takes."""
 
-    def __init__(self, settings: AgentSettings, offer: Offer, home: AgentFolder, api: Api) -> None:
+    def __init__(self, settings: AgentSettings, offer: AgentOffer, home: AgentFolder, api: Api) -> None:
         self._settings, self._offer, self._home, self._api = settings, offer, home, api
         self._name = settings.name or home.name
         self._keys = Keys.create()
         cores = machine.cores()
         slots = settings.slots or max(4, cores)
-        self._health = Health(slots, max(1, slots - 1 if settings.slots else cores // 2))
+        self._health = AgentHealth(slots, max(1, slots - 1 if settings.slots else cores // 2))
         self._pool = ComponentPool(offer.components, self._health.changed)
         self._health.stuck = lambda: self._pool.stuck
         self._stopping = asyncio.Event()

@@ -25,7 +25,7 @@ from starlette.responses import Response  # noqa: E402
 from starlette.staticfiles import StaticFiles  # noqa: E402
 from starlette.types import ASGIApp, Receive, Scope, Send  # noqa: E402
 
-from .background import Background  # noqa: E402
+from .background import ServerThreads  # noqa: E402
 from .bodies import Bodies  # noqa: E402
 from .proxy import TrustedProxy  # noqa: E402
 
@@ -87,7 +87,7 @@ class Application:
             await send({"type": "websocket.close", "code": 1008, "reason": "the gateway serves WebSockets"})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
-        background = Background()
+        background = ServerThreads()
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":

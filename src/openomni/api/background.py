@@ -12,7 +12,7 @@ from django.conf import settings
 log = logging.getLogger("openomni.api")
 
 
-class Background:
+class ServerThreads:
     """The threads between `start` and `stop`. Without a bus none listens to it."""
 
     def __init__(self) -> None:

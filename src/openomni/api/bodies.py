@@ -21,7 +21,7 @@ OPEN = ("/admin/login/",)
 UNKNOWN = "this needs a token: send 'Authorization: Bearer oo_…', or sign in; the body was not read"
 
 
-class TooMuch(Exception):
+class BodyTooLarge(Exception):
     """A body goes on beyond what it may hold."""
 
 
@@ -49,7 +49,7 @@ class Bodies:
             return
         try:
             await self.app(scope, _at_most(receive, most), send)
-        except TooMuch:
+        except BodyTooLarge:
             await _refuse(413, _too_big(most), scope, receive, send)
 
     def _shown(self, headers: Headers) -> dict[str, str]:
@@ -85,7 +85,7 @@ def _at_most(receive: Receive, most: int) -> Receive:
         message = await receive()
         left -= len(message.get("body", b""))
         if left < 0:
-            raise TooMuch
+            raise BodyTooLarge
         return message
 
     return counted

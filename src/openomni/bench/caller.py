@@ -25,8 +25,8 @@ from ..client.wire import Playback, ReplyChunk
 from ..errors import OpenOmniError
 from ..events import AXIS_RATE
 from ..media import Samples
-from ..storage.spool import Recording, Spool
-from .speech import Utterance
+from ..storage.spool import Spool, SpoolRecording
+from .speech import SpokenUtterance
 
 ROOM_NOISE = 10 ** (-66 / 20)
 """Root mean square of the room when nobody speaks: −66 dBFS, a quiet one."""
@@ -35,11 +35,11 @@ LEAD_IN_S = 1.0
 
 
 @dataclass(slots=True)
-class Said:
+class SaidUtterance:
     """An utterance as it was played into the microphone: stamps (this clock) of its first speech sample and of the
     end of its last; `position` is where its `audio` begins on the session's axis."""
 
-    utterance: Utterance
+    utterance: SpokenUtterance
     position: int
     start: float
     end: float
@@ -72,20 +72,20 @@ class Room:
     def check(self) -> None:
         pass
 
-    def open(self, spool: Spool, session_id: str, recording_id: str) -> list[Recording]:
+    def open(self, spool: Spool, session_id: str, recording_id: str) -> list[SpoolRecording]:
         return []  # the gateway records
 
     def stop(self) -> None:
         self._stopped = True
 
-    def say(self, utterance: Utterance) -> Said:
+    def say(self, utterance: SpokenUtterance) -> SaidUtterance:
         """From the next block on."""
         if not self.began:
             raise OpenOmniError("the microphone is not open yet")
         position = self._position
         self._saying.append((position, utterance.audio.samples))
         start, end = (self.began + (position + place) / AXIS_RATE for place in (utterance.start, utterance.end))
-        return Said(utterance, position, start, end)
+        return SaidUtterance(utterance, position, start, end)
 
     async def capture(self) -> AsyncIterator[Block]:
         self.began = clock.now()
@@ -111,7 +111,7 @@ class Room:
 
 
 @dataclass(slots=True)
-class Reply:
+class HeardReply:
     """What the ear heard of a reply; stamps on this clock."""
 
     turn_id: str
@@ -145,13 +145,13 @@ class Ear(VirtualSpeaker):
 
     def __init__(self, report: Report, changed: Callable[[], None]) -> None:
         super().__init__(self._note)
-        self.replies: dict[str, Reply] = {}
+        self.replies: dict[str, HeardReply] = {}
         self._tell_gateway, self._changed = report, changed
 
     def play(self, chunk: ReplyChunk) -> None:
         reply = self.replies.get(chunk.turn_id)
         if reply is None:
-            reply = self.replies[chunk.turn_id] = Reply(chunk.turn_id, clock.now())
+            reply = self.replies[chunk.turn_id] = HeardReply(chunk.turn_id, clock.now())
         if reply.over is None:  # what was still on its way when it was cut is not played
             reply.length += chunk.seconds
             super().play(chunk)
@@ -188,17 +188,17 @@ class Ear(VirtualSpeaker):
         self._changed()
 
 
-class Caller:
+class SyntheticCaller:
     """One session: what was said, what was heard, and at its end the turns as the server recorded them."""
 
     def __init__(self, seed: int) -> None:
         self.room = Room(seed)
-        self.said: list[Said] = []
+        self.said: list[SaidUtterance] = []
         self.turns: list[dict[str, Any]] = []
         self.notices: list[str] = []
         self.lost_seconds = 0.0
         self.session_id = ""
-        self.replies: dict[str, Reply] = {}
+        self.replies: dict[str, HeardReply] = {}
         self._news = asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -229,13 +229,13 @@ class Caller:
         self.replies = self.ear.replies
         return self.ear
 
-    async def say(self, utterance: Utterance) -> Said:
+    async def say(self, utterance: SpokenUtterance) -> SaidUtterance:
         """Returns when its last sample was spoken."""
         said = self.begin(utterance)
         await asyncio.sleep(max(said.end - clock.now(), 0.0))
         return said
 
-    def begin(self, utterance: Utterance) -> Said:
+    def begin(self, utterance: SpokenUtterance) -> SaidUtterance:
         said = self.room.say(utterance)
         self.said.append(said)
         return said
@@ -252,13 +252,13 @@ class Caller:
                 await asyncio.wait_for(self._news.wait(), wait)
         return True
 
-    def answering(self, said: Said) -> Reply | None:
+    def answering(self, said: SaidUtterance) -> HeardReply | None:
         """The reply that became audible after the end of an utterance."""
         found = [reply for reply in self.replies.values() if reply.audible is not None and reply.audible >= said.end]
         return min(found, key=lambda reply: reply.audible or 0.0, default=None)
 
     @property
-    def being_heard(self) -> list[Reply]:
+    def being_heard(self) -> list[HeardReply]:
         return [reply for reply in self.replies.values() if reply.over is None]
 
 

@@ -19,7 +19,7 @@ from ..events import AXIS_RATE
 from ..media import Audio, MediaError
 from . import prompts, speech
 from .questions import BACKCHANNELS, QUESTIONS
-from .speech import Utterance
+from .speech import SpokenUtterance
 
 VOICE = "en_US-joe-medium"
 RECOGNISER = "tiny.en"
@@ -52,9 +52,9 @@ Told = Callable[[str], None]
 class Corpus:
     """`notes` say what could not be had."""
 
-    questions: list[Utterance]
-    paused: list[Utterance]
-    backchannels: list[Utterance]
+    questions: list[SpokenUtterance]
+    paused: list[SpokenUtterance]
+    backchannels: list[SpokenUtterance]
     notes: list[str] = field(default_factory=list)
 
 
@@ -69,7 +69,7 @@ def build(questions: int, paused: int, seed: int, recordings: Path | None, told:
     needed = questions + paused
     real = _real(needed // EVERY_REAL + 1, chance, recordings, notes)
     spoken = [_take(real, number) or made.question(number) for number in range(questions)]
-    with_pauses: list[Utterance] = []
+    with_pauses: list[SpokenUtterance] = []
     while len(with_pauses) < paused:
         number = questions + len(with_pauses)
         # Long ones only: a pause in three words is no pause inside a sentence.
@@ -87,19 +87,19 @@ class _Synthetic:
         self._voices: dict[float, Any] = {}
         self._long = [text for text in QUESTIONS if len(text.split()) >= 8]
 
-    def question(self, number: int) -> Utterance:
+    def question(self, number: int) -> SpokenUtterance:
         # 40 questions and 6 voices: a question that comes again comes in another voice.
         text, turn = QUESTIONS[number % len(QUESTIONS)], number // len(QUESTIONS)
         said = self.say(text, (number + turn) % len(VOICES))
         return said if said.seconds >= SHORTEST_S else self.say(text, len(VOICES) - 1)
 
-    def long_question(self, number: int) -> Utterance:
+    def long_question(self, number: int) -> SpokenUtterance:
         return self.say(self._long[number % len(self._long)], (number * 5 + 2) % len(VOICES))
 
-    def backchannels(self) -> list[Utterance]:
+    def backchannels(self) -> list[SpokenUtterance]:
         return [self.say(text, number) for number, text in enumerate(BACKCHANNELS)]
 
-    def say(self, text: str, voice: int) -> Utterance:
+    def say(self, text: str, voice: int) -> SpokenUtterance:
         name = list(VOICES)[voice]
         higher, faster = VOICES[name]
         file = _cached(f"{VOICE} {higher} {faster} {text}", ".wav")
@@ -117,25 +117,25 @@ class _Synthetic:
         return self._voices[speed]
 
 
-def _coughs() -> list[Utterance]:
+def _coughs() -> list[SpokenUtterance]:
     found = []
     for seed in range(2):
         audio = speech.cough(seed)
-        found.append(Utterance(f"cough {seed + 1}", "noise", audio, 0, len(audio.samples)))
+        found.append(SpokenUtterance(f"cough {seed + 1}", "noise", audio, 0, len(audio.samples)))
     return found
 
 
 # ---- real voices ----
 
 
-def _real(count: int, chance: random.Random, recordings: Path | None, notes: list[str]) -> list[Utterance]:
+def _real(count: int, chance: random.Random, recordings: Path | None, notes: list[str]) -> list[SpokenUtterance]:
     folders = [recordings] if recordings else []
     try:
         folders.append(prompts.debian_prompts())
     except OpenOmniError as error:
         if not recordings:
             notes.append(f"no real voices: {error}")
-    found: list[Utterance] = []
+    found: list[SpokenUtterance] = []
     for place, folder in enumerate(folders):
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         chance.shuffle(files)
@@ -150,7 +150,7 @@ def _real(count: int, chance: random.Random, recordings: Path | None, notes: lis
     return found
 
 
-def _pieces(files: Sequence[Path], own: bool) -> Iterator[Utterance]:
+def _pieces(files: Sequence[Path], own: bool) -> Iterator[SpokenUtterance]:
     """Utterances of a fitting length. Of those that are not a person's own choice, none has a long silence inside, and
     most of the shortest, of which there are many, are left out."""
     short = 0
@@ -171,7 +171,7 @@ def _pieces(files: Sequence[Path], own: bool) -> Iterator[Utterance]:
         yield piece
 
 
-def _take(real: list[Utterance], number: int, shortest: float = 0.0) -> Utterance | None:
+def _take(real: list[SpokenUtterance], number: int, shortest: float = 0.0) -> SpokenUtterance | None:
     """Each third one, as long as there are some."""
     if number % EVERY_REAL != EVERY_REAL - 1:
         return None
@@ -184,7 +184,7 @@ def _take(real: list[Utterance], number: int, shortest: float = 0.0) -> Utteranc
 # ---- pauses ----
 
 
-def _broken(whole: Utterance, chance: random.Random) -> Utterance | None:
+def _broken(whole: SpokenUtterance, chance: random.Random) -> SpokenUtterance | None:
     """With pauses between words; None where no two words leave room for one."""
     ends = boundaries(_words(whole), whole.start / AXIS_RATE, whole.end / AXIS_RATE)
     if not ends:
@@ -205,7 +205,7 @@ def boundaries(words: Sequence[tuple[str, float, float]], start: float, end: flo
     return found
 
 
-def _words(spoken: Utterance) -> list[tuple[str, float, float]]:
+def _words(spoken: SpokenUtterance) -> list[tuple[str, float, float]]:
     digest = hashlib.sha256(spoken.audio.pcm16()).hexdigest()
     file = _cached(f"words {RECOGNISER} {digest}", ".json")
     if not file.is_file():

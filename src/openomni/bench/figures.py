@@ -8,8 +8,8 @@ from typing import Any
 
 from ..events import AXIS_RATE
 from ..latency import percentile
-from .caller import Caller, Reply
-from .scenes import Played, Scene
+from .caller import HeardReply, SyntheticCaller
+from .scenes import PlayedCall, Scene
 
 PARTS = (
     *("end_of_turn", "model_stt", "model_llm", "model_tts"),
@@ -24,7 +24,7 @@ Turn = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Row:
+class UtteranceRow:
     """One utterance and what became of it. Seconds; None where it can't be said."""
 
     what: str
@@ -62,14 +62,14 @@ class Row:
     parts: dict[str, float] = field(default_factory=dict)
 
 
-def row(caller: Caller, scene: Scene) -> Row:
+def row(caller: SyntheticCaller, scene: Scene) -> UtteranceRow:
     """What became of one scene of a call that is over."""
     said, utterance = scene.said, scene.step.utterance
     turns = turns_of(caller.turns, said.span)
     last = turns[-1] if turns else None
     reply = caller.replies.get(last["turn_id"]) if last else None
     answered = reply is not None and reply.audible is not None and reply.audible >= said.end
-    made = Row(
+    made = UtteranceRow(
         what=scene.step.what,
         name=utterance.name,
         voice=utterance.voice,
@@ -115,7 +115,7 @@ def decided(turn: Turn) -> float:
     return float(turn["segments"][0]["end"] / AXIS_RATE + after)
 
 
-def stop_seconds(interrupted: Reply | None, start: float) -> float | None:
+def stop_seconds(interrupted: HeardReply | None, start: float) -> float | None:
     """From the first speech sample at `start` to silence; None when the reply said all before it was stopped."""
     if interrupted is None:
         return None
@@ -123,7 +123,7 @@ def stop_seconds(interrupted: Reply | None, start: float) -> float | None:
     return round(silent - start, 4) if silent is not None else None
 
 
-def stopped_by_murmur(reply: Reply, start: float, watched_until: float) -> bool | None:
+def stopped_by_murmur(reply: HeardReply, start: float, watched_until: float) -> bool | None:
     """Whether a backchannel at `start` ended the reply; None when it was over by itself before it could be told.
 
     A reply that paused and did not go on while the caller listened counts as ended.
@@ -139,7 +139,7 @@ def stopped_by_murmur(reply: Reply, start: float, watched_until: float) -> bool 
     return False if pauses or reply.over > start + JUDGED_S else None
 
 
-def paused_by_murmur(reply: Reply, start: float, watched_until: float) -> list[tuple[float, float | None]]:
+def paused_by_murmur(reply: HeardReply, start: float, watched_until: float) -> list[tuple[float, float | None]]:
     """The pauses that began while the caller said nothing but the murmur."""
     return [pause for pause in reply.pauses if start <= pause[0] < watched_until]
 
@@ -160,7 +160,7 @@ def wasted(turns: Iterable[Turn]) -> float:
     return sum(float(stage["model_s"] or 0.0) for stage in stages if stage["status"] == "superseded")
 
 
-def summary(calls: Sequence[Played], rows: Sequence[Row]) -> dict[str, float]:
+def summary(calls: Sequence[PlayedCall], rows: Sequence[UtteranceRow]) -> dict[str, float]:
     """The figures of some calls. What was not tried is not among them."""
     turns = [turn for call in calls for turn in call.caller.turns]
     plain = [each for each in rows if each.what == "question"]

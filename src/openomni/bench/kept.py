@@ -16,7 +16,7 @@ from .. import clock
 from ..client.listener.sources import BLOCK
 from ..media import Audio, MediaError
 from . import corpus
-from .caller import Caller
+from .caller import SyntheticCaller
 
 HEADER = 44
 """Bytes in front of the samples of a WAV as the gateway records it."""
@@ -34,7 +34,7 @@ _WORD = re.compile(r"[a-z0-9']+")
 # ---- the recording ----
 
 
-async def frames_lost(client: httpx.AsyncClient, caller: Caller) -> int | None:
+async def frames_lost(client: httpx.AsyncClient, caller: SyntheticCaller) -> int | None:
     """Blocks of 20 ms that the microphone gave and the recording does not hold as they were; None when there is no
     complete recording."""
     recording = next((turn["recording"] for turn in caller.turns if turn["recording"]), "")
@@ -64,7 +64,7 @@ async def _complete(client: httpx.AsyncClient, recording: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class HeardWords:
     """What a recogniser hears of a reply that was cut: `words` of all that came, of which at least the first `least`
     were played and at most the first `most`. The word that the cut went through may count or not."""
 
@@ -79,13 +79,13 @@ class Heard:
         return f"{sure} [{unsure}]".strip() if unsure else sure
 
 
-def heard_words(caller: Caller, folder: Path, most: int = 30) -> dict[str, Heard]:
+def heard_words(caller: SyntheticCaller, folder: Path, most: int = 30) -> dict[str, HeardWords]:
     """Of each reply, by its turn, that was cut while it was heard. `folder` has the replies' sound.
 
     The recogniser gets what came, which mostly goes on after the cut: of a sound that ends within a word it makes up
     the rest. Takes a while; nothing is measured then.
     """
-    found: dict[str, Heard] = {}
+    found: dict[str, HeardWords] = {}
     for reply in caller.replies.values():
         if not reply.cut or reply.audible is None or reply.played < SHORTEST_S or len(found) == most:
             continue
@@ -94,17 +94,17 @@ def heard_words(caller: Caller, folder: Path, most: int = 30) -> dict[str, Heard
     return found
 
 
-def heard_until(sound: Audio, played: float) -> Heard:
+def heard_until(sound: Audio, played: float) -> HeardWords:
     """Of a reply's sound, when its first `played` seconds were."""
     words = [
         (word, start, end) for text, start, end in corpus.timed_words(sound) for word in _WORD.findall(text.lower())
     ]
     least = sum(end - LATE_S <= played - SLACK_S for _, _, end in words)
     most = sum(start - LATE_S < played + SLACK_S for _, start, _ in words)
-    return Heard(tuple(word for word, _, _ in words), least, most)
+    return HeardWords(tuple(word for word, _, _ in words), least, most)
 
 
-def words_off(written: str, heard: Heard) -> int | None:
+def words_off(written: str, heard: HeardWords) -> int | None:
     """How many words more, or fewer, a text has than were played; None where it is too different from what was heard
     to say. A word that was only heard wrongly makes no difference."""
     told, words = _WORD.findall(written.lower()), list(heard.words)

@@ -12,11 +12,11 @@ import httpx
 
 from ..errors import OpenOmniError
 from . import figures, kept
-from .caller import Caller, first_cause
+from .caller import SyntheticCaller, first_cause
 from .corpus import Corpus
-from .figures import Row
-from .scenes import Played, Scene, Step, plain, play, script
-from .speech import Utterance
+from .figures import UtteranceRow
+from .scenes import PlayedCall, Scene, Step, plain, play, script
+from .speech import SpokenUtterance
 
 Told = Callable[[str], None]
 
@@ -29,7 +29,7 @@ class Measured:
     """Figures by name, and what each utterance came to."""
 
     figures: dict[str, float]
-    rows: list[Row] = field(default_factory=list)
+    rows: list[UtteranceRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -69,7 +69,7 @@ async def measure(
     return Measured(found, rows, [*notes, *corpus.notes, *(note for call in calls for note in call.caller.notices)])
 
 
-def _history(played: dict[str, kept.Heard], rows: Sequence[Row]) -> dict[str, float]:
+def _history(played: dict[str, kept.HeardWords], rows: Sequence[UtteranceRow]) -> dict[str, float]:
     """Whether what was kept of the replies that were cut is what was played; fills it into their rows."""
     for row in rows:
         if row.turn_id in played:
@@ -82,7 +82,7 @@ def _history(played: dict[str, kept.Heard], rows: Sequence[Row]) -> dict[str, fl
     return {"history_words_off": round(sum(off) / len(off), 3), "history_exact_rate": round(exact, 3)}
 
 
-def _rows(calls: Sequence[Played]) -> list[Row]:
+def _rows(calls: Sequence[PlayedCall]) -> list[UtteranceRow]:
     return [figures.row(call.caller, scene) for call in calls for scene in call.scenes]
 
 
@@ -95,7 +95,7 @@ def _beside(alone: dict[str, float], others: dict[str, float]) -> dict[str, floa
     return found
 
 
-def _dealt(corpus: Corpus, sessions: int) -> list[list[Utterance]]:
+def _dealt(corpus: Corpus, sessions: int) -> list[list[SpokenUtterance]]:
     """The questions as several callers ask them: a share each, and each begins elsewhere."""
     questions = corpus.questions
     share = -(-len(questions) // sessions)
@@ -103,7 +103,7 @@ def _dealt(corpus: Corpus, sessions: int) -> list[list[Utterance]]:
             for number in range(sessions)]  # fmt: skip
 
 
-async def _frames_lost(server: str, token: str, calls: Sequence[Played]) -> list[int | None]:
+async def _frames_lost(server: str, token: str, calls: Sequence[PlayedCall]) -> list[int | None]:
     headers = {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(base_url=server, headers=headers, timeout=60, trust_env=False) as client:
         return [await kept.frames_lost(client, call.caller) for call in calls]
@@ -118,9 +118,9 @@ class _Door:
     pipeline: str
     told: Told
 
-    async def calls(self, scripts: Sequence[Sequence[Step]], seed: int, folder: Path) -> list[Played]:
+    async def calls(self, scripts: Sequence[Sequence[Step]], seed: int, folder: Path) -> list[PlayedCall]:
         """One caller for each script, all at once; over when the last one is. Replies go to `folder/NUMBER`."""
-        calls = [Played(Caller(seed + number)) for number in range(len(scripts))]
+        calls = [PlayedCall(SyntheticCaller(seed + number)) for number in range(len(scripts))]
         total, over = sum(len(steps) for steps in scripts), 0
 
         def done(scene: Scene) -> None:

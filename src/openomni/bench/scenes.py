@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .. import clock
-from .caller import Caller, Reply, Said
+from .caller import HeardReply, SaidUtterance, SyntheticCaller
 from .corpus import Corpus
-from .speech import Utterance
+from .speech import SpokenUtterance
 
 ANSWER_S = 12.0
 """A question that nothing answers within this time is given up."""
@@ -34,11 +34,11 @@ class Step:
     """One utterance, and what its caller does with the reply."""
 
     what: Literal["question", "paused"]
-    utterance: Utterance
+    utterance: SpokenUtterance
     after: After
     wait: float = 0.0
     """Seconds into the reply to what comes then."""
-    backchannel: Utterance | None = None
+    backchannel: SpokenUtterance | None = None
 
 
 @dataclass(slots=True)
@@ -46,20 +46,20 @@ class Scene:
     """A step as it went: what was said, what had been sounding, and the murmur in the reply if there was one."""
 
     step: Step
-    said: Said
-    sounding: Reply | None
+    said: SaidUtterance
+    sounding: HeardReply | None
     """The reply that was being heard when the first word was spoken: this utterance interrupted it."""
-    murmur: Said | None = None
-    murmured_in: Reply | None = None
+    murmur: SaidUtterance | None = None
+    murmured_in: HeardReply | None = None
     watched_until: float = 0.0
     """The caller said nothing more until then."""
 
 
 @dataclass(slots=True)
-class Played:
+class PlayedCall:
     """A call that is over."""
 
-    caller: Caller
+    caller: SyntheticCaller
     scenes: list[Scene] = field(default_factory=list)
 
 
@@ -81,12 +81,12 @@ def script(corpus: Corpus, seed: int) -> list[Step]:
     return steps
 
 
-def plain(questions: Sequence[Utterance]) -> list[Step]:
+def plain(questions: Sequence[SpokenUtterance]) -> list[Step]:
     """Questions only, each reply listened to."""
     return [Step("question", question, "listen") for question in questions]
 
 
-async def play(caller: Caller, steps: Sequence[Step], seed: int, done: Callable[[Scene], None]) -> list[Scene]:
+async def play(caller: SyntheticCaller, steps: Sequence[Step], seed: int, done: Callable[[Scene], None]) -> list[Scene]:
     """In an open call. `done` is told of each step that is over."""
     chance = random.Random(seed)
     scenes: list[Scene] = []
@@ -100,7 +100,7 @@ async def play(caller: Caller, steps: Sequence[Step], seed: int, done: Callable[
     return scenes
 
 
-async def _play(caller: Caller, step: Step) -> Scene:
+async def _play(caller: SyntheticCaller, step: Step) -> Scene:
     said = caller.begin(step.utterance)
     await _until(said.start)
     sounding = next((reply for reply in caller.being_heard if reply.sounding(said.start)), None)

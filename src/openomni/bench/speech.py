@@ -31,7 +31,7 @@ STEP = AXIS_RATE // 100
 
 
 @dataclass(frozen=True, slots=True)
-class Utterance:
+class SpokenUtterance:
     """`audio` at 16 kHz; `start` and `end` are the places of its first speech sample and of the one after the last."""
 
     name: str
@@ -50,7 +50,7 @@ class Utterance:
         return (self.end - self.start) / AXIS_RATE
 
 
-def utterance(name: str, voice: str, audio: Audio, text: str = "", real: bool = False) -> Utterance:
+def utterance(name: str, voice: str, audio: Audio, text: str = "", real: bool = False) -> SpokenUtterance:
     """At 16 kHz, at the common loudness, without what lies before and after the speech. Raises OpenOmniError where
     the VAD finds none."""
     audio = audio.resample(AXIS_RATE)
@@ -64,7 +64,7 @@ def utterance(name: str, voice: str, audio: Audio, text: str = "", real: bool = 
     edge = round(EDGE_S * AXIS_RATE)
     first, last = max(start - edge, 0), min(end + edge, len(audio.samples))
     kept = faded(audio.samples[first:last] * gain)
-    return Utterance(name, voice, Audio(kept, AXIS_RATE), start - first, end - first, text, real)
+    return SpokenUtterance(name, voice, Audio(kept, AXIS_RATE), start - first, end - first, text, real)
 
 
 @cache
@@ -107,7 +107,7 @@ def longest_silence(audio: Audio) -> float:
     return max(gaps, default=0) / AXIS_RATE
 
 
-def with_pauses(spoken: Utterance, pauses: Sequence[tuple[float, float]]) -> Utterance:
+def with_pauses(spoken: SpokenUtterance, pauses: Sequence[tuple[float, float]]) -> SpokenUtterance:
     """The same with silences put in: `pauses` are (after how many seconds of `audio`, how long), in their order.
 
     Each is cut at the quietest instant nearby and faded on both sides; the room's own noise fills it where it is

@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 from .. import clock
 from ..background import Background
 from . import dead, subjects
-from .connection import Bus, BusError, Denied, NoAnswer
+from .connection import Bus, BusError, NoAnswer, SubjectDenied
 from .dead import DeadLetter
 from .envelope import Work
 from .subscription import Subscription
@@ -145,7 +145,7 @@ class Claim:
             try:
                 await ask()
                 return
-            except Denied:
+            except SubjectDenied:
                 raise
             except BusError as error:
                 if clock.now() > deadline:

@@ -50,11 +50,11 @@ class TooLarge(BusError):
     """More bytes than a message takes; it will never be sent."""
 
 
-class Denied(BusError):
+class SubjectDenied(BusError):
     """Our credentials don't allow the subject."""
 
 
-class Stored(msgspec.Struct, frozen=True):
+class StoredMessage(msgspec.Struct, frozen=True):
     """JetStream's acknowledgement: the message is on disk. A duplicate was there before."""
 
     stream: str
@@ -347,14 +347,14 @@ class Bus:
         message_id: str = "",
         timeout: float = 5.0,
         headers: dict[str, str] | None = None,
-    ) -> Stored:
+    ) -> StoredMessage:
         """Publishes to a stream and returns when it is on disk. The same `message_id` again is stored once. Raises
         TooLarge for what no stream takes, BusError for what may be taken later."""
         headers = {**(headers or {}), **({"Nats-Msg-Id": message_id} if message_id else {})}
         answer = _publish_answer.decode((await self.request(subject, data, timeout, headers)).data)
         if answer.error:
             raise BusError(f"{subject} was not stored: {answer.error.description}")
-        return Stored(answer.stream, answer.seq, answer.duplicate)
+        return StoredMessage(answer.stream, answer.seq, answer.duplicate)
 
     async def _on_answer(self, message: Msg) -> None:
         _, _, token = message.subject.rpartition(".")
@@ -388,7 +388,7 @@ class Bus:
         """The server names the subject, in lower case as nats-py reports it."""
         _, _, named = text.partition('"')
         subject = named.split('"')[0]
-        denied = Denied(f"these credentials don't allow {subject!r}; ask with a token of that project")
+        denied = SubjectDenied(f"these credentials don't allow {subject!r}; ask with a token of that project")
         if "publish" in text:
             for waited_for, future in self._waiting.values():
                 if waited_for.lower() == subject and not future.done():

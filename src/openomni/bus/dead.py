@@ -23,7 +23,7 @@ from nats.js.errors import NotFoundError
 
 from .. import bounds, records
 from . import envelope, subjects
-from .connection import Bus, BusError, Stored
+from .connection import Bus, BusError, StoredMessage
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ _decoder = msgspec.json.Decoder(DeadLetter)
 _earlier = msgspec.json.Decoder(_Earlier)
 
 
-async def bury(bus: Bus, project: str, letter: DeadLetter, message_id: str) -> Stored:
+async def bury(bus: Bus, project: str, letter: DeadLetter, message_id: str) -> StoredMessage:
     """Puts a letter among a project's dead; on disk when this returns. The same `message_id` again within the hour
     adds nothing."""
     content, headers = posted(letter)
@@ -120,7 +120,7 @@ async def dead(bus: Bus, project: str, after: int = 0, limit: int = 100) -> list
     return letters
 
 
-async def write_back(bus: Bus, project: str, sequence: int) -> Stored:
+async def write_back(bus: Bus, project: str, sequence: int) -> StoredMessage:
     """Puts what a letter is about back where it came from, work with all its attempts anew, and forgets the letter.
 
     Raises BusError for one of which only an excerpt is here, or of which nobody knows where it came from.
@@ -142,7 +142,7 @@ async def write_back(bus: Bus, project: str, sequence: int) -> Stored:
     return stored
 
 
-async def retry(bus: Bus, project: str, sequence: int) -> Stored:
+async def retry(bus: Bus, project: str, sequence: int) -> StoredMessage:
     """Writes work back; raises BusError for a letter that is none."""
     letter = await _one(bus, project, sequence)
     if letter.kind in _NO_WORK:

@@ -48,7 +48,7 @@ class Unwritable(BusError):
     """Raised by a handler: this record can never be written, trying again can't help."""
 
 
-class Away(BusError):
+class RecordsAway(BusError):
     """Raised by a handler: what records are written to is not there. All wait, and it counts against none."""
 
 
@@ -250,7 +250,7 @@ async def consume(
 
     A batch is acknowledged when `handler` returns. When it raises, its records are tried one by one, and those that
     fail come again, `TRIES` times in all; then, or when `handler` raises `Unwritable`, or when it is no record of this
-    version, it goes to the dead letters. While it raises `Away` (or OSError) everything waits, for ever.
+    version, it goes to the dead letters. While it raises `RecordsAway` (or OSError) everything waits, for ever.
     """
     reader = _Reader(bus, handler, batch, retry_every)
     while True:
@@ -285,7 +285,7 @@ class _Reader:
                     if readable:
                         await self._write(readable)
                         self._away = ""
-                except (Away, OSError) as error:
+                except (RecordsAway, OSError) as error:
                     await self._wait([message for message, _ in readable], str(error))
 
     async def _wait(self, messages: list[Msg], reason: str) -> None:
@@ -300,7 +300,7 @@ class _Reader:
     async def _write(self, batch: list[tuple[Msg, AnyRecord]]) -> None:
         try:
             await self._handler([record for _, record in batch])
-        except (Away, OSError):
+        except (RecordsAway, OSError):
             raise
         except Exception as error:
             if len(batch) == 1:

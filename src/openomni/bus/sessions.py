@@ -35,7 +35,7 @@ Sent = TypeVar("Sent", bound=events.Event)
 Received = TypeVar("Received", bound=events.Event)
 
 
-class Unfinished(msgspec.Struct):
+class UnfinishedUtterance(msgspec.Struct):
     """An utterance that another host heard begin, at sample `start`, and did not answer; `end`: just past its last
     sample of speech, where that was decided."""
 
@@ -68,7 +68,7 @@ class OpenSession(msgspec.Struct, kw_only=True, tag="session.open"):
     cell: str = ""
     """That of an experiment, by its id."""
     settings: dict[str, Any] = {}
-    unfinished: list[Unfinished] = []
+    unfinished: list[UnfinishedUtterance] = []
     """Whoever hears these again answers them as the turns that they are."""
     input: str = ""
     output: str = ""

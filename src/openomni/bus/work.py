@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 
 from . import envelope, subjects
 from .claim import Claim
-from .connection import Bus, BusError, Stored
+from .connection import Bus, BusError, StoredMessage
 from .dead import DeadLetter, bury
 from .envelope import REPROCESS, Lane, TurnWork, Work
 from .pull import Puller
@@ -32,7 +32,7 @@ RECALL = 2.0
 """Seconds to wait for deliveries that the bus forgot."""
 
 
-async def enqueue(bus: Bus, work: Work) -> Stored:
+async def enqueue(bus: Bus, work: Work) -> StoredMessage:
     """Puts work into its project's queue; on disk when this returns. The same work and attempt again within the hour
     changes nothing; `Work.again` is how it is done once more."""
     if not work.ready_at:

@@ -103,7 +103,7 @@ def listen(
     check_json(json_file)
     from ..client.listener.listen import Request, listen
     from ..client.listener.listen import resume_uploads as resume
-    from ..client.listener.sources import Tracks, parse_time_points
+    from ..client.listener.sources import ChosenTracks, parse_time_points
 
     told = Printer(json_file is None).told()
     if resume_uploads:
@@ -114,7 +114,7 @@ def listen(
             listen(
                 Request(
                     server=server, token=token, pipeline=pipeline, source=source, pace=pace.value,
-                    time_points=parse_time_points(time_points), tracks=Tracks(audio_track, video_track),
+                    time_points=parse_time_points(time_points), tracks=ChosenTracks(audio_track, video_track),
                     wait=stays or json_file is not None,
                     wait_for_agent=wait_for_agent, replies=replies, spool=spool, device=device, camera=camera,
                     play=play, full_duplex=full_duplex, half_duplex=half_duplex,

@@ -39,7 +39,7 @@ def free_port(host: str = "127.0.0.1") -> int:
     raise OSError(errno.EADDRINUSE, f"none of a hundred ports from {PORTS.start} on is free on {host}")
 
 
-class Stopped(SystemExit):
+class Terminated(SystemExit):
     """SIGTERM ended us, in order."""
 
 
@@ -55,7 +55,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(cancellable())
     except asyncio.CancelledError:
-        raise Stopped(128 + signal.SIGTERM) from None
+        raise Terminated(128 + signal.SIGTERM) from None
 
 
 async def until(file: Path, several: Sequence[Child]) -> None:

@@ -67,7 +67,7 @@ def make_sink(sink: str, device: str | None) -> Callable[[Report], Sink]:
 
         return partial(Folder, rest)
     if sink == "speaker":
-        from ..client.responder.speaker import Speaker
+        from ..client.responder.speaker import Loudspeaker
 
-        return partial(Speaker, device=device)
+        return partial(Loudspeaker, device=device)
     raise WrongUsage(f"--sink {sink!r} is none; choose speaker or dir:PATH")

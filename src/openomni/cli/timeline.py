@@ -36,7 +36,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class TextBar:
     """A stretch of a lane, in seconds from the last speech sample."""
 
     start: float
@@ -47,7 +47,7 @@ class Bar:
 @dataclass(frozen=True, slots=True)
 class Lane:
     name: str
-    bars: Sequence[Bar]
+    bars: Sequence[TextBar]
     seconds: float
     """What it owns of the path."""
     note: str = ""
@@ -90,11 +90,11 @@ class Timeline:
         lanes = []
         for row in self.layout.rows:
             owned = [
-                Bar(each.start_s, each.end_s, COLOURS.get(each.what, OFF_PATH))
+                TextBar(each.start_s, each.end_s, COLOURS.get(each.what, OFF_PATH))
                 for each in row.path
                 if each.seconds >= BRIEFEST_S
             ]
-            beside = [Bar(row.work[0].start_s, row.work[-1].end_s, OFF_PATH)] if row.work else []
+            beside = [TextBar(row.work[0].start_s, row.work[-1].end_s, OFF_PATH)] if row.work else []
             if row.status != "superseded" and (beside or owned or row.what == "residue"):
                 lanes.append(Lane(row.label.strip(), [*beside, *owned], row.seconds, row.reason))
         return lanes
@@ -182,7 +182,7 @@ def _end_of_turn(turn: Mapping[str, Any]) -> str:
     return "" if last is None or last.finished is None else last.words
 
 
-def _lane(bars: Sequence[Bar], total: float, width: int) -> Iterator[Segment]:
+def _lane(bars: Sequence[TextBar], total: float, width: int) -> Iterator[Segment]:
     """Cells of the lane, later bars over earlier ones. The right edge of a bar is drawn to an eighth of a cell."""
     cells: list[tuple[str, str]] = [(" ", "")] * width
     for bar in bars:

@@ -50,7 +50,7 @@ def up(
         _writable(ready_file)
     try:
         processes.run(_serve(folder, host or (EVERYWHERE if tls else "127.0.0.1"), port, agent, offer, tls, ready_file))
-    except (processes.Stopped, KeyboardInterrupt):
+    except (processes.Terminated, KeyboardInterrupt):
         return
 
 

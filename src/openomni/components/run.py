@@ -19,7 +19,7 @@ from ..events import Sound, Usage, Value
 from ..media import Audio
 from . import adapt
 from .fence import fenced, words
-from .worker import END, Chunks, Worker
+from .worker import END, CallThread, Chunks
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class Run:
     def __init__(
         self,
         callee: Callee,
-        worker: Worker,
+        worker: CallThread,
         inputs: AsyncIterator[Value],
         timing: StageTiming,
         timeout: float,

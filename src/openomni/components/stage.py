@@ -15,7 +15,7 @@ from .fence import fenced
 from .kinds import kind_of
 from .registry import label
 from .run import Callee, Run, StageError, StageTiming
-from .worker import END, Worker
+from .worker import END, CallThread
 
 __all__ = ["TIMEOUT", "LocalStage", "StageError", "StageTiming"]
 
@@ -47,9 +47,9 @@ class LocalStage:
             kind, label(kind, component), found.method_of(component), streams, self._interrupt,
             found.options_of(component),
         )  # fmt: skip
-        self._free: asyncio.Queue[Worker] = asyncio.Queue()
+        self._free: asyncio.Queue[CallThread] = asyncio.Queue()
         for number in range(self.slots):
-            self._free.put_nowait(Worker(f"{self.label}#{number}"))
+            self._free.put_nowait(CallThread(f"{self.label}#{number}"))
         self._busy = 0
         self._all_free = asyncio.Event()
         self._all_free.set()
@@ -175,7 +175,7 @@ class LocalStage:
         try:
             hook = getattr(self.component, "close", None)
             if hook is not None:
-                await self._hook(workers[0] if workers else Worker(f"{self.label}#close"), hook)
+                await self._hook(workers[0] if workers else CallThread(f"{self.label}#close"), hook)
         finally:
             for worker in workers:
                 worker.stop()
@@ -186,7 +186,7 @@ class LocalStage:
 
     # ---- slots ---------------------------------------------------------------------------------------------------
 
-    async def _claim(self, timeout: float) -> Worker:
+    async def _claim(self, timeout: float) -> CallThread:
         if self._closed:
             raise StageError(self.label, "is closed")
         if self._preparing and self._free.empty():
@@ -199,7 +199,7 @@ class LocalStage:
             reason = f"no slot came free in {timeout:g} s (taken: {self.busy}{lost}); restart its agent if it stays so"
             raise StageError(self.label, reason) from None
 
-    def _taken(self, worker: Worker) -> Worker:
+    def _taken(self, worker: CallThread) -> CallThread:
         self._busy += 1
         self._all_free.clear()
         return worker
@@ -210,7 +210,7 @@ class LocalStage:
 
         self._give_back(run.worker, freed)
 
-    def _give_back(self, worker: Worker, freed: Callable[[], None] = lambda: None) -> None:
+    def _give_back(self, worker: CallThread, freed: Callable[[], None] = lambda: None) -> None:
         """Frees a slot: now, or when its thread's call has returned."""
 
         def free(_: object = None) -> None:
@@ -230,7 +230,7 @@ class LocalStage:
 
     # ---- hooks ---------------------------------------------------------------------------------------------------
 
-    async def _warm_for(self, worker: Worker, timing: StageTiming) -> None:
+    async def _warm_for(self, worker: CallThread, timing: StageTiming) -> None:
         hook = getattr(self.component, "warm_up", None)
         if hook is None:
             return
@@ -241,7 +241,7 @@ class LocalStage:
             await asyncio.shield(self._warm)
             timing.loaded = clock.now()
 
-    async def _hook(self, worker: Worker, hook: Callable[..., Any], *arguments: Any) -> Any:
+    async def _hook(self, worker: CallThread, hook: Callable[..., Any], *arguments: Any) -> Any:
         try:
             with fenced():
                 given = hook(*arguments) if inspect.iscoroutinefunction(hook) else worker.submit(hook, *arguments)

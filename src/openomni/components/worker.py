@@ -16,12 +16,12 @@ END: Any = object()
 """What stands for «no more» where None could be a value."""
 
 
-class Stopped(BaseException):
+class CallStopped(BaseException):
     """Raised inside a component that asks for more input after its call was cancelled. No `Exception`, so that a
     component which carries on after errors does not carry on after this."""
 
 
-class Worker:
+class CallThread:
     """One daemon thread that runs calls in order. It starts with its first call and ends with its owner.
 
     A thread pool would do, were its threads not joined at exit: a model that hangs would keep the process alive.
@@ -81,7 +81,7 @@ def _serve(calls: SimpleQueue[Callable[[], None] | None]) -> None:
 def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
     try:
         return function(*arguments), None
-    except Stopped as stopped:
+    except CallStopped as stopped:
         return None, RuntimeError(f"the call was cancelled ({stopped})")
     except StopIteration:  # a future refuses to carry it
         return None, RuntimeError("raised StopIteration")
@@ -102,7 +102,7 @@ class Chunks(Iterator[Any]):
 
     def __next__(self) -> Any:
         if self._left.is_set():
-            raise Stopped("no more input is given")
+            raise CallStopped("no more input is given")
         pending = asyncio.run_coroutine_threadsafe(self._pull(), self._loop)
         self._pending = pending
         if self._left.is_set():  # stop() may have run between the two lines above
@@ -110,7 +110,7 @@ class Chunks(Iterator[Any]):
         try:
             item = pending.result()
         except concurrent.futures.CancelledError:
-            raise Stopped("no more input is given") from None
+            raise CallStopped("no more input is given") from None
         if item is END:
             raise StopIteration
         return item

@@ -33,11 +33,11 @@ REFUSED = 5.0
 """Seconds that a refusal is remembered, so that guessing tokens costs the API little."""
 
 
-class Away(OpenOmniError):
+class ApiAway(OpenOmniError):
     """The API gives no answer."""
 
 
-class Denied(OpenOmniError):
+class AccessDenied(OpenOmniError):
     """The API says no; `status` is what HTTP would say."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -64,10 +64,10 @@ class Access(msgspec.Struct, frozen=True):
         return not {"agent", "viewer", "admin"}.isdisjoint(self.scopes)
 
     def require(self, scope: str) -> None:
-        """Raises `Denied` (403) without that scope."""
+        """Raises `AccessDenied` (403) without that scope."""
         if not {scope, "admin"} & set(self.scopes):
             held = ", ".join(self.scopes) or "nothing"
-            raise Denied(
+            raise AccessDenied(
                 403, f"this token has the scope {held}, and this door needs {scope!r}; make a token that has it"
             )
 
@@ -97,11 +97,11 @@ class Memory(Generic[T]):
     def __init__(self, fresh: float, size: int = 4096) -> None:
         self._fresh, self._size = fresh, size
         self._kept: OrderedDict[str, tuple[float, T]] = OrderedDict()
-        self._refused: OrderedDict[str, tuple[float, Denied]] = OrderedDict()
+        self._refused: OrderedDict[str, tuple[float, AccessDenied]] = OrderedDict()
         self._asking: dict[str, asyncio.Lock] = {}
 
     async def get(self, key: str, ask: Callable[[], Awaitable[T]]) -> T:
-        """Raises `Denied`, or `Away` when nothing that is young enough is known."""
+        """Raises `AccessDenied`, or `ApiAway` when nothing that is young enough is known."""
         # One question at a time for a key: many clients that come back at once ask once.
         lock = self._asking.setdefault(key, asyncio.Lock())
         try:
@@ -118,14 +118,14 @@ class Memory(Generic[T]):
             return answer
         refused_at, refusal = self._refused.get(key, (0.0, None))
         if refusal is not None and now - refused_at < REFUSED:
-            raise Denied(refusal.status, str(refusal))
+            raise AccessDenied(refusal.status, str(refusal))
         try:
             fresh = await ask()
-        except Denied as no:
+        except AccessDenied as no:
             self._kept.pop(key, None)
             self._remember(self._refused, key, (now, no))
             raise
-        except Away:
+        except ApiAway:
             if answer is not None and now - at < STALE:
                 return answer
             raise
@@ -164,27 +164,27 @@ class AccessApi:
         self._callers: Memory[bool] = Memory(FRESH_TOKEN)
 
     async def access(self, token: str) -> Access:
-        """What `token` may do. Raises `Denied` (401) when it is unknown or expired, `Away`."""
+        """What `token` may do. Raises `AccessDenied` (401) when it is unknown or expired, `ApiAway`."""
         key = hashlib.sha256(token.encode()).hexdigest()
         access = await self._tokens.get(key, lambda: self._introspect(token))
         if access.seconds_left <= 0:
-            raise Denied(401, "this token has expired; make a new one")
+            raise AccessDenied(401, "this token has expired; make a new one")
         return access
 
     async def check_caller(self, shown: dict[str, str]) -> None:
-        """Whether who shows these headers (a token, a cookie) is somebody. Raises `Denied` (401) for a stranger,
-        `Away`."""
+        """Whether who shows these headers (a token, a cookie) is somebody. Raises `AccessDenied` (401) for a stranger,
+        `ApiAway`."""
         if not shown:
-            raise Denied(401, "this needs a token: send 'Authorization: Bearer oo_…'")
+            raise AccessDenied(401, "this needs a token: send 'Authorization: Bearer oo_…'")
         key = hashlib.sha256(msgspec.json.encode(shown)).hexdigest()
         await self._callers.get(key, lambda: self._ask_caller(shown))
 
     async def pipeline(self, project: str, name: str) -> ResolvedPipeline:
-        """Raises `Denied` (404) with the nearest name, `Away`."""
+        """Raises `AccessDenied` (404) with the nearest name, `ApiAway`."""
         return await self._pipelines.get(f"{project}/{name}", lambda: self._resolve(project, name))
 
     async def pipelines(self, project: str) -> list[str]:
-        """The names of all that its sessions may run. Raises `Away`."""
+        """The names of all that its sessions may run. Raises `ApiAway`."""
         answer = await self._send("GET", "/pipelines", headers={"OpenOmni-Project": project})
         return [each.name for each in self._read(answer, _Pipelines).items]
 
@@ -198,48 +198,48 @@ class AccessApi:
     async def _ask_caller(self, shown: dict[str, str]) -> bool:
         answer = await self._send("GET", "/me", headers={"authorization": "", **shown})
         if answer.status_code == 401:
-            raise Denied(401, _words(answer) or "whoever this is isn't known here; sign in, or send a token")
+            raise AccessDenied(401, _words(answer) or "whoever this is isn't known here; sign in, or send a token")
         return True
 
     async def _introspect(self, token: str) -> Access:
         answer = await self._send("POST", "/auth/introspect", json={"token": token})
         if answer.status_code in (400, 404, 422):
-            raise Denied(401, _words(answer) or "this token is unknown or expired; make a new one")
+            raise AccessDenied(401, _words(answer) or "this token is unknown or expired; make a new one")
         return self._read(answer, Access)
 
     async def _resolve(self, project: str, name: str) -> ResolvedPipeline:
         if not name or "/" in name or name in (".", ".."):
-            raise Denied(404, f"{name!r} is no pipeline's name; put ?model=<pipeline> at the end of the address")
+            raise AccessDenied(404, f"{name!r} is no pipeline's name; put ?model=<pipeline> at the end of the address")
         path = f"/pipelines/{quote(name, safe='')}/resolve"
         answer = await self._send("GET", path, params={"project": project}, headers={"OpenOmni-Project": project})
         if answer.status_code in (400, 404, 422):
-            raise Denied(404, _words(answer) or f"there is no pipeline {name!r} in the project {project!r}")
+            raise AccessDenied(404, _words(answer) or f"there is no pipeline {name!r} in the project {project!r}")
         return self._read(answer, ResolvedPipeline)
 
     async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             answer = await self._http.request(method, path, **options)
         except httpx.HTTPError as error:
-            raise Away(f"the API at {self.url} is not answering ({_reason(error)})") from None
+            raise ApiAway(f"the API at {self.url} is not answering ({_reason(error)})") from None
         theirs = answer.headers.get("OpenOmni-Version", "")
         if theirs and too_old(theirs):
-            raise Away(upgrade_line(theirs, f"the API at {self.url}", "this gateway"))
+            raise ApiAway(upgrade_line(theirs, f"the API at {self.url}", "this gateway"))
         if answer.status_code >= 500:
-            raise Away(f"the API at {self.url} answers {answer.status_code}; look at its log")
+            raise ApiAway(f"the API at {self.url} answers {answer.status_code}; look at its log")
         return answer
 
     def _read(self, answer: httpx.Response, kind: type[T]) -> T:
         if answer.status_code == 426:
-            raise Away(f"the API at {self.url} refuses this gateway: {_words(answer)}")
+            raise ApiAway(f"the API at {self.url} refuses this gateway: {_words(answer)}")
         if answer.status_code != 200:
-            raise Away(
+            raise ApiAway(
                 f"the API at {self.url} refuses this gateway ({answer.status_code}: {_words(answer)}); "
                 "give both the same OPENOMNI_SERVER_SECRET"
             )
         try:
             return msgspec.json.decode(answer.content, type=kind)
         except msgspec.MsgspecError as error:
-            raise Away(f"{self.url} answers what no OpenOmni API does ({error}); check --api") from None
+            raise ApiAway(f"{self.url} answers what no OpenOmni API does ({error}); check --api") from None
 
     async def close(self) -> None:
         await self._http.aclose()

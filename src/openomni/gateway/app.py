@@ -12,7 +12,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from . import connection
-from .access import Away, Denied
+from .access import AccessDenied, ApiAway
 from .models_list import models
 from .realtime import realtime
 from .responder import respond
@@ -34,7 +34,7 @@ async def bus(websocket: WebSocket) -> None:
     gateway: Gateway = websocket.app.state.gateway
     try:
         _, access = await connection.known(gateway, websocket, "agent")
-    except (Denied, Away) as no:
+    except (AccessDenied, ApiAway) as no:
         await websocket.send_denial_response(connection.refusal(no))
         return
     await gateway.tunnel(websocket, access.token_id)

@@ -22,7 +22,7 @@ from ..events import (
 )
 from . import protocol
 from .conversation_items import read_item, read_item_id, read_picture
-from .input_audio import BYTES_A_SECOND, Axis, Microphone, Pace
+from .input_audio import BYTES_A_SECOND, Axis, ClientMicrophone, ClientPace
 from .protocol import Json, ProtocolError
 from .realtime_settings import (
     RealtimeSettings,
@@ -65,8 +65,8 @@ class ClientEvents:
         self._to_host, self._say = to_host, say
         self._opted_in = settings.opted_in = opted_in
         self._offset: Offset | None = None
-        self._microphone = Microphone(axis)
-        self._pace = Pace()
+        self._microphone = ClientMicrophone(axis)
+        self._pace = ClientPace()
         self._made = 0
         """Items so far."""
         self._received = 0.0

@@ -15,9 +15,9 @@ from ..bus.connection import BusError
 from ..bus.subscription import Overflow
 from ..errors import WrongUsage
 from . import protocol
-from .access import Access, Away, Denied, bearer
+from .access import Access, AccessDenied, ApiAway, bearer
 from .hello import upgrade_line
-from .placing import NoAgent
+from .placing import NoHost
 from .protocol import Ended, ProtocolError, failure
 from .services import Gateway
 
@@ -39,9 +39,9 @@ async def admit(gateway: Gateway, websocket: WebSocket) -> AsyncIterator[tuple[s
         try:
             admitted = await known(gateway, websocket, "device")
             if gateway.closing.is_set():
-                raise Denied(503, "the gateway is stopping; connect again")
+                raise AccessDenied(503, "the gateway is stopping; connect again")
             stack.enter_context(gateway.connection(admitted[1].token_id))
-        except (Denied, Away) as no:
+        except (AccessDenied, ApiAway) as no:
             await websocket.send_denial_response(refusal(no))
             yield None
             return
@@ -51,21 +51,21 @@ async def admit(gateway: Gateway, websocket: WebSocket) -> AsyncIterator[tuple[s
 
 
 async def known(gateway: Gateway, websocket: WebSocket, scope: str) -> tuple[str, Access]:
-    """The token that a client shows, and what it may do, with that scope among it. Raises `Denied`, `Away`."""
+    """The token that a client shows, and what it may do, with that scope among it. Raises `AccessDenied`, `ApiAway`."""
     token = bearer(websocket.headers.get("authorization", ""), websocket.scope["subprotocols"])
     version = websocket.headers.get("openomni-version", "")
     if protocol.too_old(version):
-        raise Denied(426, upgrade_line(version))
+        raise AccessDenied(426, upgrade_line(version))
     if not token:
-        raise Denied(401, "this needs a token: send 'Authorization: Bearer oo_…'")
+        raise AccessDenied(401, "this needs a token: send 'Authorization: Bearer oo_…'")
     access = await gateway.api.access(token)
     access.require(scope)
     return token, access
 
 
-def refusal(no: Denied | Away) -> JSONResponse:
+def refusal(no: AccessDenied | ApiAway) -> JSONResponse:
     """The answer to who may not, in the protocol's form."""
-    status = no.status if isinstance(no, Denied) else 503
+    status = no.status if isinstance(no, AccessDenied) else 503
     kind = "server_error" if status >= 500 else "invalid_request_error"
     body = {"error": {"type": kind, "code": _CODES[status], "message": str(no)}}
     return JSONResponse(body, status, {"WWW-Authenticate": "Bearer"} if status == 401 else {})
@@ -124,9 +124,9 @@ async def watch(gateway: Gateway, token: str) -> None:
     while True:
         try:
             access = await gateway.api.access(token)
-        except Denied as no:
+        except AccessDenied as no:
             raise failure(protocol.UNAUTHORIZED, "invalid_token", str(no)) from None
-        except Away as away:
+        except ApiAway as away:
             log.warning("%s; going on with what was known", away)
             wait = RECHECK_EVERY
         else:
@@ -146,9 +146,9 @@ def as_end(error: BaseException) -> Ended | WebSocketDisconnect:
             return as_end(error.exceptions[0])
         case Overflow():
             return Ended(protocol.TOO_SLOW, "what was said was not read fast enough")
-        case NoAgent():
+        case NoHost():
             return failure(protocol.UNAVAILABLE, "no_agent", str(error))
-        case Away() | BusError():
+        case ApiAway() | BusError():
             return failure(protocol.UNAVAILABLE, "unavailable", str(error))
         case ProtocolError():
             return failure(protocol.BAD_REQUEST, error.code, error.message)

@@ -13,7 +13,7 @@ import msgspec
 
 from ..bounds import MAX_LINE
 from ..bus import subjects
-from ..bus.sessions import OpenSession, Unfinished
+from ..bus.sessions import OpenSession, UnfinishedUtterance
 from ..events import (
     AXIS_RATE,
     Dismissed,
@@ -56,7 +56,7 @@ class SessionPlan:
     context: str = ""
     origin: str = ""
 
-    def opening(self, settings: dict[str, Any], again: bool, unfinished: list[Unfinished]) -> OpenSession:
+    def opening(self, settings: dict[str, Any], again: bool, unfinished: list[UnfinishedUtterance]) -> OpenSession:
         """What a host is asked. `again`: the session was hosted before, by an agent that may only have been cut off;
         on subjects of their own nobody hears the old one when it comes back."""
         token = f"{self.session_id}-r{secrets.token_hex(3)}" if again else self.session_id
@@ -160,8 +160,8 @@ class HeldSession(msgspec.Struct):
         return min([self.settled, *(each.start for each in self.begun.values())])
 
     @property
-    def unfinished(self) -> list[Unfinished]:
-        return [Unfinished(each.turn_id, each.start, each.end) for each in self.begun.values()]
+    def unfinished(self) -> list[UnfinishedUtterance]:
+        return [UnfinishedUtterance(each.turn_id, each.start, each.end) for each in self.begun.values()]
 
     def host_gone(self, reason: str) -> Iterator[BrokenOffRecord]:
         """Its host, or the gateway before this one, is gone: what had its reply in part is over, and told as such."""

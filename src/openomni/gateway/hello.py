@@ -17,7 +17,7 @@ from .protocol import MIN_CLIENT, TOO_OLD, Json, ProtocolError, failure, too_old
 _SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,48}")
 
 
-class Hello(msgspec.Struct, rename={"kind": "type"}):
+class ClientHello(msgspec.Struct, rename={"kind": "type"}):
     """`session_id` takes up a session that was there before; `recording_id` says that the client records itself;
     `participant` (a code) who is heard, `consent` what they agreed to, `context` a note on where and with whom."""
 
@@ -37,10 +37,10 @@ class Hello(msgspec.Struct, rename={"kind": "type"}):
     context: bounds.Line = ""
 
 
-def read_hello(message: Json) -> Hello:
+def read_hello(message: Json) -> ClientHello:
     """Raises `ProtocolError` for fields that don't fit, `Ended` for a client that is too old."""
     try:
-        hello = msgspec.convert(message, Hello)
+        hello = msgspec.convert(message, ClientHello)
     except msgspec.ValidationError as fault:
         raise ProtocolError("invalid_value", f"openomni.hello: {fault}") from None
     check_version(hello.version)

@@ -30,7 +30,7 @@ from ..events import (
 )
 from ..records import AnyRecord
 from .held_session import HeldSession
-from .placing import Link, NoAgent, Placing
+from .placing import HostPlacing, Link, NoHost
 from .session_journal import NO_HOST, SessionJournal
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class HostedSession:
     """
 
     def __init__(
-        self, bus: Bus, placing: Placing, held: HeldSession, settings: Callable[[], dict[str, Any]],
+        self, bus: Bus, placing: HostPlacing, held: HeldSession, settings: Callable[[], dict[str, Any]],
         record: Callable[[AnyRecord], None], journal: SessionJournal, sound: Iterable[AudioIn] = (),
     ) -> None:  # fmt: skip
         self._bus, self._placing, self._settings = bus, placing, settings
@@ -138,7 +138,7 @@ class HostedSession:
         return self._placed.is_set() and not self._ended
 
     async def place(self, *, wait: bool, again: bool = False) -> None:
-        """Finds a host. `again`: the client says that the session existed before. Raises `NoAgent`."""
+        """Finds a host. `again`: the client says that the session existed before. Raises `NoHost`."""
         again = again or self._opening is not None
         self._opening = self.plan.opening(self._settings(), again, self.held.unfinished)
         self._listens = not again
@@ -149,7 +149,7 @@ class HostedSession:
                     self._opening, self.plan.needs, wait, avoid=self._host
                 )
         except TimeoutError:
-            raise NoAgent(f"no agent came within {WAIT_PATIENCE / 60:.0f} minutes; start one") from None
+            raise NoHost(f"no agent came within {WAIT_PATIENCE / 60:.0f} minutes; start one") from None
         passed = 0
         while waiting := tuple(self._backlog)[passed:]:
             for event in waiting:
@@ -221,7 +221,7 @@ class HostedSession:
                     await self.place(wait=True)
             except TimeoutError:
                 self._record(self.plan.lost(reason))
-                raise NoAgent(f"{reason}, and no other took it within {TAKEOVER_PATIENCE:.0f} s") from None
+                raise NoHost(f"{reason}, and no other took it within {TAKEOVER_PATIENCE:.0f} s") from None
             yield Resumed()
 
     async def _watch(self, link: Link) -> None:

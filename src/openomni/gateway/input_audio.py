@@ -63,7 +63,7 @@ class Axis:
             )  # fmt: skip
 
 
-class Pace:
+class ClientPace:
     """Holds back a client that sends faster than a host can listen: by not reading, so nothing is lost.
 
     `BURST_SECONDS` of sound pass at once; a longer run passes at `TIMES_REAL_TIME`.
@@ -81,7 +81,7 @@ class Pace:
             await asyncio.sleep((self._ahead - BURST_SECONDS) / TIMES_REAL_TIME)
 
 
-class Microphone:
+class ClientMicrophone:
     """The one axis of a session, whatever form its sound comes in.
 
     With `held` on (no turn detection) appended sound waits until it is committed, and can be cleared until then.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from .access import Away, Denied, bearer
+from .access import AccessDenied, ApiAway, bearer
 from .connection import refusal
 from .protocol import Json
 from .services import Gateway
@@ -18,13 +18,13 @@ async def models(request: Request) -> Response:
     try:
         token = bearer(request.headers.get("authorization", ""), [])
         if not token:
-            raise Denied(401, "this needs a token: send 'Authorization: Bearer oo_…'")
+            raise AccessDenied(401, "this needs a token: send 'Authorization: Bearer oo_…'")
         access = await gateway.api.access(token)
         access.require("device")
         if wanted is not None:
             return JSONResponse(_model((await gateway.api.pipeline(access.project, wanted)).name))
         names = await gateway.api.pipelines(access.project)
-    except (Denied, Away) as no:
+    except (AccessDenied, ApiAway) as no:
         return refusal(no)
     return JSONResponse({"object": "list", "data": [_model(name) for name in names]})
 

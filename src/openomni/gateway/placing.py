@@ -22,11 +22,11 @@ ASK_PATIENCE = 0.5
 RETRY_EVERY = 1.0
 
 
-class NoAgent(OpenOmniError):
+class NoHost(OpenOmniError):
     """Nobody offers what the pipeline needs, or nobody takes the session; the message says what."""
 
 
-class Placing:
+class HostPlacing:
     """Chooses hosts among the agents of a project."""
 
     def __init__(self, bus: Bus, fleet: Fleet) -> None:
@@ -71,7 +71,7 @@ class Placing:
                 else:
                     return host.agent_id, link
             if not wait:
-                raise NoAgent(no_agent_line(opening.pipeline, missing) if missing else _refused_line(refusals))
+                raise NoHost(no_agent_line(opening.pipeline, missing) if missing else _refused_line(refusals))
             await _within(RETRY_EVERY, self._fleet.changed)
 
     def _missing(self, project: str, needs: Needs) -> list[str]:

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
 from ..bounds import STRANGERS_BODY
-from .access import Away, Denied
+from .access import AccessDenied, ApiAway
 
 AWAY = "the API is not answering; it restarts, or it is down: try again in a moment"
 
@@ -32,13 +32,13 @@ _REPEATABLE = {"GET", "HEAD", "OPTIONS"}
 _TIMEOUT = httpx.Timeout(300.0, connect=3.0, pool=30.0)
 
 
-class TooMuch(Exception):
+class StrangersBodyTooLarge(Exception):
     """A stranger's body goes on beyond `STRANGERS_BODY`."""
 
 
 class Proxy:
-    """An HTTP client of the API that answers as the API does. `check_caller` raises `Denied` or `Away` for headers
-    that show nobody who is known."""
+    """An HTTP client of the API that answers as the API does. `check_caller` raises `AccessDenied` or `ApiAway` for
+    headers that show nobody who is known."""
 
     def __init__(self, url: str, check_caller: Callable[[dict[str, str]], Awaitable[None]]) -> None:
         self.url, self._check_caller = httpx.URL(url), check_caller
@@ -53,20 +53,21 @@ class Proxy:
     async def __call__(self, request: Request) -> Response:
         try:
             answer = await self._send(request, await self._content(request))
-        except (Denied, TooMuch) as no:
+        except (AccessDenied, StrangersBodyTooLarge) as no:
             line = str(no) or f"a body of more than {STRANGERS_BODY >> 10} KiB needs a token or a sign-in"
             await _drained(request)
             return JSONResponse({"error": line}, 401, {"Connection": "close", "WWW-Authenticate": "Bearer"})
         except ClientDisconnect:
             return Response(status_code=499)
-        except (Away, httpx.HTTPError):
+        except (ApiAway, httpx.HTTPError):
             return _away(request)
         response = StreamingResponse(_body(answer), status_code=answer.status_code)
         response.raw_headers = [pair for pair in _passed(answer.headers.raw) if pair[0] != b"date"]
         return response
 
     async def _content(self, request: Request) -> AsyncIterator[bytes] | None:
-        """The body as it comes, of a stranger as much as one may send. Raises `Denied` or `Away` before it is read."""
+        """The body as it comes, of a stranger as much as one may send. Raises `AccessDenied` or `ApiAway` before it
+        is read."""
         length = request.headers.get("content-length", "")
         if not length and "transfer-encoding" not in request.headers:
             return None
@@ -108,7 +109,7 @@ class Proxy:
 async def _drained(request: Request) -> None:
     """Takes what there is of a body that is not wanted, within reason: who still sends when the line is closed on them
     may never read why."""
-    with contextlib.suppress(TimeoutError, TooMuch, ClientDisconnect):
+    with contextlib.suppress(TimeoutError, StrangersBodyTooLarge, ClientDisconnect):
         async with asyncio.timeout(DRAINING):
             async for _ in _at_most(request.stream(), DRAINED):
                 pass
@@ -118,7 +119,7 @@ async def _at_most(parts: AsyncIterator[bytes], most: int) -> AsyncIterator[byte
     async for part in parts:
         most -= len(part)
         if most < 0:
-            raise TooMuch
+            raise StrangersBodyTooLarge
         yield part
 
 

@@ -14,10 +14,10 @@ from ..errors import OpenOmniError
 from ..events import AudioIn, CameBack, PictureIn, SessionEnded, SessionInput
 from ..pipeline import spec
 from . import connection, protocol
-from .access import Access, Denied, ResolvedPipeline
+from .access import Access, AccessDenied, ResolvedPipeline
 from .client_events import ClientEvents
 from .held_session import SessionPlan
-from .hello import Hello, new_session_id, read_hello, welcome
+from .hello import ClientHello, new_session_id, read_hello, welcome
 from .hosted_session import HostedSession, HostLost, Resumed
 from .input_audio import Axis
 from .placing import Needs, no_agent_line
@@ -137,12 +137,12 @@ class RealtimeConnection:
         name = self._websocket.query_params.get("model", "")
         try:
             return await self._gateway.api.pipeline(self.access.project, name)
-        except Denied as no:
+        except AccessDenied as no:
             raise failure(protocol.NOT_FOUND, "unknown_pipeline", str(no)) from None
 
     async def _first(
         self, resolved: ResolvedPipeline, needs: Needs, ours: bool
-    ) -> tuple[str | bytes | None, Hello | None]:
+    ) -> tuple[str | bytes | None, ClientHello | None]:
         """The first message when it is no hello, and the hello when it is. Says at once when no agent is there."""
         missing = await self._gateway.placing.missing(self.access.project, needs)
         if resolved.faults and not missing:
@@ -160,7 +160,7 @@ class RealtimeConnection:
             raise failure(protocol.UNAVAILABLE, "no_agent", no_agent_line(resolved.name, missing))
         return (message if hello is None else None), hello
 
-    async def _hello(self, message: str | bytes | None) -> Hello | None:
+    async def _hello(self, message: str | bytes | None) -> ClientHello | None:
         """None when the message is something else, or wrong: then it is answered like any other."""
         try:
             parsed = protocol.parse(message) if isinstance(message, str) else {}
@@ -173,12 +173,12 @@ class RealtimeConnection:
         except ProtocolError as fault:
             raise failure(protocol.BAD_REQUEST, fault.code, fault.message) from None
 
-    def _waits(self, hello: Hello | None) -> bool:
+    def _waits(self, hello: ClientHello | None) -> bool:
         header = self._websocket.headers.get("openomni-wait-for-agent", "")
         return header.lower() in ("1", "true") or bool(hello and hello.wait_for_agent)
 
     async def _session(
-        self, resolved: ResolvedPipeline, needs: Needs, hello: Hello | None, settings: RealtimeSettings
+        self, resolved: ResolvedPipeline, needs: Needs, hello: ClientHello | None, settings: RealtimeSettings
     ) -> HostedSession:
         access = self.access
         source = hello.source if hello else "realtime"
@@ -286,13 +286,13 @@ class RealtimeConnection:
             await connection.close(self._websocket, end, *events)
 
 
-def _told(hello: Hello | None) -> dict[str, str]:
+def _told(hello: ClientHello | None) -> dict[str, str]:
     """What the client says of its session."""
     names = ("participant", "consent", "context", "origin") if hello else ()
     return {name: getattr(hello, name) for name in names}
 
 
-def _audio_form(hello: Hello | None) -> AudioForm:
+def _audio_form(hello: ClientHello | None) -> AudioForm:
     if hello is None:
         return "base64"
     return hello.audio if hello.output else "none"

@@ -16,7 +16,7 @@ from ..errors import OpenOmniError
 from ..events import AXIS_RATE
 from ..records import AnyRecord, RecordingRecord
 from ..storage.api import Api, RecordingMeta
-from ..storage.spool import Recording, Spool, new_recording, wav_header
+from ..storage.spool import Spool, SpoolRecording, new_recording, wav_header
 from ..storage.upload import Uploader
 from .sound_recording import SoundRecording
 from .video_recording import VideoRecording
@@ -59,7 +59,7 @@ class InputRecorder:
         recording = await self._open(meta, ".wav", project, wav_header(AXIS_RATE))
         return SoundRecording(recording, _about(meta, project), self._publish, lambda: self._film(recording))
 
-    def _film(self, sound: Recording) -> VideoRecording:
+    def _film(self, sound: SpoolRecording) -> VideoRecording:
         """The pictures that go with that sound."""
         heard = sound.ticket.meta
         meta = new_recording("video", "video/x-matroska", session_id=heard.session_id, source=heard.source)
@@ -68,12 +68,12 @@ class InputRecorder:
             lambda: self._open(meta, ".mkv", sound.ticket.project), _about(meta, sound.ticket.project), self._publish
         )
 
-    async def _open(self, meta: RecordingMeta, suffix: str, project: str, head: bytes = b"") -> Recording:
+    async def _open(self, meta: RecordingMeta, suffix: str, project: str, head: bytes = b"") -> SpoolRecording:
         recording = await asyncio.to_thread(_begun, self._spool, meta, suffix, project, head)
         self._upload(recording)
         return recording
 
-    def _upload(self, recording: Recording) -> None:
+    def _upload(self, recording: SpoolRecording) -> None:
         project = recording.ticket.project
         if project not in self._uploads:
             api = Api(self._url, self._secret, project)
@@ -81,7 +81,7 @@ class InputRecorder:
         self._uploads[project][1].add(recording).add_done_callback(_log_refusal)
 
 
-def _begun(spool: Spool, meta: RecordingMeta, suffix: str, project: str, head: bytes) -> Recording:
+def _begun(spool: Spool, meta: RecordingMeta, suffix: str, project: str, head: bytes) -> SpoolRecording:
     recording = spool.record(meta, suffix, project)
     try:
         recording.append(head)

@@ -35,18 +35,18 @@ class Tls(msgspec.Struct, frozen=True):
     key: Path
 
 
-class Secrets(msgspec.Struct, frozen=True):
+class GatewaySecrets(msgspec.Struct, frozen=True):
     """What the gateway shares with the API: the secret that it shows there, and the seeds that sign for the bus."""
 
     server: str
     bus: dict[str, str]
 
 
-def read_secrets(data_dir: Path, server: str | None = None) -> Secrets:
+def read_secrets(data_dir: Path, server: str | None = None) -> GatewaySecrets:
     """From `<data_dir>/secrets.json`; `server` goes before what stands there. Raises OpenOmniError with the mend."""
     path = data_dir / "secrets.json"
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Secrets)
+        found = msgspec.json.decode(path.read_bytes(), type=GatewaySecrets)
     except FileNotFoundError:
         raise OpenOmniError(f"{path} is missing; start the API first, or copy the file from its --data-dir") from None
     except OSError as error:

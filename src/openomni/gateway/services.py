@@ -13,10 +13,10 @@ from ..bus.clocksync import serve_clock
 from ..bus.connection import Bus, BusError
 from ..bus.fleet import Fleet
 from ..bus.records import RecordWriter
-from .access import AccessApi, Denied
+from .access import AccessApi, AccessDenied
 from .bus_tunnel import Tunnel
 from .live_sessions import LiveSessions
-from .placing import Placing
+from .placing import HostPlacing
 from .proxy import Proxy
 from .recorder import InputRecorder
 from .session_journal import SessionJournal
@@ -45,7 +45,7 @@ class Gateway:
         """Open WebSockets, and whose token each has."""
         self._api_url, self._secret, self._connect, self._spool = api_url, secret, connect, spool
         self._bus: Bus | None = None
-        self._placing: Placing | None = None
+        self._placing: HostPlacing | None = None
         self._records: RecordWriter | None = None
         self._recorder: InputRecorder | None = None
         self._journal: SessionJournal | None = None
@@ -81,7 +81,7 @@ class Gateway:
                 InputRecorder(self._spool / "recordings", self._api_url, self._secret, records.write)
             )
             stack.callback(self._forget_bus)
-            self._bus, self._placing, self._records, self._recorder = bus, Placing(bus, fleet), records, recorder
+            self._bus, self._placing, self._records, self._recorder = bus, HostPlacing(bus, fleet), records, recorder
             self._journal = journal
             await asyncio.Event().wait()
 
@@ -93,7 +93,7 @@ class Gateway:
         return _there(self._bus)
 
     @property
-    def placing(self) -> Placing:
+    def placing(self) -> HostPlacing:
         return _there(self._placing)
 
     @property
@@ -110,12 +110,12 @@ class Gateway:
 
     @contextlib.contextmanager
     def connection(self, token_id: str) -> Iterator[None]:
-        """Holds the stop of the gateway back until this connection has been told of it. Raises `Denied` (429) for one
-        too many of a token."""
+        """Holds the stop of the gateway back until this connection has been told of it. Raises `AccessDenied` (429) for
+        one too many of a token."""
         task = asyncio.current_task()
         assert task is not None
         if sum(each == token_id for each in self.connections.values()) >= MAX_CONNECTIONS:
-            raise Denied(
+            raise AccessDenied(
                 429, f"this token has {MAX_CONNECTIONS} connections already; close some, or use another token for more"
             )
         self.connections[task] = token_id

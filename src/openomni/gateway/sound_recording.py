@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from ..errors import OpenOmniError
 from ..records import AnyRecord, RecordingRecord
-from ..storage.spool import Recording
+from ..storage.spool import SpoolRecording
 from .disk_writer import DiskWriter
 from .input_audio import Axis
 from .video_recording import VideoRecording
@@ -27,7 +27,7 @@ class SoundRecording:
     It outlives the connection that it began with; whoever holds it last calls `end`."""
 
     def __init__(
-        self, recording: Recording, about: RecordingRecord, publish: Callable[[AnyRecord], None],
+        self, recording: SpoolRecording, about: RecordingRecord, publish: Callable[[AnyRecord], None],
         video: Callable[[], VideoRecording],
     ) -> None:  # fmt: skip
         self.id = recording.id
@@ -115,7 +115,7 @@ class SoundRecording:
         log.error("recording %s of session %s stops here: %s", self.id, self._about.session_id, reason)
 
 
-def _append(recording: Recording, pieces: Iterable[bytes | memoryview]) -> None:
+def _append(recording: SpoolRecording, pieces: Iterable[bytes | memoryview]) -> None:
     """Writes the pieces, about a MiB at a time."""
     batch: list[bytes | memoryview] = []
     size = 0

@@ -12,7 +12,7 @@ from ..errors import OpenOmniError
 from ..events import AXIS_RATE
 from ..media import Frame
 from ..records import AnyRecord, RecordingRecord
-from ..storage.spool import Recording
+from ..storage.spool import SpoolRecording
 from .disk_writer import DiskWriter
 
 log = logging.getLogger(__name__)
@@ -29,10 +29,13 @@ class VideoRecording:
     that is the recording's position. Written beside the event loop."""
 
     def __init__(
-        self, begin: Callable[[], Awaitable[Recording]], about: RecordingRecord, publish: Callable[[AnyRecord], None]
+        self,
+        begin: Callable[[], Awaitable[SpoolRecording]],
+        about: RecordingRecord,
+        publish: Callable[[AnyRecord], None],
     ) -> None:
         self._begin, self._about, self._publish = begin, about, publish
-        self._recording: Recording | None = None
+        self._recording: SpoolRecording | None = None
         self._waiting: list[tuple[int, bytes]] = []
         self._bytes = 0
         self._last = -1

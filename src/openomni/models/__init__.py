@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from .catalogue import Catalogue, Model, ModelError, cache_folder, load_catalogue
 from .fetch import ensure, is_present, locate, pull, verify
-from .loaded import Content, contents, note, noting
+from .loaded import LoadedFile, contents, note, noting
 from .progress import Progress
 
 __all__ = [
     "Catalogue",
-    "Content",
+    "LoadedFile",
     "Model",
     "ModelError",
     "Progress",

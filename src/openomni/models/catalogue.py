@@ -28,7 +28,7 @@ class Pin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
 
 
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class ModelSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A place that holds a model's files: exactly one of `wheel`, `hub`, `url` and `path`.
 
     `folder` leads to the files inside a wheel or a hub's repository; `revision` is a hub's tag or commit.
@@ -66,7 +66,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: str
     component: str
     files: dict[str, Pin]
-    sources: tuple[Source, ...]
+    sources: tuple[ModelSource, ...]
     licence: str
     about: str = ""
     aliases: tuple[str, ...] = ()

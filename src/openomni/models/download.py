@@ -26,7 +26,7 @@ Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Remote:
+class RemoteFile:
     """A file somewhere else: its address and what it takes to be let in."""
 
     url: str
@@ -39,7 +39,7 @@ class _Broken(Exception):
     """The connection broke off; what has come so far is good."""
 
 
-def download(remote: Remote, target: Path, report: Report, pause: float = 0.5) -> None:
+def download(remote: RemoteFile, target: Path, report: Report, pause: float = 0.5) -> None:
     """Fetches the file to `target`, from where an earlier, broken try left it.
 
     A break is followed by another try after `pause` seconds, twice as long each time. Raises `ModelError` when it
@@ -62,7 +62,7 @@ def download(remote: Remote, target: Path, report: Report, pause: float = 0.5) -
                 time.sleep(pause * 2 ** max(fruitless - 1, 0))
 
 
-def _client(remote: Remote) -> httpx.Client:
+def _client(remote: RemoteFile) -> httpx.Client:
     import ssl
 
     trust = ssl.create_default_context(cafile=remote.certificates)

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WrongUsage, nearest
-from .catalogue import Model, ModelError, Pin, Source, cache_folder, load_catalogue
-from .download import Remote, download
+from .catalogue import Model, ModelError, ModelSource, Pin, cache_folder, load_catalogue
+from .download import RemoteFile, download
 from .hub import SCHEME, fetch_from_hub, remote_file
 from .loaded import STAMP, note
 from .progress import Progress, bar
@@ -117,7 +117,7 @@ def _fetch(model: Model, staging: Path, progress: Progress) -> None:
     raise ModelError(f"the model {model.name} could not be fetched ({tried}). Put its files into {model.folder}")
 
 
-def _from_source(model: Model, source: Source, staging: Path, progress: Progress) -> None:
+def _from_source(model: Model, source: ModelSource, staging: Path, progress: Progress) -> None:
     def report(done: int, total: int) -> None:
         progress(f"model {model.name}", done, total)
 
@@ -146,12 +146,12 @@ def _from_source(model: Model, source: Source, staging: Path, progress: Progress
         before += pin.size
 
 
-def _remote(source: Source, name: str) -> Remote:
+def _remote(source: ModelSource, name: str) -> RemoteFile:
     if source.hub:
         return remote_file(source.hub, source.revision, source.inside(name))
     if source.url:
-        return Remote(f"{source.url.rstrip('/')}/{source.inside(name)}")
-    return Remote(Path(source.path).expanduser().absolute().joinpath(source.inside(name)).as_uri())
+        return RemoteFile(f"{source.url.rstrip('/')}/{source.inside(name)}")
+    return RemoteFile(Path(source.path).expanduser().absolute().joinpath(source.inside(name)).as_uri())
 
 
 def _staged(staging: Path, name: str) -> Path:

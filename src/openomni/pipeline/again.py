@@ -31,7 +31,7 @@ _SOUND = "sha256"
 _OF_A_VOICE = ("clauses", "sounds", _SOUND)
 
 
-class Outputs(NamedTuple):
+class GivenOutputs(NamedTuple):
     """Of stages that are not to run. `clauses`: how a given reply was cut for its voice."""
 
     values: Mapping[Channel, Sequence[Value]]
@@ -63,7 +63,7 @@ def is_silent(record: TurnRecord) -> bool:
     return record.utterance is None and not record.segments
 
 
-def outputs(record: TurnRecord, pipeline: Pipeline, begin: str, corrected: Mapping[str, str]) -> Outputs:
+def outputs(record: TurnRecord, pipeline: Pipeline, begin: str, corrected: Mapping[str, str]) -> GivenOutputs:
     """What is given to a pipeline that runs a turn again: of every stage before the kind `begin` what the record has,
     and by kind what is `corrected`. Raises WrongUsage for what can't be given."""
     kinds = list(dict.fromkeys(stage.kind for stage in pipeline.stages))
@@ -82,7 +82,7 @@ def outputs(record: TurnRecord, pipeline: Pipeline, begin: str, corrected: Mappi
             clauses = voice.output.get("clauses") or ()
     for kind, text in corrected.items():
         values[KINDS[kind].gives[0]], sources[kind] = [_said(kind, text)], "corrected"
-    return Outputs(values, sources, clauses)
+    return GivenOutputs(values, sources, clauses)
 
 
 def stage_of(record: TurnRecord, kind: str) -> StageRecord | None:

@@ -30,7 +30,7 @@ def of_reply(turn_id: str) -> str:
 
 
 @dataclass(slots=True)
-class Item:
+class ConversationItem:
     """One of a conversation, `position` its place in it; numbers may be missing. `record` is the id that it is kept
     under: that of what a model was told is never another content's."""
 
@@ -50,8 +50,8 @@ class Conversation:
     """
 
     def __init__(self, earlier: Iterable[Message] = (), names: Iterable[str] = (), version: int = 0) -> None:
-        self._items: dict[str, Item] = {}
-        self._left: list[Item] = []
+        self._items: dict[str, ConversationItem] = {}
+        self._left: list[ConversationItem] = []
         self._told: Counter[str] = Counter()
         """How many contents of a name were told, and are not what it holds now."""
         self._count = 0
@@ -81,20 +81,22 @@ class Conversation:
     def put(self, name: str, message: Message) -> None:
         item = self._items.get(name)
         if item is None:
-            self._items[name] = Item(name, self._count, message, self._record_of(name))
+            self._items[name] = ConversationItem(name, self._count, message, self._record_of(name))
             self._count += 1
         elif item.message != message:
             self._change(item, message)
         if message.images:
             self._let_pictures_go()
 
-    def _change(self, item: Item, message: Message) -> None:
+    def _change(self, item: ConversationItem, message: Message) -> None:
         if item.told:
             self._leave(item)
-            item = self._items[item.name] = Item(item.name, item.position, message, self._record_of(item.name))
+            item = self._items[item.name] = ConversationItem(
+                item.name, item.position, message, self._record_of(item.name)
+            )
         item.message, item.changed = message, True
 
-    def _leave(self, item: Item) -> None:
+    def _leave(self, item: ConversationItem) -> None:
         item.gone = item.changed = True
         self._left.append(item)
         self._told[item.name] += item.told
@@ -126,7 +128,7 @@ class Conversation:
             return None
         return self._items.pop(name).message
 
-    def news(self) -> Iterator[tuple[int, Item]]:
+    def news(self) -> Iterator[tuple[int, ConversationItem]]:
         """What changed since it was asked for the last time, each with a version greater than all before."""
         left, self._left = self._left, []
         for item in (*left, *self._items.values()):

@@ -12,7 +12,7 @@ from ..records import TurnRecord
 from .conversation import of_reply, of_user
 
 
-class Said(Protocol):
+class EarlierTurn(Protocol):
     """A turn, as far as it matters to the next one."""
 
     @property
@@ -29,7 +29,7 @@ class History(NamedTuple):
     messages: Sequence[Message] = ()
     items: Sequence[str] = ()
 
-    def then(self, record: Said) -> History:
+    def then(self, record: EarlierTurn) -> History:
         """With what was said in the next turn."""
         said = list(said_in(record))
         return History([*self.messages, *(each for _, each in said)], [*self.items, *(name for name, _ in said)])
@@ -66,7 +66,7 @@ def _heard(record: TurnRecord) -> str:
     return str(next(heard, record.reply_text))
 
 
-def said_in(record: Said) -> Iterable[tuple[str, Message]]:
+def said_in(record: EarlierTurn) -> Iterable[tuple[str, Message]]:
     """The items of a turn, each after its name."""
     if record.transcript.strip():
         yield of_user(record.turn_id), Message("user", record.transcript)

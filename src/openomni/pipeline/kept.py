@@ -14,7 +14,7 @@ from ..bounds import MAX_LINE, MAX_NAME, MAX_POSITION
 from ..events import ToolCall
 from ..records import AnyRecord, FrameRecord, ItemRecord, Origin, PlacedRecording, SessionRecord, TurnRecord
 from .account import Account, Provenance
-from .conversation import Conversation, Item, of_reply, of_user
+from .conversation import Conversation, ConversationItem, of_reply, of_user
 from .spec import Pipeline
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Kept:
         for version, item in conversation.news():
             self._write(self._item(version, item, account))
 
-    def _item(self, version: int, item: Item, account: Account | None) -> ItemRecord:
+    def _item(self, version: int, item: ConversationItem, account: Account | None) -> ItemRecord:
         message = item.message
         record = ItemRecord(
             project=self._opened.project,

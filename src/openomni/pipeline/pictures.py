@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownPicture:
     """A picture that can be decoded; its pixels are held, so that the component which wants them has them at once."""
 
     frame: Frame
@@ -31,7 +31,7 @@ class Shown:
         return FrameRecord(self.sha256, max(round(self.frame.at * AXIS_RATE), 0), recording)
 
 
-async def shown(frames: Iterable[Frame]) -> list[Shown]:
+async def shown(frames: Iterable[Frame]) -> list[ShownPicture]:
     """Those of the frames that are whole, in their order; the log has a line of each other."""
     frames = list(frames)
     return await asyncio.to_thread(_shown, frames) if frames else []
@@ -44,11 +44,11 @@ async def with_whole_images(message: Message) -> Message:
     return msgspec.structs.replace(message, images=tuple(each.frame for each in await shown(message.images)))
 
 
-def _shown(frames: list[Frame]) -> list[Shown]:
+def _shown(frames: list[Frame]) -> list[ShownPicture]:
     found = []
     for frame in frames:
         try:
-            found.append(Shown(frame, hashlib.sha256(frame.jpeg()).hexdigest(), frame.pixels))
+            found.append(ShownPicture(frame, hashlib.sha256(frame.jpeg()).hexdigest(), frame.pixels))
         except MediaError as error:
             log.warning("%r is left out: %s", frame, error)
     return found

@@ -12,7 +12,7 @@ from .. import clock
 from ..clock import Offset
 from ..events import Dismissed, Message, Played, ReplyEnd, ReplyPaused, ReplyResumed, SessionOutput
 from ..records import DismissedRecord
-from .account import Account, Overlap, Playback
+from .account import Account, HeardPlayback, Overlap
 from .conversation import Conversation, of_reply, of_user
 from .heard import words_heard
 from .revision import Revision
@@ -294,7 +294,7 @@ class Replies:
             return
         account = answer.account
         if account.heard is None:
-            account.heard = Playback(emitted, None, 0.0, False, 0.0)
+            account.heard = HeardPlayback(emitted, None, 0.0, False, 0.0)
         account.heard.seconds, account.heard.ended = seconds, True
         if not account.interrupted:
             account.interrupted, account.interrupted_at = True, clock.now()
@@ -318,7 +318,7 @@ class Replies:
         started = offset.to_local(event.started)
         audible = None if event.audible is None else offset.to_local(event.audible)
         if known is None:
-            known = account.heard = Playback(started, audible, 0.0, False, event.uncertainty + offset.uncertainty)
+            known = account.heard = HeardPlayback(started, audible, 0.0, False, event.uncertainty + offset.uncertainty)
         newly_audible = known.audible is None and audible is not None
         newly_ended = event.ended and not known.ended
         if not newly_audible and not newly_ended and event.seconds < known.seconds:

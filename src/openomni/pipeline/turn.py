@@ -41,7 +41,7 @@ from .channel import Arrival, Flow
 from .clauses import Clause
 from .conversation import of_user
 from .heard import SpokenClause
-from .pictures import Shown, shown
+from .pictures import ShownPicture, shown
 from .prompt import beginning, make_prompt, recent, spread
 from .reasoning import Sorted
 from .spec import Framework, Pipeline, StageSpec
@@ -131,9 +131,9 @@ class Turn:
                 continue
             self.tasks.append(TaskTrace(stage, self.revision))
         self._writing = Writing()
-        self._looked_at: dict[str, asyncio.Task[list[Shown]]] = {}
+        self._looked_at: dict[str, asyncio.Task[list[ShownPicture]]] = {}
         self._utterance_hash: str | None = None
-        self.shown: dict[str, tuple[Shown, bool]] = {}
+        self.shown: dict[str, tuple[ShownPicture, bool]] = {}
         """Pictures that a model got, by their hash, and whether the camera saw them: the client put in the others."""
         self.told: list[str] = []
         """Names of the conversation's items that the language model got, its own utterance's the last."""

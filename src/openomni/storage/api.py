@@ -19,7 +19,7 @@ import msgspec
 from .. import clock
 from ..errors import OpenOmniError, WrongUsage
 from ..version import __version__, too_old, upgrade_line
-from .http import FAILURES, Answer, Http
+from .http import FAILURES, Http, HttpAnswer
 
 AWAY_PATIENCE_S = 60.0
 """How long a server that was there before may be away, for whoever waits for an answer."""
@@ -199,7 +199,7 @@ class Api:
         self, method: str, path: str, *, query: Mapping[str, object] | None = None, body: Any = None,
         data: bytes | None = None, accept: tuple[int, ...] = (), extra: Mapping[str, str] | None = None,
         into: BinaryIO | None = None,
-    ) -> Answer:  # fmt: skip
+    ) -> HttpAnswer:  # fmt: skip
         """`body` is sent as JSON, `data` as it is. Raises for a status of 300 or more that is not in `accept`."""
         sent = dict(extra or {})
         if body is not None:
@@ -220,21 +220,21 @@ class Api:
             raise refusal(self.server, answer.status, answer.body)
         return answer
 
-    def _shake_hands(self, answer: Answer) -> None:
+    def _shake_hands(self, answer: HttpAnswer) -> None:
         """Raises Refused for a server that is too old for us. One that says nothing of its version is none, or a
         proxy in front of it."""
         version = answer.headers.get("openomni-version", "")
         if version and too_old(version):
             raise Refused(upgrade_line(version, f"the server at {self.server}", "this part of it"), 426)
 
-    def _elsewhere(self, recording_id: str, answer: Answer) -> OpenOmniError:
+    def _elsewhere(self, recording_id: str, answer: HttpAnswer) -> OpenOmniError:
         """A refusal that tells how many bytes are there is no refusal: the upload goes on from there."""
         received = self._json(answer).get("received")
         if received is None:
             return refusal(self.server, answer.status, answer.body)
         return WrongOffset(recording_id, int(received))
 
-    def _json(self, answer: Answer) -> Any:
+    def _json(self, answer: HttpAnswer) -> Any:
         try:
             return msgspec.json.decode(answer.body)
         except msgspec.DecodeError:

@@ -25,7 +25,7 @@ FAILURES = (OSError, http.client.HTTPException)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """`body` is empty where the body went into a file."""
 
     status: int
@@ -76,7 +76,7 @@ class Http:
     async def call(
         self, method: str, path: str, *, query: Mapping[str, object] | None = None, body: bytes | None = None,
         headers: Mapping[str, str] | None = None, into: BinaryIO | None = None,
-    ) -> Answer:  # fmt: skip
+    ) -> HttpAnswer:  # fmt: skip
         """The answer, whatever its status. The body of a 200 replaces what is in the file `into`, that of a 206 is
         added to it. Raises one of `FAILURES`."""
         target = self._prefix + path + (f"?{urlencode(query)}" if query else "")
@@ -100,7 +100,7 @@ class Http:
         except IndexError:  # asking first whether there is one would ask for one that another thread takes
             return None
 
-    def _perform(self, call: _Call) -> Answer:
+    def _perform(self, call: _Call) -> HttpAnswer:
         call.connection = self._idle()
         if call.connection is not None:
             try:
@@ -131,7 +131,7 @@ class Http:
 
     def _receive(
         self, call: _Call, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Never asked for again here once it has begun: what came is in the file, and the next try goes on from it."""
         body = b""
         try:
@@ -142,7 +142,7 @@ class Http:
         except BaseException:
             connection.close()
             raise
-        answer = Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
+        answer = HttpAnswer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
         if response.will_close or self._closed:
             connection.close()
         else:

@@ -44,7 +44,7 @@ class Ticket(msgspec.Struct, kw_only=True):
     project: str = ""
 
 
-class Recording:
+class SpoolRecording:
     """A recording in the spool, held by this process until `forget` or `release`."""
 
     def __init__(self, ticket: Ticket, sidecar: Path, lock: FileIO, out: FileIO | None) -> None:
@@ -131,7 +131,7 @@ class Spool:
                 f"the spool {self.folder} cannot be made ({error.strerror}); choose another folder with --spool"
             ) from None
 
-    def record(self, meta: RecordingMeta, suffix: str, project: str = "") -> Recording:
+    def record(self, meta: RecordingMeta, suffix: str, project: str = "") -> SpoolRecording:
         """A new recording that grows by `append`. Raises SpoolFull."""
         try:
             sidecar, lock, ticket = self._open(meta, suffix, project)
@@ -139,9 +139,9 @@ class Spool:
             out = sidecar.with_suffix(suffix).open("xb", buffering=0)
         except OSError as error:
             raise _no_room(self.folder, error) from error
-        return Recording(ticket, sidecar, lock, out)
+        return SpoolRecording(ticket, sidecar, lock, out)
 
-    def keep(self, path: Path, meta: RecordingMeta) -> Recording:
+    def keep(self, path: Path, meta: RecordingMeta) -> SpoolRecording:
         """A recording that was made elsewhere, copied here as it is; the original is not touched. Raises SpoolFull."""
         suffix = path.suffix if path.suffix.isascii() and path.suffix else ".bin"
         copy: Path | None = None
@@ -153,9 +153,9 @@ class Spool:
             if copy is not None:
                 copy.unlink(missing_ok=True)
             raise _no_room(self.folder, error) from error
-        return Recording(ticket, sidecar, lock, None)
+        return SpoolRecording(ticket, sidecar, lock, None)
 
-    def waiting(self, any_token: bool = False, any_server: bool = False) -> list[Recording]:
+    def waiting(self, any_token: bool = False, any_server: bool = False) -> list[SpoolRecording]:
         """What was left to upload to this server by processes that are gone, oldest first.
 
         Only what was recorded with this token, which is to say for its project; with `any_token` all of the server.
@@ -215,7 +215,7 @@ def token_id(token: str) -> str:
     return parts[1] if len(parts) == 3 and parts[0] == "oo" else ""
 
 
-def _take(sidecar: Path) -> Recording | None:
+def _take(sidecar: Path) -> SpoolRecording | None:
     """Locks what nobody holds; None for the rest."""
     try:
         lock = sidecar.open("rb", buffering=0)
@@ -225,7 +225,7 @@ def _take(sidecar: Path) -> Recording | None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(lock.fileno()).st_nlink:
             ticket = msgspec.json.decode(lock.read(), type=Ticket)
-            return Recording(ticket, sidecar, lock, None)
+            return SpoolRecording(ticket, sidecar, lock, None)
     except (BlockingIOError, msgspec.MsgspecError):
         pass
     lock.close()

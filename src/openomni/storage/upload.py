@@ -11,7 +11,7 @@ from typing import Self
 from .. import clock
 from ..errors import OpenOmniError
 from .api import Api, Faulty, NoRoom, Unreachable, WrongOffset, delays
-from .spool import Recording
+from .spool import SpoolRecording
 
 PART_BYTES = 256 * 1024
 GROW_S = 8.0
@@ -37,12 +37,12 @@ class Uploader:
         self.acknowledged = 0
         self._api = api
         self._line = asyncio.Semaphore(at_once)
-        self._tasks: dict[asyncio.Task[OpenOmniError | None], Recording] = {}
+        self._tasks: dict[asyncio.Task[OpenOmniError | None], SpoolRecording] = {}
         self._sent: dict[str, int] = {}
         self._troubled_at = 0.0
 
     @property
-    def recordings(self) -> list[Recording]:
+    def recordings(self) -> list[SpoolRecording]:
         """Those not acknowledged yet."""
         return list(self._tasks.values())
 
@@ -51,7 +51,7 @@ class Uploader:
         """Bytes on disk that the server has not acknowledged."""
         return sum(max(recording.size - self._sent.get(recording.id, 0), 0) for recording in self.recordings)
 
-    def add(self, recording: Recording) -> asyncio.Task[OpenOmniError | None]:
+    def add(self, recording: SpoolRecording) -> asyncio.Task[OpenOmniError | None]:
         """Starts to upload it; it may still grow. The task ends once it is acknowledged, or gives why it is refused."""
         task = asyncio.create_task(self._keep_trying(recording))
         self._tasks[task] = recording
@@ -72,7 +72,7 @@ class Uploader:
                 return False
         return not self.refused
 
-    async def _keep_trying(self, recording: Recording) -> OpenOmniError | None:
+    async def _keep_trying(self, recording: SpoolRecording) -> OpenOmniError | None:
         waits, before = delays(), 0
         try:
             while True:
@@ -102,7 +102,7 @@ class Uploader:
         if not isinstance(error, (NoRoom, Faulty)):
             self._api.tell_away(error, "what was recorded is kept, and goes up when it is back")
 
-    async def _upload(self, recording: Recording) -> None:
+    async def _upload(self, recording: SpoolRecording) -> None:
         await self._api.create(recording.ticket.meta)
         # After a break or a restart that is not where we think.
         offset, disagreements = await self._api.received(recording.id), 0
@@ -119,7 +119,7 @@ class Uploader:
             f"what was captured stays in {recording.path}"
         )
 
-    async def _send(self, recording: Recording, offset: int, checksum: _Checksum) -> int:
+    async def _send(self, recording: SpoolRecording, offset: int, checksum: _Checksum) -> int:
         """Sends what there is from `offset` on until the recording has ended; gives its size."""
         while True:
             ended = recording.ended.is_set()
@@ -148,7 +148,7 @@ class Uploader:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _ended_within(recording: Recording, seconds: float) -> None:
+async def _ended_within(recording: SpoolRecording, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
             await recording.ended.wait()

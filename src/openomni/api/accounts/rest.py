@@ -23,14 +23,14 @@ ANYONE = (Scope.DEVICE, Scope.AGENT, Scope.VIEWER, Scope.ANNOTATOR)
 """Every token; the others include one of these."""
 
 
-class Hello(Schema):
+class ServerHello(Schema):
     """What this server is, and the oldest client that it works with."""
 
     version: str
     min_client: str
 
 
-@router.get("/hello", auth=None, response=Hello, summary="Shake hands on versions")
+@router.get("/hello", auth=None, response=ServerHello, summary="Shake hands on versions")
 def hello(request: AuthedRequest) -> dict[str, Any]:
     return {"version": __version__, "min_client": handshake.MIN_CLIENT}
 

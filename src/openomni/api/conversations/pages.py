@@ -38,7 +38,7 @@ _WORD = re.compile(r"\s*\S+\s*")
 
 
 @dataclass(slots=True)
-class Told:
+class SessionLine:
     """What a line of the list says of a session."""
 
     session: Session
@@ -55,7 +55,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TurnLine:
     """A turn as its page shows it."""
 
     turn: Turn
@@ -212,9 +212,9 @@ def _find(request: HttpRequest, session_id: str) -> Session:
     return session
 
 
-def _told(sessions: Iterable[Session], turns: Iterable[Turn] | None = None) -> list[Told]:
+def _told(sessions: Iterable[Session], turns: Iterable[Turn] | None = None) -> list[SessionLine]:
     """One query for the turns of all of them, where they are not known."""
-    told = {session.pk: Told(session, BADGES[session.status]) for session in sessions}
+    told = {session.pk: SessionLine(session, BADGES[session.status]) for session in sessions}
     if turns is None:
         fields = ("session_id", "transcript", "status", "interrupted", "voice_to_voice_s")
         turns = Turn.objects.filter(session__in=told).order_by("session_id", "index").only(*fields)
@@ -253,11 +253,11 @@ def _is_word(token: str) -> bool:
     return any(map(str.isalnum, token))
 
 
-def _line(turn: Turn, place: Place, words: str | None) -> Line:
+def _line(turn: Turn, place: Place, words: str | None) -> TurnLine:
     errors: list[Any] = []
     if turn.reason and not turn.interrupted and turn.status not in UNFINISHED:
         errors.append(turn.reason)
     elif turn.status == Progress.FAILED:
         errors.append("it failed, and nobody said why; the raw data may tell more")
     spoken = turn.reply_text if words is None else _up_to(turn.reply_text, words)
-    return Line(turn, place, BADGES[turn.status], errors, spoken, turn.reply_text[len(spoken) :])
+    return TurnLine(turn, place, BADGES[turn.status], errors, spoken, turn.reply_text[len(spoken) :])

@@ -17,7 +17,7 @@ from ..media.derive.peaks import loudness
 from ..media.store import storage
 from ..records.models import Derived
 from .recording_sound import UNREADABLE, sound_of
-from .tracks import Placed, Tracks
+from .tracks import ConversationTracks, Placed
 
 BLOCK = 10 * AXIS_RATE
 """Samples that are read at a time."""
@@ -25,7 +25,7 @@ Loud = tuple[float, float, NDArray[np.float32]]
 """Where it begins on the session's axis, how many samples each of its values stands for, and the values, 0…1."""
 
 
-def peaks(tracks: Tracks, count: int) -> tuple[list[float], list[float]]:
+def peaks(tracks: ConversationTracks, count: int) -> tuple[list[float], list[float]]:
     """The greatest amplitude, 0…1, of both tracks in `count` equal stretches. One query."""
     total = tracks.samples
     count = min(count, total)

@@ -21,7 +21,7 @@ UNREADABLE = (StorageError, MediaError, OSError)
 """What reading a recording may raise."""
 
 
-class Sound(Protocol):
+class RecordingSound(Protocol):
     """A recording at 16 kHz, mono."""
 
     def read(self, start: int, count: int) -> Track:
@@ -123,7 +123,7 @@ def length_of(recording: Recording) -> int:
         return 0
 
 
-def sound_of(recording: Recording) -> Sound:
+def sound_of(recording: Recording) -> RecordingSound:
     """Raises one of `UNREADABLE`."""
     file = storage().open(recording.key)
     if (head := _plain(recording, file)) is not None:

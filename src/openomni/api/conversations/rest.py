@@ -17,14 +17,14 @@ from ..ground.errors import Refusal, not_found
 from ..ground.file_response import deliver
 from ..records.models import Session
 from . import picture, session_wav
-from .tracks import Tracks, heard
+from .tracks import ConversationTracks, heard
 
 router = Router(tags=["conversations"])
 PEAKS_KEPT = 3600
 """Seconds that a picture of a session's sound is remembered."""
 
 
-class Peaks(Schema):
+class PeaksOut(Schema):
     """The greatest amplitude, 0…1, of both tracks in as many equal stretches. `waiting`: recordings that are not
     complete."""
 
@@ -57,7 +57,7 @@ def session_recording(request: AuthedRequest, session_id: str) -> HttpResponseBa
 
 @router.get(
     "/sessions/{session_id}/recording/peaks", auth=allow(Scope.VIEWER),
-    response={200: Peaks, 304: None}, summary="A picture of a session's sound",
+    response={200: PeaksOut, 304: None}, summary="A picture of a session's sound",
 )  # fmt: skip
 def session_peaks(
     request: AuthedRequest, response: HttpResponse, session_id: str, points: Annotated[int, Query(ge=1, le=4000)] = 800
@@ -76,6 +76,6 @@ def session_peaks(
     return {"seconds": tracks.samples / AXIS_RATE, "left": left, "right": right, "waiting": tracks.waiting}
 
 
-def _heard(request: AuthedRequest, session_id: str) -> tuple[Session, Tracks]:
+def _heard(request: AuthedRequest, session_id: str) -> tuple[Session, ConversationTracks]:
     session = Session.objects.scoped(request).filter(pk=session_id).first() or not_found("session", session_id)
     return session, heard(session)

@@ -10,8 +10,8 @@ import numpy as np
 from ...events import AXIS_RATE
 from ...storage.spool import wav_header
 from ..records.models import Recording
-from .recording_sound import UNREADABLE, Sound, Track, sound_of
-from .tracks import Placed, Tracks
+from .recording_sound import UNREADABLE, RecordingSound, Track, sound_of
+from .tracks import ConversationTracks, Placed
 
 FRAME = 4
 """Bytes of a sample of both tracks."""
@@ -23,13 +23,13 @@ class TwoTracks(io.RawIOBase):
     A recording that can't be read any more is silence.
     """
 
-    def __init__(self, tracks: Tracks) -> None:
+    def __init__(self, tracks: ConversationTracks) -> None:
         super().__init__()
         self._tracks = tracks
         self._head = _header(tracks.samples)
         self.size = len(self._head) + FRAME * tracks.samples
         self._at = 0
-        self._open: dict[str, Sound | None] = {}
+        self._open: dict[str, RecordingSound | None] = {}
 
     def readable(self) -> bool:
         return True
@@ -71,7 +71,7 @@ class TwoTracks(io.RawIOBase):
                 done.close()  # a long session has many replies
         return np.clip(mixed, -32768, 32767).astype("<i2")
 
-    def _of(self, recording: Recording) -> Sound | None:
+    def _of(self, recording: Recording) -> RecordingSound | None:
         if recording.pk not in self._open:
             try:
                 self._open[recording.pk] = sound_of(recording)
@@ -87,7 +87,7 @@ class TwoTracks(io.RawIOBase):
         super().close()
 
 
-def _quietly(sound: Sound, start: int, count: int) -> Track:
+def _quietly(sound: RecordingSound, start: int, count: int) -> Track:
     try:
         return sound.read(start, count)
     except UNREADABLE:

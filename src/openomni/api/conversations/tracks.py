@@ -51,7 +51,7 @@ class Place:
 
 
 @dataclass(slots=True)
-class Tracks:
+class ConversationTracks:
     """What is to be heard. `waiting`: recordings whose bytes are not all here yet."""
 
     left: list[Placed] = field(default_factory=list)
@@ -73,18 +73,18 @@ class Tracks:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def heard(session: Session) -> Tracks:
+def heard(session: Session) -> ConversationTracks:
     """All of a session, in four queries."""
     turns = list(session.turns.filter(project_id=session.project_id).order_by("index"))
     return tracks_of(session, turns, places_of(session, turns))
 
 
-def tracks_of(session: Session, turns: Sequence[Turn], places: dict[str, Place]) -> Tracks:
+def tracks_of(session: Session, turns: Sequence[Turn], places: dict[str, Place]) -> ConversationTracks:
     """One query, and a look at each file's head."""
     ours = Q(session=session) | Q(pk__in=[key for key in session.recordings if isinstance(key, str)])
     found = Recording.objects.filter(ours, project_id=session.project_id).order_by("created_at", "pk")
     recordings = {each.pk: each for each in found}
-    tracks = Tracks(waiting=sum(each.status != Recording.Status.COMPLETE for each in recordings.values()))
+    tracks = ConversationTracks(waiting=sum(each.status != Recording.Status.COMPLETE for each in recordings.values()))
     spoken = [each for each in recordings.values() if each.kind == Recording.Kind.AUDIO]
     # A video file that was replayed has its sound in it; pictures beside a sound of their own have none.
     for recording in spoken or [each for each in recordings.values() if each.kind == Recording.Kind.VIDEO]:

@@ -170,7 +170,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TaskLine:
     """A task in a table; `address` is that of its conversation."""
 
     task: Task
@@ -184,12 +184,12 @@ class Line:
 TONES = {"completed": "good", "failed": "bad", "started": "info", "pending": "info"}
 
 
-def line(task: Task) -> Line:
+def line(task: Task) -> TaskLine:
     """Its turn is to be loaded with it, and it has one."""
     assert task.turn is not None
     address = reverse("conversation", args=[task.turn.session_id])
     times = milliseconds(task.queue_s), milliseconds(task.model_s)
-    return Line(task, task.turn.created_at, address, TONES.get(task.status, "warn"), *times)
+    return TaskLine(task, task.turn.created_at, address, TONES.get(task.status, "warn"), *times)
 
 
 def milliseconds(seconds: float | None) -> str:

@@ -16,7 +16,7 @@ from ..ground import bus_access
 from ..ground.caller import AuthedRequest
 from ..ground.document import also
 from ..ground.errors import Refusal, conflict, not_found
-from ..ground.fields import Message, Name, NewName, OneOf, Text
+from ..ground.fields import Name, NewName, OneOf, PartMessage, Text
 from ..ground.paging import Page, Paging, page
 from . import draining, work_queue
 from .models import Agent, Offer, alive_since
@@ -29,7 +29,7 @@ KEEPERS = allow(Scope.RESEARCHER, whole=True)
 Slots = Annotated[int, Field(ge=0, le=10_000)]
 
 
-class Offering(Message):
+class Offering(PartMessage):
     """A component that an agent offers; `schema` is the JSON Schema of its parameters."""
 
     kind: Annotated[str, OneOf("kind", *KINDS)]
@@ -43,7 +43,7 @@ class Offering(Message):
     slots: Slots = 1
 
 
-class Registration(Message):
+class Registration(PartMessage):
     """An agent as it describes itself. `public_key` is its user key on the bus; its seed stays with the agent."""
 
     name: NewName
@@ -56,7 +56,7 @@ class Registration(Message):
     version: str = Field("", max_length=40)
 
 
-class KeyOnly(Message):
+class KeyOnly(PartMessage):
     public_key: Name
 
 
@@ -66,17 +66,17 @@ class BusCredentials(Schema):
     inbox_prefix: str
 
 
-class BusAccess(BusCredentials):
+class BusAccessOut(BusCredentials):
     urls: list[str]
 
 
 class Registered(Schema):
     agent_id: str
     project: str
-    bus: BusAccess
+    bus: BusAccessOut
 
 
-class OfferedComponent(Schema):
+class OfferedComponentIn(Schema):
     """What an agent offers, as it registered it."""
 
     kind: str
@@ -102,7 +102,7 @@ class AgentOut(Schema):
     version: str
     machine: dict[str, Any]
     accelerators: list[Any]
-    components: list[OfferedComponent] = Field(validation_alias="offers")
+    components: list[OfferedComponentIn] = Field(validation_alias="offers")
     registered_at: datetime
     last_seen: datetime | None
 

@@ -47,7 +47,7 @@ class Body(Schema, strict=True, extra="forbid"):
         return schema
 
 
-class Message(Schema, strict=True, extra="ignore", json_schema_extra={"additionalProperties": True}):
+class PartMessage(Schema, strict=True, extra="ignore", json_schema_extra={"additionalProperties": True}):
     """A body that a part of OpenOmni sends, which may be of another version: a name that this one does not have is left
     out, and null is not known."""
 

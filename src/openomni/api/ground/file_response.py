@@ -15,7 +15,7 @@ PIECE = 256 * 1024
 _RANGE = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))")
 
 
-class Stretch:
+class ByteStretch:
     """`length` bytes of `file` from `start` on, in pieces; closes the file."""
 
     def __init__(self, file: BinaryIO, start: int, length: int) -> None:
@@ -51,7 +51,7 @@ def deliver(request: HttpRequest, file: BinaryIO, media_type: str, name: str, ve
         file.close()
         response = HttpResponse()
     else:
-        response = StreamingHttpResponse(Stretch(file, start, stop - start))
+        response = StreamingHttpResponse(ByteStretch(file, start, stop - start))
     if _RANGE.fullmatch(ranged):
         response.status_code = 206
         response["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"

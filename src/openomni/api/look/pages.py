@@ -14,7 +14,7 @@ from .project_page import page
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class LookPart:
     """A part of the look: `look/parts/<name>.html` says in its first line, a comment, what it is called and when to use
     it, and goes on with the example that is shown, and whose markup is printed."""
 
@@ -51,13 +51,13 @@ def parts(request: HttpRequest) -> HttpResponse:
 
 
 @cache
-def _parts() -> list[Part]:
+def _parts() -> list[LookPart]:
     return [_part(name) for name in PARTS]
 
 
-def _part(name: str) -> Part:
+def _part(name: str) -> LookPart:
     found = get_template(f"look/parts/{name}.html")
     source: str = found.template.source  # type: ignore[attr-defined]
     said, _, markup = source.partition("\n")
     title, _, when = said.removeprefix("{# ").removesuffix(" #}").partition(": ")
-    return Part(name, title, when, found.render(), markup.strip())
+    return LookPart(name, title, when, found.render(), markup.strip())

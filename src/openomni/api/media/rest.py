@@ -19,7 +19,7 @@ from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest, Caller, limited_to
 from ..ground.document import also
 from ..ground.errors import Refusal, bad_request, conflict, not_found
-from ..ground.fields import Count, Line, Message, Name, NewId, OneOf, Position, Rate, SlugOrNone, UnixTime
+from ..ground.fields import Count, Line, Name, NewId, OneOf, PartMessage, Position, Rate, SlugOrNone, UnixTime
 from ..ground.file_response import deliver
 from ..ground.paging import Page, Paging, page
 from ..places.models import site_of
@@ -53,7 +53,7 @@ MediaType = Annotated[
 ]
 
 
-class RecordingIn(Message):
+class RecordingIn(PartMessage):
     """What a recording is, as far as its maker knows when it begins. `started_at` is Unix time, 0 where it isn't
     known."""
 
@@ -82,7 +82,7 @@ class Received(Schema):
     received: int
 
 
-class Completion(Message):
+class Completion(PartMessage):
     """What the maker knows of all bytes together."""
 
     sha256: str = Field(pattern=r"^[0-9a-fA-F]{64}$")
@@ -288,7 +288,7 @@ def _told_by_server(caller: Caller, payload: RecordingIn) -> str:
 def _session(caller: Caller, session_id: str) -> Any:
     try:
         return snapshots.placeholder(caller.project_id, session_id, caller)
-    except snapshots.Refused:
+    except snapshots.RecordRefused:
         conflict(f"the session id {session_id} is taken; make a new one")
 
 

@@ -21,7 +21,7 @@ class Changed(Refusal):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredPipeline:
     """What storing did. `made`: a version that was not there before; `brought_back`: an older one is current again."""
 
     version: PipelineVersion
@@ -36,7 +36,7 @@ def seal(number: int | None, text: str) -> str:
 
 def store(
     project_id: str, pipeline: pipeline_spec.Pipeline, text: str = "", by: int | None = None, seen: str | None = None
-) -> Stored:
+) -> StoredPipeline:
     """Makes the content the current version, and a new one when its hash is. A text that says the same in other words
     or with other comments takes the place of the version's.
 
@@ -59,4 +59,4 @@ def store(
             version.text = text
             version.save(update_fields=["text"])
         Pipeline.objects.filter(pk=row.pk).update(current=version, description=pipeline.description)
-        return Stored(version, made, brought_back=not made and current is not None and current.pk != version.pk)
+        return StoredPipeline(version, made, brought_back=not made and current is not None and current.pk != version.pk)

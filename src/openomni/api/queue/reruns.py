@@ -31,7 +31,7 @@ from . import following, turn_work
 _NAMESPACE = uuid.UUID("6f3c1d52-8f0b-5c37-9d4e-2b7f7f0f6a41")
 
 
-class Stretch(NamedTuple):
+class SpokenStretch(NamedTuple):
     """Where in a recording what was said is, in seconds; no recording where nobody spoke."""
 
     recording: str = ""
@@ -42,7 +42,7 @@ class Stretch(NamedTuple):
 class Rerun(NamedTuple):
     turn: Turn
     pipeline: spec.Pipeline
-    sound: Stretch
+    sound: SpokenStretch
 
 
 def queue(
@@ -117,10 +117,10 @@ def _version(project_id: str, hash: str, name: str) -> spec.Pipeline | None:
 def _rerun(turn: Turn, pipeline: spec.Pipeline, begin: str, given: Mapping[str, str]) -> Rerun:
     record = snapshots.turn_record(turn)
     outputs(record, pipeline, begin, given)  # raises for what can't be given
-    return Rerun(turn, pipeline, Stretch() if is_silent(record) else _sound(turn, record))
+    return Rerun(turn, pipeline, SpokenStretch() if is_silent(record) else _sound(turn, record))
 
 
-def _sound(turn: Turn, record: TurnRecord) -> Stretch:
+def _sound(turn: Turn, record: TurnRecord) -> SpokenStretch:
     utterance = record.utterance
     recording_id = utterance.recording if utterance is not None else turn.recording
     recording = Recording.objects.filter(project_id=turn.project_id, pk=recording_id).first()
@@ -134,7 +134,7 @@ def _sound(turn: Turn, record: TurnRecord) -> Stretch:
         said = record.segments[0]
         start, end = said.start, said.end + round(TAIL_SECONDS * AXIS_RATE)
     begins = 0 if turn.session.queued else recording.position
-    return Stretch(recording.pk, max(start - begins, 0) / AXIS_RATE, max(end - begins, 0) / AXIS_RATE)
+    return SpokenStretch(recording.pk, max(start - begins, 0) / AXIS_RATE, max(end - begins, 0) / AXIS_RATE)
 
 
 def _check(pipelines: Collection[spec.Pipeline], project_id: str, wait: bool) -> None:
@@ -151,7 +151,7 @@ def _session(session_id: str, several: Sequence[Rerun], caller: Caller) -> Sessi
     pipeline, told = several[0].pipeline, several[0].turn.session
     try:
         session = snapshots.placeholder(caller.project_id, session_id, caller)
-    except snapshots.Refused:
+    except snapshots.RecordRefused:
         conflict(f"the session id {session_id} is taken; make a new one")
     if session.pipeline and session.source != f"session:{told.pk}":
         conflict(f"the session id {session_id} is taken; make a new one")

@@ -15,7 +15,7 @@ from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest
 from ..ground.document import also
 from ..ground.errors import not_found
-from ..ground.fields import Body, Line, Message, Name, NewId, Text
+from ..ground.fields import Body, Line, Name, NewId, PartMessage, Text
 from ..ground.paging import Page
 from ..pipelines import catalogue
 from ..records.models import Recording
@@ -35,7 +35,7 @@ def _span(span: turn_work.Span) -> turn_work.Span:
 Span = Annotated[turn_work.Span, AfterValidator(_span), Field(strict=False, description="start and end in seconds")]
 
 
-class QueueNew(Message):
+class QueueNew(PartMessage):
     """Turns to run on a recording: one a span in seconds, an end below 0 meaning the recording's; without spans the
     speech in it is found first. Without `session_id` it is the session of this very request, which adds nothing when
     it is sent again. `wait`: queue even when no live agent offers what the pipeline needs.

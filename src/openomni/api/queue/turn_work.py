@@ -112,7 +112,7 @@ def _turn_id(recording: Recording, pipeline: spec.Pipeline, session_id: str, sta
 def _open(recording: Recording, pipeline: spec.Pipeline, session_id: str, caller: Caller) -> Session:
     try:
         session = snapshots.placeholder(recording.project_id, session_id, caller)
-    except snapshots.Refused:
+    except snapshots.RecordRefused:
         conflict(f"the session id {session_id} is taken; make a new one")
     if not session.pipeline:
         session.pipeline, session.pipeline_hash = pipeline.name, pipeline.hash

@@ -14,7 +14,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 
 from ..accounts.project_admin import ProjectAdmin, TabularInline, display
-from ..ground.file_response import Stretch
+from ..ground.file_response import ByteStretch
 
 __all__ = ["EvidenceAdmin", "EvidenceInline", "values_filter"]
 
@@ -90,7 +90,7 @@ def _download(pieces: Iterable[bytes], name: str) -> StreamingHttpResponse:
     # Through a file: an export of a year's turns must not be held in memory, nor the connection open while it is made.
     file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the response)
     file.writelines(pieces)
-    response = StreamingHttpResponse(Stretch(file, 0, file.tell()))
+    response = StreamingHttpResponse(ByteStretch(file, 0, file.tell()))
     response["Content-Type"] = "application/json" if name.endswith("json") else "text/csv; charset=utf-8"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response

@@ -71,7 +71,7 @@ async def _record(connect: Connect, beside: Sequence[Watch]) -> None:
                 await run(lambda: write_batch(batch))
             except (OperationalError, InterfaceError) as error:
                 if await run(partial(is_away, error)):
-                    raise records.Away(f"the database is away: {' '.join(str(error).split())}") from None
+                    raise records.RecordsAway(f"the database is away: {' '.join(str(error).split())}") from None
                 raise
 
         work: dict[str, Callable[[], Awaitable[None]]] = {"writing records": lambda: _consume(bus, handle, run)}
@@ -111,7 +111,7 @@ def write_batch(batch: Sequence[AnyRecord]) -> None:
         with transaction.atomic():
             _check_projects({record.project for record in bounded})
             snapshots.write_all(bounded)
-    except (snapshots.Refused, DataError, IntegrityError, ValueError, OverflowError) as error:
+    except (snapshots.RecordRefused, DataError, IntegrityError, ValueError, OverflowError) as error:
         raise records.Unwritable(" ".join(str(error).split())) from error
 
 
@@ -131,4 +131,4 @@ def is_away(error: OperationalError | InterfaceError) -> bool:
 def _check_projects(named: set[str]) -> None:
     known = set(Project.objects.filter(pk__in=named).values_list("pk", flat=True))
     if unknown := named - known:
-        raise snapshots.Refused(f"there is no project {min(unknown)!r}")
+        raise snapshots.RecordRefused(f"there is no project {min(unknown)!r}")

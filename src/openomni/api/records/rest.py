@@ -18,7 +18,7 @@ from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest, Caller
 from ..ground.document import also
 from ..ground.errors import Refusal, conflict, not_found
-from ..ground.fields import Body, Line, Message, Name, NewId, OneOf, SlugOrNone, UnixTime
+from ..ground.fields import Body, Line, Name, NewId, OneOf, PartMessage, SlugOrNone, UnixTime
 from ..ground.paging import Page, Paging, page
 from ..pipelines import catalogue
 from ..places.models import site_of
@@ -44,7 +44,7 @@ Status = Annotated[str, OneOf("status", "", *get_args(Progress))]
 Open = Annotated[str, OneOf("status", "", *Session.Status.values)]
 
 
-class SessionNew(Message):
+class SessionNew(PartMessage):
     """A session to come; its id is made by whoever opens it. `started_at` is Unix time, 0 where it isn't known."""
 
     session_id: NewId
@@ -60,7 +60,7 @@ class SessionNew(Message):
     started_at: UnixTime = 0.0
 
 
-class SessionChange(Body):
+class SessionChangeIn(Body):
     participant: Name | None = None
     context: Line | None = None
 
@@ -97,7 +97,7 @@ def create_session(request: AuthedRequest, payload: SessionNew) -> Any:
     with transaction.atomic():
         try:
             session = snapshots.placeholder(caller.project_id, payload.session_id, caller)
-        except snapshots.Refused:
+        except snapshots.RecordRefused:
             conflict(f"the session id {payload.session_id} is taken; make a new one")
         if not session.pipeline:
             session.pipeline, session.pipeline_hash, session.spec = pipeline.name, pipeline.hash, pipeline.normalised()
@@ -113,7 +113,7 @@ def create_session(request: AuthedRequest, payload: SessionNew) -> Any:
 
 
 @router.patch("/sessions/{session_id}", auth=MAKERS, response=SessionOut, summary="Say who is heard in a session")
-def change_session(request: AuthedRequest, session_id: str, payload: SessionChange) -> Any:
+def change_session(request: AuthedRequest, session_id: str, payload: SessionChangeIn) -> Any:
     """Its recordings, turns and segments say so too, with what they had agreed to when it began."""
     with transaction.atomic():
         rows = Session.objects.select_for_update(of=("self",)).scoped(request)

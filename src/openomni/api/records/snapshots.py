@@ -82,7 +82,7 @@ _ITEM = (
 )
 
 
-class Refused(ValueError):
+class RecordRefused(ValueError):
     """A record that must not be written; the message says why."""
 
 
@@ -132,7 +132,7 @@ def placeholder(project_id: str, session_id: str, caller: Caller | None = None) 
     session, _ = Session.objects.get_or_create(id=session_id, defaults=own)
     _check_owner(session, project_id)
     if caller and session.is_elsewhere(caller):
-        raise Refused(f"session {session_id} belongs to another place or device")
+        raise RecordRefused(f"session {session_id} belongs to another place or device")
     return session
 
 
@@ -321,7 +321,7 @@ def _write_build(record: BuildRecord) -> None:
     names = ("kind", "component", "package", "package_version")
     content = msgspec.to_builtins(record)
     if not bounds.storable_json(content):
-        raise Refused(f"the build {record.build} holds what is no JSON")
+        raise RecordRefused(f"the build {record.build} holds what is no JSON")
     Build.objects.get_or_create(
         project_id=record.project, hash=record.build, defaults={"content": content, **_fields(record, names)}
     )
@@ -341,7 +341,7 @@ def _locked(model: type[Row], project_id: str, key: str, **fields: object) -> Ro
 
 def _check_owner(row: Recorded, project_id: str) -> None:
     if row.project_id != project_id:
-        raise Refused(f"{type(row).__name__.lower()} {row.pk} belongs to another project")
+        raise RecordRefused(f"{type(row).__name__.lower()} {row.pk} belongs to another project")
 
 
 def _copy(record: msgspec.Struct, row: models.Model, names: Iterable[str]) -> None:

@@ -46,7 +46,7 @@ class Bar:
 
 
 @dataclass(slots=True)
-class Row:
+class PictureRow:
     """A line of the picture: a label at its left, bars along the time."""
 
     label: str
@@ -132,17 +132,17 @@ def _picture(turn: TurnRecord, laid: Layout, axis: _Axis) -> dict[str, Any]:
     }
 
 
-def _rows(laid: Layout, axis: _Axis) -> Iterator[Row]:
+def _rows(laid: Layout, axis: _Axis) -> Iterator[PictureRow]:
     form, place = axis.form, 0
     if laid.path:
         note = f"{laid.path[-1].end_s - laid.path[0].start_s:.3f} s"
-        yield Row("turn", note, 4.0, form.above, [axis.bar(each, each.stage) for each in laid.path])
+        yield PictureRow("turn", note, 4.0, form.above, [axis.bar(each, each.stage) for each in laid.path])
         place = 1
     for row in laid.rows:
         if row.work:
             flag = "" if row.status == "completed" else f" · {row.status}"
             bars = [axis.bar(each, row.component) for each in row.work]
-            yield Row(f"{row.kind}{flag}", row.component, place * form.row + 4, form.above, bars)
+            yield PictureRow(f"{row.kind}{flag}", row.component, place * form.row + 4, form.above, bars)
             place += 1
 
 

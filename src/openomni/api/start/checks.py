@@ -54,7 +54,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class ServerHealth:
     """All findings, and whether somebody can talk now: `ready` names the pipelines that can run."""
 
     findings: list[Finding]
@@ -78,7 +78,7 @@ class Health:
         )
 
 
-def look(project: str, server: str) -> Health:
+def look(project: str, server: str) -> ServerHealth:
     """Looks at everything; some eight queries, however much there is. `server` is this server's address for others."""
     agents = list(
         Agent.objects.filter(project_id=project, last_seen__gt=alive_since()).only(
@@ -87,7 +87,7 @@ def look(project: str, server: str) -> Health:
     )
     ready, pipelines = _pipelines(project, server)
     findings = [_bus(), _agents(project, agents, server), pipelines, _disk(), _recordings(project), *_turns(project)]
-    return Health(findings, ready if bus_line.connected() else [])
+    return ServerHealth(findings, ready if bus_line.connected() else [])
 
 
 def _bus() -> Finding:

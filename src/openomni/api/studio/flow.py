@@ -56,7 +56,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class PipelineFlow:
     """The whole picture. `heard` is what comes out at its end; `sees`: camera frames are taken, too."""
 
     columns: list[Column]
@@ -66,7 +66,7 @@ class Flow:
     hosts: list[Agent]
 
 
-def draw(pipeline: Pipeline, placing: Placing, known: Iterable[tuple[str, str]]) -> Flow:
+def draw(pipeline: Pipeline, placing: Placing, known: Iterable[tuple[str, str]]) -> PipelineFlow:
     """Each stage stands one column behind the last of those that it takes something from."""
     at: dict[str, int] = {"speech": 0, "frames": 0}
     columns: dict[int, list[Box]] = {}
@@ -84,7 +84,7 @@ def draw(pipeline: Pipeline, placing: Placing, known: Iterable[tuple[str, str]])
     ]
     heard = [each for each in ("voice",) if each in at] or [each for each in ("reply",) if each in at]
     sees = any("frames" in column.flows for column in drawn)
-    return Flow(drawn, heard, sees, _turn_taking(pipeline.turn_taking), placing.hosts)
+    return PipelineFlow(drawn, heard, sees, _turn_taking(pipeline.turn_taking), placing.hosts)
 
 
 def _box(stage: StageSpec, takes: list[str], placing: Placing, known: bool) -> Box:

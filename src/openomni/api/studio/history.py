@@ -16,7 +16,7 @@ AROUND = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class DifferenceLine:
     """A line of a difference: `sign` is + (added), − (removed) or a space; numbers from 1, None where it isn't."""
 
     sign: str
@@ -41,18 +41,21 @@ def written(spec: dict[str, Any]) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
 
-def difference(old: str, new: str) -> list[list[Line]]:
+def difference(old: str, new: str) -> list[list[DifferenceLine]]:
     """The pieces in which two texts differ, each with the lines around it; none when they are the same."""
     before, after = old.splitlines(), new.splitlines()
     pieces = []
     for group in difflib.SequenceMatcher(None, before, after, autojunk=False).get_grouped_opcodes(AROUND):
-        piece: list[Line] = []
+        piece: list[DifferenceLine] = []
         for what, start, end, from_, to in group:
             if what == "equal":
-                piece += [Line(" ", start + at + 1, from_ + at + 1, text) for at, text in enumerate(before[start:end])]
+                piece += [
+                    DifferenceLine(" ", start + at + 1, from_ + at + 1, text)
+                    for at, text in enumerate(before[start:end])
+                ]
                 continue
-            piece += [Line("−", start + at + 1, None, text) for at, text in enumerate(before[start:end])]
-            piece += [Line("+", None, from_ + at + 1, text) for at, text in enumerate(after[from_:to])]
+            piece += [DifferenceLine("−", start + at + 1, None, text) for at, text in enumerate(before[start:end])]
+            piece += [DifferenceLine("+", None, from_ + at + 1, text) for at, text in enumerate(after[from_:to])]
         if any(line.said for line in piece):
             pieces.append(piece)
     return pieces

@@ -45,12 +45,12 @@ turn_taking:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownPipeline:
     """A pipeline on a page. `flow` is None, and `fault` says why, when this version can't read what an older one
     stored; `problems`: why it can't run now."""
 
     found: Found
-    flow: flow.Flow | None
+    flow: flow.PipelineFlow | None
     problems: list[str]
     figures: Figures
     fault: str = ""
@@ -185,7 +185,7 @@ def _save(request: HttpRequest, name: str) -> HttpResponse:
     return redirect(f"{address}?saved=1")
 
 
-def _what_happened(stored: storing.Stored, before: PipelineVersion | None, text: str) -> str:
+def _what_happened(stored: storing.StoredPipeline, before: PipelineVersion | None, text: str) -> str:
     number = stored.version.number
     if stored.made:
         return f"Saved as version {number}."
@@ -256,13 +256,13 @@ def _editor(
     return render(request, "studio/edit.html", context, status=status)
 
 
-def _shown(found: Found, placing: Placing, known: dict[Need, Any], done: Figures | None) -> Shown:
+def _shown(found: Found, placing: Placing, known: dict[Need, Any], done: Figures | None) -> ShownPipeline:
     try:
         pipeline = found.pipeline
     except pipeline_spec.PipelineError as error:
-        return Shown(found, None, [], done or Figures(), str(error))
+        return ShownPipeline(found, None, [], done or Figures(), str(error))
     problems = pipeline_spec.check(pipeline, known) + placing.unplaced(pipeline, known)
-    return Shown(found, flow.draw(pipeline, placing, known), problems, done or Figures())
+    return ShownPipeline(found, flow.draw(pipeline, placing, known), problems, done or Figures())
 
 
 def _comparison(request: HttpRequest, versions: list[PipelineVersion], found: Found) -> dict[str, Any] | None:

@@ -35,7 +35,7 @@ class PipelineOut(Schema):
     yaml: str = ""
 
 
-class Content(Body):
+class PipelineContent(Body):
     """A pipeline's content: YAML text, or the same as JSON, one of the two."""
 
     yaml: Text | None = None
@@ -52,7 +52,7 @@ class Need(Schema):
     component: str
 
 
-class Checked(Schema):
+class CheckedOut(Schema):
     """What is wrong with a pipeline, a line each, and the components that it needs."""
 
     ok: bool
@@ -86,8 +86,8 @@ def list_pipelines(request: AuthedRequest) -> dict[str, Any]:
     return {"items": [_described(found) for found in catalogue.everything(request.auth.project_id)], "next": None}
 
 
-@router.post("/pipelines/check", auth=READERS, response=Checked, summary="Check without storing")
-def check(request: AuthedRequest, payload: Content) -> dict[str, Any]:
+@router.post("/pipelines/check", auth=READERS, response=CheckedOut, summary="Check without storing")
+def check(request: AuthedRequest, payload: PipelineContent) -> dict[str, Any]:
     """Against the components installed on the server and those that the project's agents registered."""
     try:
         pipeline = payload.parse("pipeline")
@@ -127,7 +127,9 @@ def get_pipeline(request: AuthedRequest, name: str) -> dict[str, Any]:
     summary="Store a pipeline",
     openapi_extra=also(409),
 )
-def put_pipeline(request: AuthedRequest, name: str, payload: Content, unchecked: bool = False) -> dict[str, Any]:
+def put_pipeline(
+    request: AuthedRequest, name: str, payload: PipelineContent, unchecked: bool = False
+) -> dict[str, Any]:
     """Content that is new makes a version; content that was here before brings that version back.
 
     `unchecked` stores a pipeline whose components nobody registered yet.

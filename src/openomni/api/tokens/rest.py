@@ -11,7 +11,7 @@ from ..accounts.authentication import SERVER, allow
 from ..accounts.models import Project, Scope, Token
 from ..ground.caller import AuthedRequest
 from ..ground.errors import Refusal, not_found
-from ..ground.fields import Body, Line, Message, Name, OneOf, SlugOrNone
+from ..ground.fields import Body, Line, Name, OneOf, PartMessage, SlugOrNone
 from ..ground.paging import Page, Paging, page
 from ..places.models import Device, Site, site_of
 
@@ -83,7 +83,7 @@ def _known(model: type[Site] | type[Device], request: AuthedRequest, slug: str) 
     return slug
 
 
-class Introspect(Message):
+class Introspect(PartMessage):
     token: Line
 
 

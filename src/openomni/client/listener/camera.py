@@ -12,10 +12,10 @@ from typing import Any
 from ... import clock
 from ...errors import OpenOmniError
 from ...events import AXIS_RATE
-from ...storage.spool import Recording, Spool, new_recording
+from ...storage.spool import Spool, SpoolRecording, new_recording
 from ..echo import EchoCanceller
 from .microphone import Microphone
-from .sources import PICTURE_EVERY_S, Block, Captured, Picture, jpeg
+from .sources import PICTURE_EVERY_S, Block, Captured, CapturedPicture, jpeg
 
 DEVICE = "/dev/video0"
 _V4L2 = {"input_format": "mjpeg", "video_size": "640x480", "framerate": "15"}
@@ -37,7 +37,7 @@ class Camera:
         self._container = open_camera(self._camera)
         self._microphone.check()
 
-    def open(self, spool: Spool, session_id: str, recording_id: str) -> list[Recording]:
+    def open(self, spool: Spool, session_id: str, recording_id: str) -> list[SpoolRecording]:
         sound = self._microphone.open(spool, session_id, recording_id)
         meta = new_recording("video", "video/x-matroska", session_id=session_id, source=self.label)
         self._recording = spool.record(meta, ".mkv")
@@ -62,7 +62,7 @@ class Camera:
                             at, picture = pictures.get_nowait()
                             # The block's stamp ties the axis to the clock.
                             position = item.position + round((at - item.captured) * AXIS_RATE)
-                            yield Picture(max(position, 0), picture)
+                            yield CapturedPicture(max(position, 0), picture)
                     yield item
                     if filming.done():
                         filming.result()
@@ -89,7 +89,7 @@ def open_camera(device: str) -> Any:
         raise OpenOmniError(f"the camera {device} cannot be opened ({error}); is another program using it?") from None
 
 
-def film(container: Any, recording: Recording, show: Any, stopped: threading.Event) -> None:
+def film(container: Any, recording: SpoolRecording, show: Any, stopped: threading.Event) -> None:
     """Records until `stopped`, and gives `show` a picture a second with its stamp.
 
     A camera that gives JPEG, as nearly all do, is recorded without touching a pixel; another's video is compressed.

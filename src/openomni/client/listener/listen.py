@@ -15,7 +15,7 @@ from ...errors import OpenOmniError, WrongUsage
 from ...events import AXIS_RATE
 from ...media_file import shown
 from ...storage.api import AWAY_PATIENCE_S, Api
-from ...storage.spool import Recording, Spool
+from ...storage.spool import Spool, SpoolRecording
 from ...storage.upload import Uploader
 from ..connection import Link
 from ..echo import EchoCanceller
@@ -23,7 +23,7 @@ from ..replies import ReplyFolder
 from ..responder.sinks import Report, Sink, VirtualSpeaker
 from ..signals import stops_on_signals
 from .listener import Listener, Told, Turn
-from .sources import ANY_TRACKS, FileSource, NoSpeech, Source, Tracks
+from .sources import ANY_TRACKS, CaptureSource, ChosenTracks, FileSource, NoSpeech
 
 AGENT_POLL_S = 1.0
 DEFAULT_REPLIES = Path("openomni-replies")
@@ -40,7 +40,7 @@ class Request:
     """`mic`, `camera` or `file:PATH`."""
     pace: Literal["realtime", "fast"] = "realtime"
     time_points: Sequence[float] = ()
-    tracks: Tracks = ANY_TRACKS
+    tracks: ChosenTracks = ANY_TRACKS
     """Which tracks of a file."""
     wait: bool = True
     """Stay until every turn is over."""
@@ -62,7 +62,7 @@ class Request:
 
 
 @dataclass
-class Outcome:
+class ListenOutcome:
     """What came of it. `left` recordings wait in the spool; `refused` says why the server would not take some."""
 
     session_id: str = ""
@@ -71,7 +71,7 @@ class Outcome:
     refused: list[OpenOmniError] = field(default_factory=list)
 
 
-async def listen(request: Request, told: Told) -> Outcome:
+async def listen(request: Request, told: Told) -> ListenOutcome:
     """Raises OpenOmniError for whatever a person can mend; what was captured by then is in the spool."""
     echo = cancel_echo(request, told)
     source = make_source(request, echo, told.notice)
@@ -85,7 +85,7 @@ async def listen(request: Request, told: Told) -> Outcome:
         async with Uploader(api) as uploader:
             for recording in spool.waiting():
                 uploader.add(recording)
-            outcome = Outcome()
+            outcome = ListenOutcome()
             try:
                 if request.pace == "fast":
                     assert isinstance(source, FileSource)
@@ -98,7 +98,7 @@ async def listen(request: Request, told: Told) -> Outcome:
             return outcome
 
 
-async def resume_uploads(server: str, token: str, folder: Path | None, told: Told) -> Outcome:
+async def resume_uploads(server: str, token: str, folder: Path | None, told: Told) -> ListenOutcome:
     """Uploads what earlier runs left in the spool for this server. Raises Unreachable when it is away."""
     async with Api(server, token) as first:
         api = first.patient(told.notice)
@@ -109,7 +109,7 @@ async def resume_uploads(server: str, token: str, folder: Path | None, told: Tol
         async with Uploader(api) as uploader:
             for recording in waiting:
                 uploader.add(recording)
-            outcome = Outcome()
+            outcome = ListenOutcome()
             many = {0: "no recording waits", 1: "1 recording waits"}.get(
                 len(waiting), f"{len(waiting)} recordings wait"
             )
@@ -133,7 +133,7 @@ def cancel_echo(request: Request, told: Told) -> EchoCanceller | None:
 
 def make_source(
     request: Request, echo: EchoCanceller | None = None, told: Callable[[str], None] | None = None
-) -> Source:
+) -> CaptureSource:
     """Raises WrongUsage for a source that there is not."""
     kind, _, rest = request.source.partition(":")
     if kind == "file" and rest:
@@ -178,15 +178,15 @@ async def check_pipeline(api: Api, request: Request, told: Told) -> None:
 
 
 async def _realtime(
-    request: Request, told: Told, source: Source, echo: EchoCanceller | None, spool: Spool, uploader: Uploader,
-    outcome: Outcome,
+    request: Request, told: Told, source: CaptureSource, echo: EchoCanceller | None, spool: Spool, uploader: Uploader,
+    outcome: ListenOutcome,
 ) -> None:  # fmt: skip
     recording_id = uuid.uuid4().hex
     hello = {"role": "listener", "audio": "binary", "rate": AXIS_RATE, "source": source.label, "output": True,
              "recording_id": recording_id, "wait_for_agent": request.wait_for_agent,
              "participant": request.participant, "context": request.context}  # fmt: skip
     path = f"/v1/realtime?model={quote(request.pipeline, safe='')}"
-    recordings: list[Recording] = []
+    recordings: list[SpoolRecording] = []
     interrupted = False
 
     def stop() -> None:
@@ -222,7 +222,7 @@ async def _realtime(
 
 
 async def _fast(
-    request: Request, told: Told, source: FileSource, api: Api, spool: Spool, uploader: Uploader, outcome: Outcome
+    request: Request, told: Told, source: FileSource, api: Api, spool: Spool, uploader: Uploader, outcome: ListenOutcome
 ) -> None:
     from .replay import Replay
 
@@ -248,7 +248,7 @@ async def _fast(
     await _drain(uploader, told, outcome)
 
 
-async def _drain(uploader: Uploader, told: Told, outcome: Outcome) -> None:
+async def _drain(uploader: Uploader, told: Told, outcome: ListenOutcome) -> None:
     await uploader.drain(AWAY_PATIENCE_S)
     outcome.left, outcome.refused = len(uploader.recordings), uploader.refused
     _tell_left(uploader, told)
@@ -264,9 +264,9 @@ def _tell_left(uploader: Uploader, told: Told) -> None:
 def _sink(request: Request, echo: EchoCanceller | None) -> Callable[[Report], Sink]:
     if not request.play:
         return VirtualSpeaker
-    from ..responder.speaker import Speaker
+    from ..responder.speaker import Loudspeaker
 
-    return partial(Speaker, reference=echo.played if echo is not None else None)
+    return partial(Loudspeaker, reference=echo.played if echo is not None else None)
 
 
 def _tell_undelivered(listener: Listener, told: Told) -> None:

@@ -17,7 +17,7 @@ from ..replies import ReplyFolder
 from ..responder.responder import error_line
 from ..responder.sinks import Report, Sink
 from ..wire import Playback, ReplyChunk, captured_sound, read_captured_sound
-from .sources import BLOCK, BLOCK_S, Block, Captured, Picture, Source, UtteranceEnd
+from .sources import BLOCK, BLOCK_S, Block, Captured, CapturedPicture, CaptureSource, UtteranceEnd
 
 ECHO_TAIL_S = 0.3
 """How long a room goes on sounding after the loudspeaker fell silent."""
@@ -67,7 +67,7 @@ class Listener:
     """One live session from the first captured sample to the last reply."""
 
     def __init__(
-        self, link: Link, source: Source, new_sink: Callable[[Report], Sink], replies: ReplyFolder, told: Told,
+        self, link: Link, source: CaptureSource, new_sink: Callable[[Report], Sink], replies: ReplyFolder, told: Told,
         *, reports: bool, full_duplex: bool, wait: bool,
     ) -> None:  # fmt: skip
         """`reports`: the sink's playback is what the person hears, and the gateway is told of it; else the sink only
@@ -144,7 +144,7 @@ class Listener:
     def _left_out(self, item: Captured | None) -> None:
         if isinstance(item, Block):
             self.undelivered.seconds += BLOCK_S
-        elif isinstance(item, Picture):
+        elif isinstance(item, CapturedPicture):
             self.undelivered.pictures += 1
 
     async def _send(self) -> None:
@@ -178,7 +178,7 @@ class Listener:
                 if self._mutes and self._sink.sounding(captured + BLOCK_S, ECHO_TAIL_S):
                     pcm = bytes(len(pcm))
                 return captured_sound(position, captured, pcm)
-            case Picture(position, jpeg):
+            case CapturedPicture(position, jpeg):
                 return {"type": "openomni.frame", "position": position, "jpeg": base64.b64encode(jpeg).decode()}
             case UtteranceEnd():
                 return {"type": "input_audio_buffer.commit"}

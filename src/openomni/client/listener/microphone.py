@@ -12,7 +12,7 @@ import numpy as np
 from ... import clock
 from ...errors import OpenOmniError
 from ...events import AXIS_RATE
-from ...storage.spool import Recording, Spool, new_recording, wav_header
+from ...storage.spool import Spool, SpoolRecording, new_recording, wav_header
 from .. import portaudio
 from ..echo import DELAY_S, EchoCanceller
 from .sources import BLOCK, BLOCK_S, Block, Captured
@@ -44,7 +44,7 @@ class Microphone:
         self._chosen = portaudio.choose(self._sounddevice, self._device, "input")
         self._rate = self._best_rate()
 
-    def open(self, spool: Spool, session_id: str, recording_id: str) -> list[Recording]:
+    def open(self, spool: Spool, session_id: str, recording_id: str) -> list[SpoolRecording]:
         rate = self._rate if self._echo is None else AXIS_RATE
         meta = new_recording("audio", "audio/wav", rate=rate, session_id=session_id, source=self.label,
                              recording_id=recording_id)  # fmt: skip

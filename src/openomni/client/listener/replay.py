@@ -10,7 +10,7 @@ from pathlib import Path
 from ... import clock
 from ...errors import OpenOmniError
 from ...storage.api import Api, Faulty, NoRoom, Refused, delays
-from ...storage.spool import Recording
+from ...storage.spool import SpoolRecording
 from ...storage.upload import Uploader
 from ..replies import ReplyFolder
 from .listener import Told, Turn
@@ -27,7 +27,7 @@ class Replay:
     """One recording of one session on its way through the work queue."""
 
     api: Api
-    recording: Recording
+    recording: SpoolRecording
     session_id: str
     pipeline: str
     participant: str = ""

@@ -17,7 +17,7 @@ from ...errors import OpenOmniError, WrongUsage
 from ...events import AXIS_RATE
 from ...media import AUDIBLE, Audio, AudioReader, Frame
 from ...media_file import SHOWN_SIDE, SILENT, MediaFile, Told, audio_track, moving, shown, upright
-from ...storage.spool import Recording, Spool, new_recording
+from ...storage.spool import Spool, SpoolRecording, new_recording
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class CapturedPicture:
     """A camera frame as JPEG."""
 
     position: int
@@ -53,10 +53,10 @@ class UtteranceEnd:
     """An utterance ends here because the user said so."""
 
 
-Captured = Block | Picture | UtteranceEnd
+Captured = Block | CapturedPicture | UtteranceEnd
 
 
-class Source(Protocol):
+class CaptureSource(Protocol):
     """Something that captures. `check`, then `open`, then iterate `capture`; `stop` makes it end."""
 
     label: str
@@ -70,7 +70,7 @@ class Source(Protocol):
         """Raises OpenOmniError with the mend when there is nothing to capture from."""
         ...
 
-    def open(self, spool: Spool, session_id: str, recording_id: str) -> list[Recording]:
+    def open(self, spool: Spool, session_id: str, recording_id: str) -> list[SpoolRecording]:
         """Makes ready, and gives the recordings that it captures into; the first has that id, and the session's axis
         is its own. Raises OpenOmniError with the mend."""
         ...
@@ -81,14 +81,14 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Tracks:
+class ChosenTracks:
     """Which of a file's tracks of each kind, from 1; None leaves it to `openomni.media_file`."""
 
     audio: int | None = None
     video: int | None = None
 
 
-ANY_TRACKS = Tracks()
+ANY_TRACKS = ChosenTracks()
 
 
 class FileSource:
@@ -101,7 +101,7 @@ class FileSource:
     ambient = False
 
     def __init__(
-        self, path: Path, time_points: Sequence[float] = (), tracks: Tracks = ANY_TRACKS, told: Told | None = None
+        self, path: Path, time_points: Sequence[float] = (), tracks: ChosenTracks = ANY_TRACKS, told: Told | None = None
     ) -> None:
         self.path = path
         self.label = f"file:{shown(path.name)}"
@@ -115,10 +115,10 @@ class FileSource:
         self._heard = check_has_sound(self.path, self._tracks, self._told)
         check_time_points(self.path, self._time_points)
 
-    def open(self, spool: Spool, session_id: str, recording_id: str) -> list[Recording]:
+    def open(self, spool: Spool, session_id: str, recording_id: str) -> list[SpoolRecording]:
         return [self.keep(spool, session_id, recording_id)]
 
-    def keep(self, spool: Spool, session_id: str, recording_id: str = "") -> Recording:
+    def keep(self, spool: Spool, session_id: str, recording_id: str = "") -> SpoolRecording:
         """Copies the file into the spool as it is. Raises SpoolFull, MediaError."""
         with MediaFile(self.path, told=_nothing) as file:
             kind: Literal["audio", "video"] = "video" if moving(file, self._tracks.video) is not None else "audio"
@@ -200,12 +200,12 @@ class _Pictures:
 
     def __init__(self, path: Path, track: int | None) -> None:
         self._pictures = pictures(path, track)
-        self._next: asyncio.Task[Picture | None] | None = None
+        self._next: asyncio.Task[CapturedPicture | None] | None = None
         self._over = False
 
-    def due(self, seconds: float) -> list[Picture]:
+    def due(self, seconds: float) -> list[CapturedPicture]:
         """Those up to `seconds`; one that is not decoded yet comes later, and never holds up the sound."""
-        ready: list[Picture] = []
+        ready: list[CapturedPicture] = []
         while not self._over:
             if self._next is None:
                 self._next = asyncio.create_task(asyncio.to_thread(next, self._pictures, None))
@@ -222,7 +222,7 @@ class _Pictures:
         return ready
 
 
-def pictures(path: Path, track: int | None = None) -> Iterator[Picture]:
+def pictures(path: Path, track: int | None = None) -> Iterator[CapturedPicture]:
     """One picture a second of a video; nothing for a file without pictures."""
     with MediaFile(path, told=_nothing) as file:
         if (stream := moving(file, track)) is None:
@@ -231,7 +231,7 @@ def pictures(path: Path, track: int | None = None) -> Iterator[Picture]:
         stream.codec_context.thread_count = 1
         stream.codec_context.skip_frame = "NONREF"
         for at, decoded in media_file.pictures(file, stream, PICTURE_EVERY_S):
-            yield Picture(round(at * AXIS_RATE), jpeg(decoded))
+            yield CapturedPicture(round(at * AXIS_RATE), jpeg(decoded))
 
 
 def jpeg(decoded: Any) -> bytes:
@@ -239,7 +239,7 @@ def jpeg(decoded: Any) -> bytes:
     return Frame(upright(decoded, SHOWN_SIDE)).jpeg()
 
 
-def check_has_sound(path: Path, tracks: Tracks = ANY_TRACKS, told: Told | None = None) -> int:
+def check_has_sound(path: Path, tracks: ChosenTracks = ANY_TRACKS, told: Told | None = None) -> int:
     """The number of the track that is heard. Raises MediaError for what is no media, lacks a wanted track, has no sound
     or is silent; stops at the first sound."""
     if tracks.video is not None:

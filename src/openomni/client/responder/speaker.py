@@ -46,7 +46,7 @@ class _Reply:
     """Samples that still fade in."""
 
 
-class Speaker:
+class Loudspeaker:
     """Plays replies on a device one after another. Raises OpenOmniError where there is none, with the mend."""
 
     def __init__(self, report: Report, device: str | None = None, reference: Reference | None = None) -> None:
