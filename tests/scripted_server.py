@@ -95,6 +95,8 @@ class ScriptedServer:
         self.on_request: Callable[[Request], Response | None] = lambda request: None
         """An answer instead of the usual one."""
         self.on_write: Callable[[Stored], Response | None] = lambda stored: None
+        self.seals_by_parts = True
+        """Takes the checksum of all with the last part, as servers do since they came to."""
         self.changed = asyncio.Condition()
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -150,8 +152,9 @@ class ScriptedServer:
                     return _no(404, f"there is no pipeline {name!r} in this project; did you mean 'local'?")
                 return JSONResponse({"name": name, "hash": "h", "spec": {}, "problems": self.problems})
             case "PUT", ["recordings", recording_id]:
-                self.recordings.setdefault(recording_id, Stored(await request.json()))
-                return JSONResponse({})
+                stored = self.recordings.setdefault(recording_id, Stored(await request.json()))
+                self.asked.put_nowait(recording_id)
+                return JSONResponse({"received": len(stored.data)})
             case "PATCH", ["recordings", recording_id]:
                 return await self._append(self.recordings[recording_id], request)
             case "POST", ["recordings", recording_id, "complete"]:
@@ -180,6 +183,8 @@ class ScriptedServer:
         if offset != len(stored.data):
             return JSONResponse({"error": "go on", "received": len(stored.data)}, 409)
         stored.data += body
+        if (sha256 := request.query_params.get("sha256")) and self.seals_by_parts:
+            return await self._complete(stored, {"sha256": sha256, "size": len(stored.data)})
         return JSONResponse({"received": len(stored.data)})
 
     async def _complete(self, stored: Stored, promised: dict[str, Any]) -> Response:
@@ -189,7 +194,7 @@ class ScriptedServer:
         stored.complete = True
         async with self.changed:
             self.changed.notify_all()
-        return JSONResponse({})
+        return JSONResponse({"received": len(stored.data), "complete": True})
 
     # ---- WebSockets ----
 

@@ -61,8 +61,9 @@ def upload(api: Api, key: str, data: bytes = SOUND) -> Any:
 
 
 def test_parts_arrive_one_after_another_and_are_sealed(device: Api, recording: str, settings: Any) -> None:
-    assert device("PATCH", f"/recordings/{recording}?offset=0&samples=100", SOUND[:4000]) == {"received": 4000}
-    assert device("PATCH", f"/recordings/{recording}?offset=4000", SOUND[4000:]) == {"received": len(SOUND)}
+    assert device("PATCH", f"/recordings/{recording}?offset=0&samples=100", SOUND[:4000])["received"] == 4000
+    answer = device("PATCH", f"/recordings/{recording}?offset=4000", SOUND[4000:])
+    assert answer == {"received": len(SOUND), "complete": False}
     under_way = device("GET", f"/recordings/{recording}")
     assert (under_way["status"], under_way["received"], under_way["samples"]) == ("receiving", len(SOUND), 100)
     done = device("POST", f"/recordings/{recording}/complete", {"sha256": sha256(SOUND), "size": len(SOUND)})
@@ -74,6 +75,24 @@ def test_parts_arrive_one_after_another_and_are_sealed(device: Api, recording: s
     )
     path = Path(settings.MEDIA_ROOT) / "home" / "2025" / "02" / f"{recording}.flac"
     assert path.read_bytes() == SOUND
+
+
+def test_the_last_part_may_seal_it(device: Api, recording: str) -> None:
+    device("PATCH", f"/recordings/{recording}?offset=0", SOUND[:4000])
+    last = f"/recordings/{recording}?offset=4000&sha256={sha256(SOUND)}"
+    assert device("PATCH", last, SOUND[4000:]) == {"received": len(SOUND), "complete": True}
+    sealed = device("GET", f"/recordings/{recording}")
+    assert (sealed["status"], sealed["sha256"]) == ("complete", sha256(SOUND))
+    # Its answer was lost, and it comes again: it says that all is here, and completing it says so too.
+    assert device("PATCH", last, SOUND[4000:], 409)["received"] == len(SOUND)
+    device("POST", f"/recordings/{recording}/complete", {"sha256": sha256(SOUND), "size": len(SOUND)})
+
+
+def test_a_last_part_with_another_checksum_drops_what_came(device: Api, recording: str) -> None:
+    answer = device("PATCH", f"/recordings/{recording}?offset=0&sha256={'0' * 64}", SOUND, 422)
+    assert answer["received"] == 0
+    assert device("GET", f"/recordings/{recording}")["received"] == 0
+    assert device("PATCH", f"/recordings/{recording}?offset=0&sha256={sha256(SOUND)}", SOUND)["complete"]
 
 
 def test_announcing_again_changes_nothing_and_tells_where_to_go_on(device: Api, recording: str) -> None:
@@ -138,7 +157,7 @@ def test_a_full_disk_is_said_in_one_line_and_loses_nothing(
     line = device.error("PATCH", f"/recordings/{recording}?offset=10", SOUND, status=507)
     assert "no room left" in line
     monkeypatch.undo()
-    assert device("PATCH", f"/recordings/{recording}?offset=10", SOUND[10:]) == {"received": len(SOUND)}
+    assert device("PATCH", f"/recordings/{recording}?offset=10", SOUND[10:])["received"] == len(SOUND)
 
 
 class _Small(Storage):

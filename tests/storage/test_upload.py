@@ -88,6 +88,40 @@ async def test_small_pieces_wait_for_a_part_that_is_worth_a_request(
     assert server.recordings[recording.id].data == b"first" + 20 * b" piece"
 
 
+async def test_what_has_ended_takes_two_requests(server: ScriptedServer, api: Api, spool: Spool) -> None:
+    seen: list[str] = []
+    server.on_request = lambda request: seen.append(request.method)  # type: ignore[func-returns-value]
+    async with Uploader(api) as uploader:
+        assert await uploader.add(capture(spool, b"short")) is None
+    assert seen == ["PUT", "PATCH"]
+
+
+async def test_a_server_of_before_seals_as_it_did(server: ScriptedServer, api: Api, spool: Spool) -> None:
+    server.seals_by_parts = False
+    recording = capture(spool)
+    async with Uploader(api) as uploader:
+        assert await uploader.add(recording) is None
+    assert server.recordings[recording.id].complete
+
+
+async def test_the_answer_to_the_last_part_is_lost(server: ScriptedServer, api: Api, spool: Spool) -> None:
+    lost = []
+
+    def once(stored: Stored) -> Response | None:
+        if lost:
+            return None
+        lost.append(True)
+        stored.data += SOUND
+        stored.complete = True
+        return JSONResponse({"error": "restarting"}, 503)
+
+    server.on_write = once
+    recording = capture(spool)
+    async with Uploader(api) as uploader:
+        assert await uploader.add(recording) is None
+    assert server.recordings[recording.id].data == SOUND
+
+
 async def test_a_break_in_the_middle_loses_and_repeats_nothing(server: ScriptedServer, api: Api, spool: Spool) -> None:
     failed = set()
 

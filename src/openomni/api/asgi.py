@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping
 from importlib import import_module
@@ -16,17 +15,16 @@ django.setup(set_prefix=False)
 
 from django.apps import apps  # noqa: E402
 from django.conf import settings  # noqa: E402
-from django.core.handlers.asgi import ASGIHandler  # noqa: E402
-from django.db import connections  # noqa: E402
 from django.http import cookie as cookies  # noqa: E402
 from django.template.loader import get_template  # noqa: E402
 from starlette.exceptions import HTTPException  # noqa: E402
 from starlette.responses import Response  # noqa: E402
 from starlette.staticfiles import StaticFiles  # noqa: E402
-from starlette.types import ASGIApp, Receive, Scope, Send  # noqa: E402
+from starlette.types import Receive, Scope, Send  # noqa: E402
 
 from .background import ServerThreads  # noqa: E402
 from .bodies import Bodies  # noqa: E402
+from .handler import Handler  # noqa: E402
 from .proxy import TrustedProxy  # noqa: E402
 
 
@@ -50,20 +48,6 @@ class PackagedFiles(StaticFiles):
         return response
 
 
-async def _is_known(shown: Mapping[str, str]) -> bool:
-    key = cookies.parse_cookie(shown.get("cookie", "")).get(settings.SESSION_COOKIE_NAME, "")
-    return await asyncio.to_thread(_look, shown.get("authorization", ""), key)
-
-
-def _look(authorization: str, session_key: str) -> bool:
-    from .accounts.authentication import is_known
-
-    try:
-        return is_known(authorization, session_key)
-    finally:
-        connections.close_all()  # they belong to this thread
-
-
 class Application:
     """Passes each connection on to the part that serves it; runs the background while the server lives."""
 
@@ -71,8 +55,8 @@ class Application:
         # Now, so that the first request is as quick as the others.
         import_module(settings.ROOT_URLCONF)
         get_template("start/home.html")
-        django: ASGIApp = ASGIHandler()  # type: ignore[assignment]
-        self._django = Bodies(django, _is_known, settings.SESSION_COOKIE_NAME)
+        self._handler = Handler()
+        self._django = Bodies(self._handler, self._is_known, settings.SESSION_COOKIE_NAME)
         self._static = PackagedFiles()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,6 +69,12 @@ class Application:
             await self._django(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008, "reason": "the gateway serves WebSockets"})
+
+    async def _is_known(self, shown: Mapping[str, str]) -> bool:
+        from .accounts.authentication import is_known
+
+        key = cookies.parse_cookie(shown.get("cookie", "")).get(settings.SESSION_COOKIE_NAME, "")
+        return await self._handler.asked(lambda: is_known(shown.get("authorization", ""), key))
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         background = ServerThreads()

@@ -96,7 +96,7 @@ def _database() -> dict[str, Any]:
         import dj_database_url
 
         try:
-            return dict(dj_database_url.parse(url, conn_max_age=0, conn_health_checks=True))
+            return dict(dj_database_url.parse(url, conn_max_age=None, conn_health_checks=True))
         except ValueError:
             scheme = url.partition("://")[0]
             raise WrongUsage(
@@ -105,6 +105,7 @@ def _database() -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": DATA_DIR / "openomni.sqlite3",
+        "CONN_MAX_AGE": None,  # of threads that stay: `handler.Handler`, the recorder's, …
         "OPTIONS": {
             "timeout": 20,
             # A transaction that writes takes the lock at its start, and waits its turn instead of failing half-way.

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 BATCH = 100
+GATHER_S = 0.1
+"""How long the writer waits for more, once a record has come."""
 TRIES = 5
 """How often a record is tried that could not be written, before it goes to the dead letters."""
 STUBBORN = 3
@@ -278,6 +280,8 @@ class _Reader:
         async with Puller(self._bus, subjects.RECORDS, consumer, every, batch=self._batch) as puller:
             while True:
                 messages = [await puller.next()]
+                # A turn's records come in a few milliseconds: together they cost little more than one.
+                await asyncio.sleep(GATHER_S)
                 while len(messages) < self._batch and (message := puller.next_nowait()):
                     messages.append(message)
                 readable = [(message, record) for message in messages if (record := await self._record(message))]

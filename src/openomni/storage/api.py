@@ -142,25 +142,23 @@ class Api:
             await asyncio.sleep(wait)
         raise AssertionError("delays never end")
 
-    async def create(self, meta: RecordingMeta) -> None:
-        """Announces a recording; a second time changes nothing. This and the next three never wait for a server that
-        is away: an `Uploader` does."""
+    async def create(self, meta: RecordingMeta) -> int:
+        """Announces a recording and gives the bytes that the server holds of it; a second time changes nothing. This
+        and the next two never wait for a server that is away: an `Uploader` does."""
         body = msgspec.to_builtins(meta)
         del body["recording_id"]
-        await self._send("PUT", f"/recordings/{meta.recording_id}", body=body)
+        answer = await self._send("PUT", f"/recordings/{meta.recording_id}", body=body)
+        return int(self._json(answer).get("received") or 0)
 
-    async def received(self, recording_id: str) -> int:
-        """Bytes that the server holds."""
-        return int((await self._asked("GET", f"/recordings/{recording_id}"))["received"])
-
-    async def write(self, recording_id: str, offset: int, data: bytes) -> int:
-        """Appends a part and gives the bytes that the server holds now. Raises WrongOffset when it holds others."""
-        answer = await self._send(
-            "PATCH", f"/recordings/{recording_id}", query={"offset": offset}, data=data, accept=(409,)
-        )
+    async def write(self, recording_id: str, offset: int, data: bytes, sha256: str = "") -> tuple[int, bool]:
+        """Appends a part and gives the bytes that the server holds now, and whether they are sealed: `sha256` says
+        that the part is the last, and is that of all. Raises WrongOffset when it holds others."""
+        query: dict[str, Any] = {"offset": offset} | ({"sha256": sha256} if sha256 else {})
+        answer = await self._send("PATCH", f"/recordings/{recording_id}", query=query, data=data, accept=(409, 422))
         if answer.status >= 400:
             raise self._elsewhere(recording_id, answer)
-        return int(self._json(answer)["received"])
+        said = self._json(answer)
+        return int(said["received"]), bool(said.get("complete"))
 
     async def finish(self, recording_id: str, sha256: str, size: int) -> None:
         """Has the server check and seal the recording; after that, and only then, ours may be forgotten.

@@ -103,14 +103,15 @@ class Uploader:
             self._api.tell_away(error, "what was recorded is kept, and goes up when it is back")
 
     async def _upload(self, recording: SpoolRecording) -> None:
-        await self._api.create(recording.ticket.meta)
         # After a break or a restart that is not where we think.
-        offset, disagreements = await self._api.received(recording.id), 0
+        offset, disagreements = await self._api.create(recording.ticket.meta), 0
         while offset <= recording.size and disagreements < DISAGREEMENTS:
             try:
                 checksum = _Checksum()
-                offset = await self._send(recording, offset, checksum)
-                await self._api.finish(recording.id, await asyncio.to_thread(checksum.of, recording.path), offset)
+                offset, sealed = await self._send(recording, offset, checksum)
+                if not sealed:
+                    whole = await asyncio.to_thread(checksum.of, recording.path)
+                    await self._api.finish(recording.id, whole, offset)
                 return
             except WrongOffset as elsewhere:
                 offset, disagreements = elsewhere.received, disagreements + 1
@@ -119,20 +120,23 @@ class Uploader:
             f"what was captured stays in {recording.path}"
         )
 
-    async def _send(self, recording: SpoolRecording, offset: int, checksum: _Checksum) -> int:
-        """Sends what there is from `offset` on until the recording has ended; gives its size."""
+    async def _send(self, recording: SpoolRecording, offset: int, checksum: _Checksum) -> tuple[int, bool]:
+        """Sends what there is from `offset` on until the recording has ended; gives its size, and whether the server
+        has sealed it by its last part."""
         while True:
             ended = recording.ended.is_set()
             data = await asyncio.to_thread(recording.read, offset, PART_BYTES)
             if data:
-                async with self._line:
-                    received = await self._api.write(recording.id, offset, data)
                 checksum.add(offset, data)
-                offset = received
+                whole = checksum.of_all(offset + len(data)) if ended and len(data) < PART_BYTES else ""
+                async with self._line:
+                    offset, sealed = await self._api.write(recording.id, offset, data, whole)
                 self._sent[recording.id] = offset
                 self.trouble = None
+                if sealed:
+                    return offset, True
             elif ended:
-                return offset
+                return offset, False
             if len(data) < PART_BYTES and not ended:
                 await _ended_within(recording, GROW_S)
 
@@ -167,6 +171,10 @@ class _Checksum:
         if offset == self._end:
             self._hash.update(data)
             self._end += len(data)
+
+    def of_all(self, size: int) -> str:
+        """Of so many bytes, where all of them came by; else empty."""
+        return self._hash.hexdigest() if self._end == size else ""
 
     def of(self, path: Path) -> str:
         """Of the whole file: what an earlier run sent is read again here."""

@@ -230,8 +230,12 @@ def _note(recording: Recording, kind: Derived.Kind, *, made_by: str, **made: Any
     }
     row = blank | made | {"made_by": stored(made_by)[:200]}
     try:
-        with transaction.atomic():
-            Derived.objects.update_or_create(recording_id=recording.pk, kind=kind, defaults=row)
+        Derived.objects.bulk_create(
+            [Derived(recording_id=recording.pk, kind=kind, **row)],
+            update_conflicts=True,
+            unique_fields=["recording", "kind"],
+            update_fields=[*row],
+        )
     except IntegrityError:
         return False
     return True

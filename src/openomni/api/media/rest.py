@@ -36,6 +36,7 @@ router = Router(tags=["recordings"])
 WRITERS = allow(Scope.DEVICE, Scope.AGENT, Scope.RESEARCHER, SERVER)
 READERS = allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER)
 Id = Annotated[NewId, Path()]
+_SHA256 = "[0-9a-fA-F]{64}"
 Track = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -77,15 +78,16 @@ DerivedKind = Annotated[str, OneOf("kind", *Derived.Kind.values)]
 
 
 class Received(Schema):
-    """Bytes that are on disk now and will stay."""
+    """Bytes that are on disk now and will stay; `complete`: they are all, and are sealed."""
 
     received: int
+    complete: bool = False
 
 
 class Completion(PartMessage):
     """What the maker knows of all bytes together."""
 
-    sha256: str = Field(pattern=r"^[0-9a-fA-F]{64}$")
+    sha256: str = Field(pattern=f"^{_SHA256}$")
     size: Count
     samples: Position | None = None
 
@@ -143,6 +145,7 @@ def create(request: AuthedRequest, recording_id: Id, payload: RecordingIn) -> An
         if row.session and not row.participant:
             whose.pass_on(row.session)
             row.refresh_from_db(fields=["participant", "consent"])
+    row.received = storage().size(row.key)  # where an upload goes on
     return row
 
 
@@ -159,8 +162,14 @@ def append(
     samples: Annotated[
         int | None, Query(ge=0, le=bounds.MAX_POSITION, description="samples that the bytes so far hold")
     ] = None,
+    sha256: Annotated[
+        str, Query(pattern=f"^({_SHA256})?$", description="of all bytes, where this part is the last: they are sealed")
+    ] = "",
 ) -> Any:
-    """Adds the body at `offset`; the answer comes when it is safe on disk. 409 with `received`: go on from there."""
+    """Adds the body at `offset`; the answer comes when it is safe on disk. 409 with `received`: go on from there.
+
+    With `sha256` the recording is complete by it, as by POST to `/complete`; 422 where the bytes are others.
+    """
     row = _mine(request, recording_id)
     try:
         body = request.body
@@ -169,6 +178,9 @@ def append(
     if not row.key:
         conflict(f"say what {recording_id} is first: PUT /api/v1/recordings/{recording_id}")
     received = _stored(lambda: storage().write(row.key, offset, body))
+    if sha256:
+        _seal(row, sha256, received, samples)
+        return {"received": received, "complete": True}
     row.samples, row.rate = _measured(row, samples)
     # Of two parts whose answers overtake each other, the longer tells the truth.
     Recording.objects.filter(pk=row.pk, received__lte=received).exclude(status=Recording.Status.COMPLETE).update(
@@ -190,17 +202,7 @@ def complete(request: AuthedRequest, recording_id: Id, payload: Completion) -> A
         if (row.sha256, row.received) != (payload.sha256.lower(), payload.size):
             conflict(f"{recording_id} is sealed with other bytes already; record under a new id")
         return row
-    try:
-        _stored(lambda: storage().finish(row.key, payload.sha256, payload.size))
-    except Refusal as refusal:
-        if refusal.status_code == 422:
-            Recording.objects.filter(pk=row.pk).update(received=0)
-        raise
-    row.status, row.received, row.sha256 = Recording.Status.COMPLETE, payload.size, payload.sha256.lower()
-    row.completed_at, row.store = row.completed_at or timezone.now(), storage().store.name
-    row.samples, row.rate = _measured(row, payload.samples)
-    row.save(update_fields=["status", "store", "received", "sha256", "completed_at", "samples", "rate"])
-    recording_completed.send(Recording, recording=row)
+    _seal(row, payload.sha256, payload.size, payload.samples)
     return row
 
 
@@ -254,6 +256,21 @@ def _why_not(row: Recording, kind: str) -> str:
     if Derived.Kind.PEAKS not in made_by or made_by.get(kind) == "":
         return "it is still to be made; ask again in a minute"
     return made_by[kind].partition(": ")[2] if kind in made_by else "none is needed, or it has nothing to make one of"
+
+
+def _seal(row: Recording, sha256: str, size: int, samples: int | None) -> None:
+    """Raises Refusal where the bytes that are here are not those."""
+    try:
+        _stored(lambda: storage().finish(row.key, sha256, size))
+    except Refusal as refusal:
+        if refusal.status_code == 422:
+            Recording.objects.filter(pk=row.pk).update(received=0)
+        raise
+    row.status, row.received, row.sha256 = Recording.Status.COMPLETE, size, sha256.lower()
+    row.completed_at, row.store = row.completed_at or timezone.now(), storage().store.name
+    row.samples, row.rate = _measured(row, samples)
+    row.save(update_fields=["status", "store", "received", "sha256", "completed_at", "samples", "rate"])
+    recording_completed.send(Recording, recording=row)
 
 
 def _serve(request: HttpRequest, file: BinaryIO, row: Recording) -> HttpResponseBase:

@@ -47,6 +47,8 @@ class RecordingOut(Schema):
 
     @staticmethod
     def resolve_derived(row: Recording) -> list[dict[str, object]]:
+        if row.status != Recording.Status.COMPLETE:
+            return []
         made = [each for each in row.derived.all() if each.key]
         return [
             {"kind": each.kind, "media_type": each.media_type, "size": each.size, "sha256": each.sha256,

@@ -88,24 +88,44 @@ class RecordRefused(ValueError):
 
 def write_all(records: Sequence[AnyRecord]) -> None:
     """Upserts records, in their order; one that is not newer than what is there changes nothing, nor does one of what
-    was erased. Raises Refused."""
-    erased = _erased(records)
+    was erased. Raises RecordRefused."""
+    erased, sessions = _erased(records), _Sessions()
     for record in records:
         if not erased.isdisjoint(_names(record)):
             continue
         match record:
             case SessionRecord():
                 _write_session(record)
+                sessions.forget(record.session_id)
             case TurnRecord():
-                _write_turn(record)
+                _write_turn(record, sessions.of(record))
             case RecordingSnapshot():
-                _write_recording(record)
+                _write_recording(record, sessions.of(record) if record.session_id else None)
             case ItemRecord():
-                _write_item(record)
+                _write_item(record, sessions.of(record))
             case BuildRecord():
                 _write_build(record)
             case BrokenOffRecord():
                 _write_broken_off(record)
+
+
+class _Sessions:
+    """Those that the records of a batch belong to, each looked up once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Session] = {}
+
+    def of(self, record: TurnRecord | RecordingSnapshot | ItemRecord) -> Session:
+        """Raises RecordRefused when it is another project's."""
+        session = self._known.get(record.session_id)
+        if session is None:
+            session = self._known[record.session_id] = placeholder(record.project, record.session_id)
+        _check_owner(session, record.project)
+        return session
+
+    def forget(self, session_id: str) -> None:
+        """It was changed."""
+        self._known.pop(session_id, None)
 
 
 _Named = tuple[str, str, str]
@@ -159,11 +179,11 @@ def _write_session(record: SessionRecord) -> None:
     whose.pass_on(row)
 
 
-def _write_turn(record: TurnRecord) -> None:
-    session = placeholder(record.project, record.session_id)
+def _write_turn(record: TurnRecord, session: Session) -> None:
     row = _locked(Turn, record.project, record.turn_id, session=session, index=record.index)
     if not _supersedes(record, row):
         return
+    new = row.version == 0  # no snapshot of it was written yet
     _copy(record, row, _TURN)
     row.session = session
     row.participant = session.participant or record.participant
@@ -178,8 +198,9 @@ def _write_turn(record: TurnRecord) -> None:
     row.save()
     _write_stages(row, record.stages)
     spoken = [whose.spoken(session, each) for each in record.segments]
-    _match(row.segments.all(), spoken, {"project_id": row.project_id, "turn": row, "session": session})
-    _match(row.time_points.all(), record.time_points, {"project_id": row.project_id, "turn": row})
+    segments, points = (rows.none() if new else rows for rows in (row.segments.all(), row.time_points.all()))
+    _match(segments, spoken, {"project_id": row.project_id, "turn": row, "session": session})
+    _match(points, record.time_points, {"project_id": row.project_id, "turn": row})
     turn_written.send(Turn, turn=row, record=record)
     if record.outcome == "lost":
         turn_lost.send(Turn, turn=row)
@@ -288,12 +309,12 @@ def _write_stages(turn: Turn, stages: Iterable[StageRecord]) -> None:
         turn.tasks.exclude(task_id__in=given).update(status=Progress.SUPERSEDED)
 
 
-def _write_recording(record: RecordingSnapshot) -> None:
+def _write_recording(record: RecordingSnapshot, session: Session | None) -> None:
     row = _locked(Recording, record.project, record.recording_id)
     if row.version >= record.version:
         return
-    if record.session_id:
-        row.session = placeholder(record.project, record.session_id)
+    if session:
+        row.session = session
     row.kind = record.kind
     row.turn_id = record.turn_id or row.turn_id
     row.device = record.device or row.device
@@ -307,8 +328,7 @@ def _write_recording(record: RecordingSnapshot) -> None:
         whose.pass_on(row.session)
 
 
-def _write_item(record: ItemRecord) -> None:
-    session = placeholder(record.project, record.session_id)
+def _write_item(record: ItemRecord, session: Session) -> None:
     known = {"project_id": record.project, "pictures": msgspec.to_builtins(record.pictures), **_fields(record, _ITEM)}
     row, new = Item.objects.select_for_update().get_or_create(session=session, item_id=record.item_id, defaults=known)
     if not new and row.version < record.version:
