@@ -108,11 +108,11 @@ def test_an_earlier_listener_talks_to_this_gateway(server: Installation, earlier
 
 def test_an_earlier_gateway_stands_between_this_trees_listener_agent_and_api(tmp_path: Path, earlier: Earlier) -> None:
     with staging.apart(tmp_path, gateway=earlier.environment) as made:
+        made.put_pipeline(staging.pipeline("mixed"))
+        made.agent("present", EVERYTHING)
         if earlier.too_old:
             done = listened(made)
             assert done.returncode != 0
             check_refused(done.stderr, earlier)
             return
-        made.agent("present", EVERYTHING)
-        made.put_pipeline(staging.pipeline("mixed"))
         check_answered(listened(made), made)

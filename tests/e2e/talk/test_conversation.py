@@ -21,7 +21,7 @@ def test_a_spoken_question_is_heard_answered_and_played(visit: Visit) -> None:
     talker.said("you", QUESTION)
     talker.said("agent", "It is Paris.")
     (picture,) = talker.turns(1)
-    assert picture.locator("svg rect").count() > 3
+    picture.locator("svg rect").nth(3).wait_for(state="attached")
     talker.state("listening")
     talker.looks_well("listening")
     session = talker.end()
