@@ -21,7 +21,7 @@ from django.http import HttpResponseBase
 from django.urls import set_script_prefix
 from starlette.types import Receive, Scope
 
-THREADS = 16
+THREADS = 8
 """How many requests are answered at once; the others wait."""
 
 T = TypeVar("T")
