@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from nats.aio.msg import Msg
 
 from openomni.bus import dead, subjects
 from openomni.bus.connection import Bus, BusError
@@ -327,3 +328,20 @@ async def test_a_turn_that_is_handed_out_again_stays_with_its_holder_while_it_li
         await enqueue(api, turn("t2"))
         async with asyncio.timeout(10):
             assert (await claiming).work.work_id == "t2"
+
+
+async def test_what_is_done_is_not_done_again_where_the_bus_forgot_that_it_was_told(
+    deployment: Deployment, agent: Bus, api: Bus
+) -> None:
+    """A server that is killed within a tenth of a second after it was told hands it out again, to anybody."""
+    other = await deployment.agent("a2")
+    async with queue_of(agent) as mine, queue_of(other) as theirs:
+        await enqueue(api, turn("t1"))
+        claimed = await claim(mine)
+        delivery = Msg(other._client, subject=claimed.subject, reply=claimed._verdict_on, data=claimed._content)
+        await claimed.done()
+        await theirs._received(delivery)
+        assert not theirs._ready
+    async with queue_of(other) as theirs:  # nobody is left who knows
+        await theirs._received(delivery)
+        assert theirs._ready

@@ -1,8 +1,8 @@
 """Claimed work: ours until it is settled, and nobody else's, also when the bus forgets that it gave it to us.
 
-A server that is killed loses what it delivered in its last tenth of a second, and hands those out again. So the
-holder of a claim answers on a subject of its own, and whoever is given some asks there first: if the holder lives,
-it gets the new delivery, and it is done once.
+A server that is killed loses what it delivered, and what it was told is done, in its last tenth of a second, and hands
+those out again. So the holder of a claim answers on a subject of its own, for a while after it is done too, and whoever
+is given some asks there first: if the holder lives, it gets the new delivery, or settles it again, and it is done once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,13 @@ class Claim:
     the way out if nobody settled it."""
 
     def __init__(
-        self, bus: Bus, message: Msg, work: Work, max_attempts: int, recall: Callable[[], Awaitable[None]]
+        self,
+        bus: Bus,
+        message: Msg,
+        work: Work,
+        max_attempts: int,
+        recall: Callable[[], Awaitable[None]],
+        rest: Callable[[Claim], Awaitable[None]],
     ) -> None:
         self.work = work
         self.attempt: int = message.metadata.num_delivered or 1
@@ -48,8 +54,10 @@ class Claim:
         self._content = message.data
         self._verdict_on = message.reply
         self._max_attempts = max_attempts
-        self._recall = recall
+        self._recall, self._rest = recall, rest
         self._settled = False
+        self._final = b""
+        """The verdict with which nobody is to get it again."""
         self._beating: Background | None = None
         self._questions: Subscription | None = None
 
@@ -63,9 +71,11 @@ class Claim:
         beat: float,
         max_attempts: int,
         recall: Callable[[], Awaitable[None]],
+        rest: Callable[[Claim], Awaitable[None]],
     ) -> Claim | None:
-        """None when an agent that lives holds this; it then goes on with this delivery."""
-        claim = cls(bus, message, work, max_attempts, recall)
+        """None when an agent that lives holds this, or has done it; it then goes on with this delivery. `recall` lets
+        forgotten deliveries come again; `rest` keeps what is settled for a while, and then ends it with `forget`."""
+        claim = cls(bus, message, work, max_attempts, recall, rest)
         subject = subjects.claim(work.project, claim.sequence)
         try:
             await bus.request(subject, message.reply.encode(), HOLDER)
@@ -131,11 +141,16 @@ class Claim:
             # As a request: JetStream confirms that it has the verdict. It is silent about what it forgot to have
             # delivered; that comes again when somebody pulls.
             await self._patiently(lambda: self._bus.request(self._verdict_on, verdict), self._recall)
+            self._final = b"" if verdict.startswith(b"-NAK") else verdict
         finally:
             if self._beating:
                 self._beating.cancel()
-            if self._questions:
-                await self._questions.aclose()
+            await (self._rest(self) if self._final else self.forget())
+
+    async def forget(self) -> None:
+        """Nobody who is given it again is told of it any more."""
+        if self._questions:
+            await self._questions.aclose()
 
     async def _patiently(
         self, ask: Callable[[], Awaitable[object]], otherwise: Callable[[], Awaitable[None]] | None = None
@@ -157,7 +172,7 @@ class Claim:
         prefix = f"$JS.ACK.{subjects.WORK}.{subjects.work_consumer(self.work.project, self.work.lane)}."
         if delivery.startswith(prefix):
             self._verdict_on = delivery
-            await self._bus.publish(delivery, b"+WPI")
+            await self._bus.publish(delivery, self._final or b"+WPI")
             await self._bus.respond(question, b"mine")
 
     async def _beat(self, every: float) -> None:

@@ -17,6 +17,7 @@ from typing import Self
 import msgspec
 from nats.aio.msg import Msg
 
+from .. import clock
 from . import envelope, subjects
 from .claim import Claim
 from .connection import Bus, BusError, StoredMessage
@@ -30,6 +31,8 @@ __all__ = ["MAX_ATTEMPTS", "Claim", "TurnWork", "Work", "WorkQueue", "enqueue"]
 MAX_ATTEMPTS = 3
 RECALL = 2.0
 """Seconds to wait for deliveries that the bus forgot."""
+KEPT_S, KEPT = 30.0, 100
+"""How long, and how many at most, of what was done are remembered: a bus that dies may forget that it was told."""
 
 
 async def enqueue(bus: Bus, work: Work) -> StoredMessage:
@@ -64,6 +67,7 @@ class WorkQueue:
         self._puller = Puller(bus, subjects.WORK, subjects.work_consumer(project, lane), *accepted)
         self._pulling = asyncio.Lock()
         self._ready: deque[Claim] = deque()
+        self._done: deque[tuple[float, Claim]] = deque()
 
     async def __aenter__(self) -> Self:
         await self._puller.__aenter__()
@@ -71,6 +75,8 @@ class WorkQueue:
 
     async def __aexit__(self, *exc: object) -> None:
         await self._puller.__aexit__(*exc)
+        while self._done:
+            await self._done.popleft()[1].forget()
         # What came while nobody was claiming goes to another agent at once.
         while self._ready:
             await self._ready.popleft().release()
@@ -100,6 +106,13 @@ class WorkQueue:
             async with asyncio.timeout(RECALL):
                 await self._pull()
 
+    async def _rest(self, claim: Claim) -> None:
+        """Remembers what is settled for a while."""
+        now = clock.now()
+        self._done.append((now, claim))
+        while len(self._done) > KEPT or self._done[0][0] < now - KEPT_S:
+            await self._done.popleft()[1].forget()
+
     async def _received(self, message: Msg) -> None:
         try:
             work = envelope.decode(message.data, message.subject)
@@ -107,8 +120,9 @@ class WorkQueue:
             await self._bury_unreadable(message, str(error))
             return
         claim = await Claim.take(
-            self._bus, message, work, beat=self._beat, max_attempts=self._max_attempts, recall=self._recall
-        )
+            self._bus, message, work, beat=self._beat, max_attempts=self._max_attempts, recall=self._recall,
+            rest=self._rest,
+        )  # fmt: skip
         if claim is None:
             return
         if claim.attempt <= self._max_attempts:
