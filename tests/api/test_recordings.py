@@ -92,6 +92,7 @@ def test_a_last_part_with_another_checksum_drops_what_came(device: Api, recordin
     answer = device("PATCH", f"/recordings/{recording}?offset=0&sha256={'0' * 64}", SOUND, 422)
     assert answer["received"] == 0
     assert device("GET", f"/recordings/{recording}")["received"] == 0
+    assert Recording.objects.get().received == 0
     assert device("PATCH", f"/recordings/{recording}?offset=0&sha256={sha256(SOUND)}", SOUND)["complete"]
 
 

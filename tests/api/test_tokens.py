@@ -6,9 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib import admin as django_admin
 from django.utils import timezone
 
 from api.support import Api, api_for, person
+from openomni.api.accounts.admin import TokensAdmin
 from openomni.api.accounts.models import Project, Scope, Token, expand
 from openomni.api.places.models import Device, Site
 
@@ -155,3 +157,14 @@ def test_nobody_but_the_server_looks_tokens_up(project: Project, admin: Api, gat
     Api().error("POST", "/auth/introspect", payload, status=403)
     gateway.error("POST", "/auth/introspect", {"token": gateway.token}, status=404)
     gateway.error("GET", "/tokens", status=403)
+
+
+def test_the_admins_list_says_how_each_token_stands(project: Project) -> None:
+    later, earlier = (timezone.now() + timedelta(hours=hours) for hours in (1, -1))
+    fields = {"valid": {}, "expires": {"expires_at": later}, "expired": {"expires_at": earlier},
+              "revoked": {"revoked_at": earlier}}  # fmt: skip
+    for name, more in fields.items():
+        api_for(project, Scope.VIEWER, name=name, **more)
+    shown = TokensAdmin(Token, django_admin.site)
+    states = {token.name: shown.state(token) for token in Token.objects.all()}
+    assert states == {"valid": "valid", "expires": "valid", "expired": "expired", "revoked": "revoked"}

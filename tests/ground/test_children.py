@@ -134,6 +134,7 @@ async def test_a_log_that_grows_is_put_aside_and_nothing_of_its_last_words_lost(
         while child.log.stat().st_size > 1000:
             await asyncio.sleep(0.01)
     assert aside.stat().st_size > 1000
+    assert "".join(f"{n}\n" for n in range(3000)).endswith(child.log.read_text()), "nothing of what was put aside stays"
     assert child.restarts == 0
 
 
