@@ -30,6 +30,8 @@ ROOT = Path(__file__).parents[1]
 SOURCES = Path("src/openomni")
 GROUND = "ground"
 """The folder of the tests of what lies at the top of the package."""
+BROWSERS = ("e2e", "pages")
+"""Folders of tests that are no source file's own."""
 PATIENCE_S = 900.0
 
 _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -128,13 +130,17 @@ def chosen(count: int, seed: int) -> list[tuple[Path, ast.AST, str]]:
 
 
 def tests_of(file: Path) -> list[str]:
-    """The tests of a source file's folder, those that have its name first."""
-    parts = file.relative_to(ROOT / SOURCES).parts
-    folder = ROOT / "tests" / (parts[0] if len(parts) > 1 else GROUND)
-    if not folder.is_dir():
-        return []
-    files = sorted(folder.glob("test_*.py"), key=lambda test: (file.stem not in test.stem, test.name))
-    return [str(test.relative_to(ROOT)) for test in files]
+    """The tests of a source file's folder, and those elsewhere that have its name, or its room's; the named first."""
+    parts = file.relative_to(ROOT / SOURCES).with_suffix("").parts
+    tests = ROOT / "tests"
+    folder = tests / parts[0] if len(parts) > 1 and (tests / parts[0]).is_dir() else tests / GROUND
+    named = [
+        test
+        for name in reversed(parts)
+        for test in sorted(tests.glob(f"*/test_{name}.py"))
+        if test.parent.name not in BROWSERS or test.parent == folder
+    ]
+    return [str(test.relative_to(ROOT)) for test in dict.fromkeys([*named, *sorted(folder.glob("test_*.py"))])]
 
 
 def with_instead(text: str, node: ast.AST, after: str) -> str:

@@ -14,6 +14,7 @@ from openomni.agent import pool as pool_module
 from openomni.agent.pool import ComponentPool, loading
 from openomni.components import registry
 from openomni.components.stage import StageError, StageTiming
+from openomni.errors import OpenOmniError
 from openomni.events import Sound, Transcript, Value
 from openomni.pipeline.spec import Framework, StageSpec
 
@@ -123,6 +124,20 @@ async def test_the_longest_unused_component_makes_room(pool: ComponentPool, monk
     for text in ("a", "b", "c"):
         await run(pool, stage(text=text))
     assert [each.closed for each in made] == [True, False, False]
+
+
+async def test_one_that_was_never_built_makes_room_and_one_that_hangs_does_not(
+    pool: ComponentPool, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "KEPT", 2)
+    with pytest.raises(OpenOmniError):
+        await run(pool, stage(text=7))
+    with pytest.raises(StageError):
+        await run(pool, stage(timeout=0.2, text="hang"), seconds=2)
+    for text in ("a", "b", "c"):
+        await run(pool, stage(text=text))
+    assert [each.closed for each in made] == [False, True, True, False]
+    assert pool.stuck == 1, "what hangs is not forgotten"
 
 
 async def test_a_component_that_cannot_be_built_says_why(pool: ComponentPool) -> None:

@@ -11,6 +11,7 @@ from agent.backend import Backend, pipeline, speech
 from openomni.agent import service
 from openomni.agent import work as queued
 from openomni.bus import subjects
+from openomni.bus.claim import Claim
 from openomni.bus.dead import dead, retry, write_back
 from openomni.bus.envelope import found_turn
 from openomni.bus.work import TurnWork, Work, enqueue
@@ -182,6 +183,27 @@ async def test_a_turn_that_no_agent_can_run_is_tried_again_before_it_is_put_asid
         while not (letters := await dead(backend.bus, "default")):
             await asyncio.sleep(0.02)
     assert letters[0].attempts == 3
+
+
+async def test_a_turn_that_is_handed_out_again_after_its_end_is_not_run_again(
+    backend: Backend, employ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bus heard nothing of its end."""
+
+    async def unheard(self: Claim) -> None:
+        monkeypatch.undo()
+        await self.release()
+
+    monkeypatch.setattr(Claim, "done", unheard)
+    await employ("one", f"host,{SIMULATED}")
+    turn = backend.turn(pipeline(), backend.record(speech((0.5, 1.5), length=2.0)))
+    await enqueue(backend.bus, turn)
+    first = (await backend.until(lambda: backend.turns("completed")))[turn.work_id]
+    async with asyncio.timeout(20):
+        while (await backend.bus.jetstream.stream_info(subjects.WORK)).state.messages:
+            await asyncio.sleep(0.02)
+    assert backend.turns("completed")[turn.work_id].version == first.version
+    assert backend.turns("completed")[turn.work_id].stages == first.stages
 
 
 async def test_a_dead_turn_that_is_retried_replaces_its_failure(

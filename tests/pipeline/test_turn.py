@@ -1,11 +1,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
 import virtual_time
-from openomni.events import Heard, Message, Prompt, ReplySound, ReplyText, SessionOutput, Text
+from openomni.events import (
+    Document,
+    Documents,
+    Emotion,
+    Heard,
+    Message,
+    Prompt,
+    ReplySound,
+    ReplyText,
+    SessionOutput,
+    Speaker,
+    Text,
+    Value,
+)
 from openomni.pipeline.spec import parse
 from openomni.pipeline.turn import Turn, TurnFailed
 from openomni.pipeline.utterance import Utterance
@@ -64,6 +78,42 @@ def test_the_language_model_gets_instructions_history_and_the_transcript() -> No
         ("assistant", "hi"),
         ("user", "what is the time"),
     ]
+
+
+class Knowing(ScriptedRunner):
+    """Also tells feelings, who speaks, and what was found; the last takes longest."""
+
+    async def _give(self, kind: str, inputs: AsyncIterator[Value], taken: list[Value]) -> AsyncIterator[Value]:
+        async for value in super()._give(kind, inputs, taken):
+            yield value
+        match kind:
+            case "emotion":
+                yield Emotion(0.8, label="glad")
+            case "speaker":
+                yield Speaker("ada")
+            case "retrieval":
+                await asyncio.sleep(0.4)
+                yield Documents((Document("Noon is at twelve.", 0.9),))
+
+
+def test_what_other_stages_know_reaches_the_language_model_and_is_waited_for() -> None:
+    runner = Knowing()
+    stages = [{kind: "simulated"} for kind in ("stt", "emotion", "speaker", "retrieval", "llm", "tts")]
+    out: list[SessionOutput] = []
+
+    async def emit(event: SessionOutput) -> None:
+        out.append(event)
+
+    turn = Turn("t1", parse({"name": "knows", "stages": stages}), runner, Utterance(audio=tone(1.0)), emit)
+    virtual_time.run(turn.run())
+    (prompt,) = dict(runner.seen)["llm"]
+    assert isinstance(prompt, Prompt)
+    assert prompt.messages[-1].content == (
+        "Use what bears on it:\n- Noon is at twelve.\n\nwhat is the time\n"
+        "(The person sounds glad.)\n(The speaker is ada.)"
+    )
+    tasks = {task.stage.kind: task for task in turn.tasks}
+    assert tasks["llm"].ready == pytest.approx(0.1 + 0.4), "what came last released it"
 
 
 def test_a_typed_message_skips_recognition() -> None:

@@ -39,6 +39,20 @@ def test_captured_bytes_are_on_disk_while_the_recording_grows(spool: Spool) -> N
     assert not recording.ended.is_set()
 
 
+def test_what_came_is_made_to_outlast_a_power_cut(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    recording = spool.record(new_recording("audio", "audio/wav"), ".wav")
+    recording.append(b"first")
+    synced.clear()
+    recording.sync()
+    assert len(synced) == 1
+    recording.end()
+    synced.clear()
+    recording.sync()
+    assert synced == [], "it was, when it ended"
+
+
 def test_nothing_is_waiting_while_a_process_still_records(spool: Spool) -> None:
     recording = capture(spool)
     assert spool.waiting() == []
