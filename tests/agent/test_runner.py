@@ -211,6 +211,16 @@ async def test_what_nobody_offers_is_named_with_the_mend(backend: Backend) -> No
     assert host.unserved
 
 
+async def test_an_agent_that_comes_in_time_is_taken(backend: Backend) -> None:
+    stage = simulated("llm")
+    task = TaskTrace(stage)
+    running = collect(await runner(backend, patience=0.9), stage, task, PROMPT)
+    await asyncio.sleep(0.05)
+    assert not running.done()
+    await remote(backend, "late", "llm:simulated")
+    assert words(await running) == "It is sunny today. Take a walk."
+
+
 async def test_agents_of_another_project_are_never_asked(backend: Backend) -> None:
     await remote(backend, "stranger", "llm:simulated", project="other")
     stage = simulated("llm")

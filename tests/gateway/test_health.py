@@ -30,3 +30,6 @@ async def test_a_bus_that_could_not_be_joined_is_told_and_tried_again(tmp_path: 
         assert (health[TROUBLE], health["bus"]) == ("whatever goes wrong at the start", "away")
         async with asyncio.timeout(10):
             await again.wait()
+        assert gateway._running is not None
+        assert not gateway._running.done
+    assert gateway._running.done, "nothing holds on to the bus when the gateway has ended"

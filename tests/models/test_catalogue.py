@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from models.conftest import Shelf
 from openomni import models
 from openomni.errors import WrongUsage
+from openomni.models.catalogue import Pin
 
 
 def test_ours_pins_every_file_and_names_no_model_twice() -> None:
@@ -22,6 +24,13 @@ def test_ours_pins_every_file_and_names_no_model_twice() -> None:
         for pin in model.files.values():
             assert re.fullmatch(r"[0-9a-f]{64}", pin.sha256)
             assert pin.size > 0
+
+
+def test_what_pins_a_file_says_no_more_than_that() -> None:
+    pin = {"size": 1, "sha256": "0" * 64}
+    assert hash(msgspec.convert(pin, Pin)) == hash(msgspec.convert(pin, Pin))
+    with pytest.raises(msgspec.ValidationError, match="unknown field `sha1`"):
+        msgspec.convert({**pin, "sha1": "0"}, Pin)
 
 
 def test_a_users_file_adds_models_and_replaces_ours(shelf: Shelf) -> None:

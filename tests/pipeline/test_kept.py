@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -28,8 +29,10 @@ from openomni.events import (
     TurnDone,
 )
 from openomni.media import Frame
+from openomni.pipeline.account import HeardPlayback
 from openomni.pipeline.begun_before import BegunBefore
 from openomni.pipeline.earlier import Earlier
+from openomni.pipeline.replies import LAST_REPORT_SECONDS, Replies
 from openomni.records import ItemRecord, SegmentRecord, SessionRecord, TurnRecord, decode, encode
 from pipeline.scripted import ScriptedRunner
 from pipeline.test_session import Dialogue, hold, one_question
@@ -402,3 +405,22 @@ def test_a_records_older_form_is_still_read() -> None:
 def test_the_hash_is_that_of_the_sound_wherever_it_is_said_again() -> None:
     first, second = (hold(Dialogue(), one_question).turns()[0].utterance_hash for _ in range(2))
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("interrupted", "ended", "until"),
+    [(True, False, 5.0 + LAST_REPORT_SECONDS), (True, True, 0.0), (True, None, 0.0)],
+)
+def test_of_a_reply_that_was_cut_the_last_report_is_waited_for(
+    interrupted: bool, ended: bool | None, until: float
+) -> None:
+    """A responder that heard of it says where it fell silent; one that never began has nothing to say."""
+    heard = (
+        None if ended is None else HeardPlayback(started=4.0, audible=4.0, seconds=1.0, ended=ended, uncertainty=0.0)
+    )
+    account = SimpleNamespace(
+        interrupted=interrupted, interrupted_at=5.0, heard=heard,
+        turn=SimpleNamespace(reply=SimpleNamespace(first_emitted=3.9)),
+    )  # fmt: skip
+    replies = Replies.__new__(Replies)
+    assert replies._known_at(SimpleNamespace(account=account)) == until  # type: ignore[arg-type]

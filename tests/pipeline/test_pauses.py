@@ -74,7 +74,7 @@ def test_a_pause_too_short_to_run_ahead_in_is_kept_as_well() -> None:
     (turn,) = Talk(taking={"speculate_after": None}).hold(_one_question).turns
     (pause,) = turn.pauses
     assert (pause.at, pause.ended) == (turn.segments[0].end, True)
-    assert {stage.revision for stage in turn.stages} == {pause.revision}
+    assert {stage.revision for stage in turn.stages} == {pause.revision} == {0}
 
 
 def test_a_client_that_says_itself_when_it_ends_has_no_pauses() -> None:
