@@ -129,6 +129,22 @@ def chosen(count: int, seed: int) -> list[tuple[Path, ast.AST, str]]:
     return random.Random(seed).sample(everything, count)
 
 
+def survivors(report: Path) -> list[tuple[Path, ast.AST, str]]:
+    """Those of an earlier run that no test had found, where their code is still there."""
+    found = []
+    for told in (Mutant(**each) for each in json.loads(report.read_text())):
+        file = ROOT / told.file
+        text = file.read_text() if file.is_file() else ""
+        same = [
+            (abs(node.lineno - told.line), node)  # type: ignore[attr-defined]
+            for node, after in (mutants(file) if text else ())
+            if after == told.after and ast.get_source_segment(text, node) == told.before
+        ]
+        if told.found is None and same:
+            found.append((file, min(same, key=lambda each: each[0])[1], told.after))
+    return found
+
+
 def tests_of(file: Path) -> list[str]:
     """The tests of a source file's folder, and those elsewhere that have its name, or its room's; the named first."""
     parts = file.relative_to(ROOT / SOURCES).with_suffix("").parts
@@ -190,10 +206,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="mutants of files whose path holds this text")
+    parser.add_argument("--again", type=Path, metavar="JSON", help="those that survived a run of before")
     parser.add_argument("--jobs", type=int, default=2, help="so many at once")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    wanted = [each for each in enumerate(chosen(given.count, given.seed), 1) if given.only in str(each[1][0])]
+    drawn = survivors(given.again) if given.again else chosen(given.count, given.seed)
+    wanted = [each for each in enumerate(drawn, 1) if given.only in str(each[1][0])]
     results: dict[int, Mutant] = {}
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(given.jobs) as pool:
         trees: Queue[Path] = Queue()
