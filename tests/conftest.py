@@ -11,6 +11,9 @@ import pytest
 LONGEST = ("e2e", "test_postgres.py", "pages")
 """What takes longest, in this order."""
 
+WAITING = ("test_killing.py", "test_files.py", "test_outages.py")
+"""Of those that start everything: they wait most of their time, and disturb nobody."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """What a shell starts in the background ignores Ctrl-C, and hands that on to the processes that tests interrupt.
@@ -28,7 +31,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByFile(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return "e2e" if nodeid.startswith("tests/e2e/") else str(nodeid.partition("::")[0])
+            file = str(nodeid.partition("::")[0])
+            return "e2e" if file.startswith("tests/e2e/") and Path(file).name not in WAITING else file
 
     return ByFile(config, log)
 
