@@ -167,8 +167,9 @@ async def talk(stranger: Tenant, pipeline: str, session_id: str) -> str:
         stranger.made.url.replace("http", "ws", 1) + path,
         additional_headers={"Authorization": f"Bearer {stranger.token}", "OpenOmni-Version": __version__},
     ) as socket:
-        with suppress(ConnectionClosed):
+        with suppress(ConnectionClosed):  # a door that shuts before our hello has said why, too
             await socket.send(json.dumps(hello))
+        with suppress(ConnectionClosed):
             while "openomni.welcome" not in said:
                 said += str(await socket.recv())
     return said
