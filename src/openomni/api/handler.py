@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 
 class Handler(ASGIHandler):
+    """An ASGI application that answers HTTP requests with Django's views."""
+
     def __init__(self) -> None:
         super().__init__()
         self._threads = ThreadPoolExecutor(THREADS, "request")

@@ -280,10 +280,11 @@ class _Reader:
         async with Puller(self._bus, subjects.RECORDS, consumer, every, batch=self._batch) as puller:
             while True:
                 messages = [await puller.next()]
-                # A turn's records come in a few milliseconds: together they cost little more than one.
-                await asyncio.sleep(GATHER_S)
-                while len(messages) < self._batch and (message := puller.next_nowait()):
-                    messages.append(message)
+                self._gather(puller, messages)
+                if len(messages) < self._batch:
+                    # A turn's records come in a few milliseconds: together they cost little more than one.
+                    await asyncio.sleep(GATHER_S)
+                    self._gather(puller, messages)
                 readable = [(message, record) for message in messages if (record := await self._record(message))]
                 try:
                     if readable:
@@ -291,6 +292,11 @@ class _Reader:
                         self._away = ""
                 except (RecordsAway, OSError) as error:
                     await self._wait([message for message, _ in readable], str(error))
+
+    def _gather(self, puller: Puller, messages: list[Msg]) -> None:
+        """What is here, up to a batch."""
+        while len(messages) < self._batch and (message := puller.next_nowait()):
+            messages.append(message)
 
     async def _wait(self, messages: list[Msg], reason: str) -> None:
         if reason != self._away:

@@ -110,7 +110,7 @@ class WorkQueue:
         """Remembers what is settled for a while."""
         now = clock.now()
         self._done.append((now, claim))
-        while len(self._done) > KEPT or self._done[0][0] < now - KEPT_S:
+        while self._done and (len(self._done) > KEPT or self._done[0][0] < now - KEPT_S):
             await self._done.popleft()[1].forget()
 
     async def _received(self, message: Msg) -> None:
