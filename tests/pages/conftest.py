@@ -5,7 +5,6 @@ Tests here use no `async def` and no ORM: Playwright runs a loop of its own in t
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
@@ -19,6 +18,7 @@ pytest.importorskip("axe_playwright_python", reason="no browser tests without ax
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from api.support import start_server, stop_server
+from chromium import chromium
 from pages.support import Site, assert_accessible
 
 ARGUMENTS = [
@@ -33,11 +33,9 @@ ARGUMENTS = [
 def browser() -> Iterator[Browser]:
     """Chromium with a fake microphone and camera. A module's, not the session's: while it runs, its loop keeps
     asynchronous tests of other folders from theirs."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium here for the pages' tests; Debian, Ubuntu: apt install chromium")
+    path = chromium()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
         browser.close()
 

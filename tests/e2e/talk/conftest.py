@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+from chromium import chromium
 from e2e import staging
 from e2e.conftest import Installation, installation
 from e2e.talk.talker import STATES, Talker
@@ -65,7 +65,7 @@ def visit(
             if sound:
                 loop = "" if options.pop("loop", False) else "%noloop"
                 flags = [*flags, f"--use-file-for-fake-audio-capture={_wav(tmp_path / 'said.wav', *sound)}{loop}"]
-            browser = playwright.chromium.launch(executable_path=_chromium(), args=["--no-sandbox", *flags])
+            browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", *flags])
             stack.callback(browser.close)
             scripts, base = options.pop("scripts", ()), options.pop("base", where.url)
             context = browser.new_context(base_url=base, **options)
@@ -86,13 +86,6 @@ def visit(
 
         yield opened
     assert not faults
-
-
-def _chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no Chromium here for the pages' tests; Debian, Ubuntu: apt install chromium")
-    return found
 
 
 def _wav(path: Path, *parts: float | str) -> Path:
