@@ -219,7 +219,7 @@ def test_a_check_gives_the_line_of_each_mistake(project: Project, researcher: Cl
     assert answer["says"] == "2 things to mend"
     assert 'class="flow' in answer["flow"]
     broken = researcher.post("/pipelines/check/", {"text": "name: mine\nstages: [\n"}).json()
-    assert (len(broken["problems"]), broken["problems"][0]["line"], broken["flow"]) == (1, 3, "")
+    assert (len(broken["problems"]), broken["problems"][0]["line"], broken["flow"]) == (1, 2, "")
     renamed = researcher.post("/pipelines/check/", {"text": "# a\n" + yaml("other"), "name": "mine"}).json()
     assert renamed["problems"][0]["line"] == 2
     assert "leave the name 'mine'" in renamed["problems"][0]["text"]

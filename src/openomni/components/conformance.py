@@ -13,6 +13,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -276,6 +277,7 @@ class _Detector(_Serving):
 # ---- what it is given ----------------------------------------------------------------------------------------
 
 
+@cache
 def _voice(seconds: float) -> Audio:
     """A buzz in syllables: no speech, but as loud and as changing as some. Always the same."""
     at = np.arange(round(seconds * AXIS_RATE)) / AXIS_RATE

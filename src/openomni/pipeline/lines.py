@@ -10,6 +10,9 @@ import yaml
 LARGEST = 10_000
 """Values in a file, each counted wherever it is referred to: a few lines of YAML can stand for billions."""
 
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""LibYAML's, where PyYAML was built with it: to the other, a few thousand brackets are seconds of work."""
+
 
 class Unreadable(Exception):
     """It is no YAML that stands for a pipeline; `line` counts from 1, 0 where nobody can say."""
@@ -37,14 +40,16 @@ class File(NamedTuple):
 def read(text: str) -> tuple[Any, File]:
     """What the text says. Raises `Unreadable`."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=LOADER)
         if _size(node, {}) > LARGEST:
             raise Unreadable(f"holds more than {LARGEST} values, or one within itself; write less")
-        document = yaml.safe_load(text)
+        document = yaml.load(text, Loader=LOADER)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "it can't be read"
-        raise Unreadable(f"no YAML: {problem}", mark.line + 1 if mark else 0) from None
+        # What is missing at the end is missed in the last line that says something.
+        last = text.rstrip().count("\n") + 1
+        raise Unreadable(f"no YAML: {problem}", min(mark.line + 1, last) if mark else 0) from None
     except (ValueError, RecursionError) as error:
         # A date that no calendar has, or thousands of brackets: PyYAML does not say where.
         reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
