@@ -99,9 +99,12 @@ async def test_the_journal_survives_the_process(
     await writer.__aenter__()
     for i in range(3):
         writer.write(record(f"t{i}"))
+    await eventually(lambda: len(list(journal.glob("*.record"))) == 3)
     # As when the process is killed: nothing is said to the writer.
     assert writer._task
+    assert writer._keeping
     writer._task.cancel()
+    writer._keeping.cancel()
     await deployment.server.start()
     database = Database()
     async with RecordWriter(await deployment.agent("a2"), journal) as heir:

@@ -19,6 +19,23 @@ const Real = WebSocket;
 window.sockets = [];
 window.WebSocket = class extends Real { constructor(...given) { super(...given); window.sockets.push(this); } };
 """
+UNTOLD = """
+const Real = WebSocket;
+window.untold = 0;
+window.WebSocket = class extends Real {
+  constructor(...given) {
+    super(...given);
+    this.addEventListener("message", (event) => {
+      if (typeof event.data !== "string") return;
+      const { type } = JSON.parse(event.data);
+      if (!["response.done", "openomni.reply.ended", "openomni.turn.done"].includes(type)) return;
+      window.untold += 1;
+      event.stopImmediatePropagation();
+    });
+  }
+};
+"""
+"""The news that a reply was sent whole never comes."""
 STATES = """
 const states = [];
 let looked = -1;

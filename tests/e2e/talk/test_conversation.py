@@ -9,7 +9,7 @@ import pytest
 
 from e2e import staging
 from e2e.conftest import Installation, installation
-from e2e.talk.talker import CUTTABLE, QUESTION, Visit
+from e2e.talk.talker import CUTTABLE, QUESTION, UNTOLD, Visit
 
 
 def test_a_spoken_question_is_heard_answered_and_played(visit: Visit) -> None:
@@ -83,6 +83,19 @@ def test_escape_interrupts(visit: Visit) -> None:
     (turn,) = talker.recorded(talker.end(), 1)
     assert turn["interrupted"]
     assert turn["transcript"] == "Where is Paris?"
+
+
+def test_what_is_interrupted_while_its_end_is_not_told_yet_is_on_record(visit: Visit) -> None:
+    talker = visit("long", 120.0, scripts=[UNTOLD])
+    talker.begin()
+    talker.state("listening")
+    talker.type("Where is Paris?")
+    talker.state("speaking")
+    staging.until(lambda: talker.page.evaluate("untold"), "the reply never was sent whole")
+    talker.page.keyboard.press("Escape")
+    talker.page.locator("#captions .agent", has_text="interrupted").wait_for()
+    (turn,) = talker.recorded(talker.end(), 1)
+    assert turn["interrupted"]
 
 
 def test_push_to_talk_by_the_space_bar(visit: Visit) -> None:

@@ -166,7 +166,8 @@ export class Session {
     const playing = this.speaker?.playing;
     if (this.#awaited.size) this.connection.send({ type: "response.cancel" });
     if (!playing) return;
-    if (!this.#awaited.has(playing)) this.#stopped.add(playing); // all was sent: only we know how much was heard
+    // Only we know how much was heard of what was sent; and all may have been, while the news of it is on its way.
+    this.#stopped.add(playing);
     this.#cancel(playing);
   }
 
