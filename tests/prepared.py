@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -22,6 +25,20 @@ def with_tables(data_dir: Path) -> Path:
 
 @cache
 def _tables() -> bytes:
+    """Made by whichever of this run's processes asks first, and kept for the others as long as that one lives."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    kept = Path(tempfile.gettempdir()) / f"openomni-tables-{run}"
+    lock = kept.with_suffix(".lock")
+    with lock.open("w") as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        if not kept.exists():
+            kept.write_bytes(_made())
+            for file in (kept, lock):
+                atexit.register(file.unlink, missing_ok=True)
+        return kept.read_bytes()
+
+
+def _made() -> bytes:
     folder = Path(tempfile.mkdtemp(prefix="openomni-tables-"))
     try:
         command = [sys.executable, "-m", "openomni.cli.main", "api", "--data-dir", str(folder), "migrate"]

@@ -14,6 +14,7 @@ from api.support import Api, LiveServer, api_for, start_server, stop_server
 from openomni.api.accounts.models import Project, Scope
 from openomni.api.ground import bus_access
 from openomni.bus.credentials import Authority
+from prepared import DATABASE, with_tables
 
 SERVER_SECRET = "the-secret-of-the-server"
 
@@ -23,9 +24,19 @@ def django_db_modify_db_settings(
     tmp_path_factory: pytest.TempPathFactory, django_db_modify_db_settings_parallel_suffix: None
 ) -> None:
     """SQLite in a file, as in life: one in memory locks whole tables as soon as a second thread reads."""
-    database = settings.DATABASES["default"]
-    if database["ENGINE"].endswith("sqlite3"):
-        database["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+    if _on_sqlite():
+        folder = with_tables(tmp_path_factory.mktemp("database"))
+        settings.DATABASES["default"]["TEST"]["NAME"] = str(folder / DATABASE)
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """What is there is taken: the tables are made already."""
+    return _on_sqlite()
+
+
+def _on_sqlite() -> bool:
+    return bool(settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"))
 
 
 @pytest.fixture(autouse=True)
