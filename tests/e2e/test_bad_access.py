@@ -22,7 +22,7 @@ COMMANDS = {
 
 
 def called(made: Installation, command: str, question: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return made.run(*(each.format(question=question) for each in COMMANDS[command]), *options)
+    return made.tried(*(each.format(question=question) for each in COMMANDS[command]), *options)
 
 
 def make_token(made: Installation, scope: str, days: float | None = None) -> str:

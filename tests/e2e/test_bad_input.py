@@ -74,7 +74,7 @@ def write_mute_video(path: Path) -> None:
 )
 def test_what_cannot_be_heard_is_refused(simulated: Installation, media: Path, name: str, says: str, pace: str) -> None:
     source = media / name
-    done = simulated.run("listen", "--source", f"file:{source}", "--pipeline", "sim", "--pace", pace, "--wait")
+    done = simulated.tried("listen", "--source", f"file:{source}", "--pipeline", "sim", "--pace", pace, "--wait")
     assert "Errno" not in refused(done, 1, str(source), says)
 
 
@@ -160,7 +160,7 @@ def test_a_check_says_where_a_pipeline_is_wrong(
     simulated: Installation, tmp_path: Path, stage: str, says: str, server: bool
 ) -> None:
     file = pipeline_file(tmp_path, stage)
-    done = simulated.run("pipelines", "check", str(file), *(["--server", simulated.url] if server else []))
+    done = simulated.tried("pipelines", "check", str(file), *(["--server", simulated.url] if server else []))
     assert done.returncode == 2
     (line,) = (done.stdout + done.stderr).splitlines()
     assert line.removeprefix("openomni: ").startswith(f"{file}:3: stage 1")
@@ -169,7 +169,7 @@ def test_a_check_says_where_a_pipeline_is_wrong(
 
 def test_a_check_knows_the_models(simulated: Installation, tmp_path: Path) -> None:
     file = pipeline_file(tmp_path, "- {stt: faster-whisper, model: tiny.em}")
-    done = simulated.run("pipelines", "check", str(file))
+    done = simulated.tried("pipelines", "check", str(file))
     assert done.returncode == 2
     assert done.stdout.startswith(f"{file}:3: stage 1 (stt): unknown model 'tiny.em'; did you mean 'tiny.en'?")
 
@@ -207,7 +207,7 @@ def test_the_server_stores_no_wrong_pipeline(simulated: Installation, stage: str
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
 )  # fmt: skip
 def test_a_wrong_name_is_wrong_usage(simulated: Installation, question: Path, arguments: list[str], says: str) -> None:
-    refused(simulated.run(*(each.format(question=question) for each in arguments)), 2, says)
+    refused(simulated.tried(*(each.format(question=question) for each in arguments)), 2, says)
 
 
 # ---- sound cards ---------------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ def test_without_portaudio_the_line_installs_it(
 
 
 def test_without_a_camera_the_line_says_so(simulated: Installation) -> None:
-    done = simulated.run("listen", "--source", "camera", "--camera", "/dev/video99")
+    done = simulated.tried("listen", "--source", "camera", "--camera", "/dev/video99")
     refused(done, 1, "/dev/video99", "--camera")
 
 
@@ -242,7 +242,7 @@ def test_without_a_camera_the_line_says_so(simulated: Installation) -> None:
 def test_what_no_agent_offers_is_said_at_once(simulated: Installation, question: Path, pace: str) -> None:
     stages = [{"stt": "simulated"}, {"emotion": "simulated"}, {"llm": "simulated"}, {"tts": "simulated"}]
     simulated.put_pipeline({"name": "moody", "stages": stages})
-    done = simulated.run("listen", "--source", f"file:{question}", "--pipeline", "moody", "--pace", pace)
+    done = simulated.tried("listen", "--source", f"file:{question}", "--pipeline", "moody", "--pace", pace)
     refused(done, 1, "no live agent offers emotion:simulated", "openomni agent --offer emotion:simulated")
 
 
@@ -286,7 +286,7 @@ def test_live_turns_fail_alike_and_the_next_turn_works(simulated: Installation, 
 def fails(made: Installation, question: Path, kind: str, failure: str, pace: str) -> None:
     name = f"{kind}-{failure}".replace("_", "-")
     made.put_pipeline(pipeline(name, **{kind: {"fail": failure, "timeout": 0.5}}))
-    done = made.run("listen", "--source", f"file:{question}", "--pipeline", name, "--pace", pace, "--wait")
+    done = made.tried("listen", "--source", f"file:{question}", "--pipeline", name, "--pace", pace, "--wait")
     refused(done, 1, f"1 of 1 turns failed; the first: {kind}:simulated: {REASONS[failure]}")
 
 
@@ -296,7 +296,7 @@ def test_a_session_outlives_its_failed_turns(simulated: Installation, tmp_path: 
     said = Audio.load(question, 16_000)
     Audio.join([said, Audio.silence(1.5, 16_000), said]).save(tmp_path / "twice.wav")
     out = tmp_path / "out.json"
-    done = simulated.run(
+    done = simulated.tried(
         "listen", "--source", f"file:{tmp_path / 'twice.wav'}", "--pipeline", "llm-raises", "--json", str(out)
     )
     refused(done, 1, "2 of 2 turns failed; the first: llm:simulated")

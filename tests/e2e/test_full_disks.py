@@ -40,13 +40,13 @@ def test_results_that_cannot_be_written_are_said_before_the_work(
     simulated: Installation, tmp_path: Path, question: Path
 ) -> None:
     listen = ["listen", "--source", f"file:{question}", "--pipeline", "sim"]
-    refused(simulated.run(*listen, "--json", str(tmp_path / "no" / "out.json")), 1, "choose another file with --json")
+    refused(simulated.tried(*listen, "--json", str(tmp_path / "no" / "out.json")), 1, "choose another file with --json")
     (tmp_path / "file").touch()
     for pace in ("realtime", "fast"):
-        done = simulated.run(*listen, "--replies", str(tmp_path / "file"), "--pace", pace, "--wait")
+        done = simulated.tried(*listen, "--replies", str(tmp_path / "file"), "--pace", pace, "--wait")
         refused(done, 1, f"replies cannot be written to {tmp_path / 'file'}")
-    refused(simulated.run("respond", "--sink", f"dir:{tmp_path / 'file'}"), 1, "choose another folder")
-    refused(simulated.run(*listen, "--spool", str(tmp_path / "file")), 1, "choose another folder with --spool")
+    refused(simulated.tried("respond", "--sink", f"dir:{tmp_path / 'file'}"), 1, "choose another folder")
+    refused(simulated.tried(*listen, "--spool", str(tmp_path / "file")), 1, "choose another folder with --spool")
 
 
 @pytest.mark.parametrize("pace", ["realtime", "fast"])
@@ -77,7 +77,7 @@ def write_noise(path: Path, size: int) -> Path:
 def test_a_full_server_loses_nothing(simulated: Installation, tmp_path: Path) -> None:
     with full_disk_of_the_server(simulated) as most:
         noise = write_noise(tmp_path / "noise.wav", most + MIB)
-        done = simulated.run(
+        done = simulated.tried(
             "listen", "--source", f"file:{noise}", "--pipeline", "sim", "--pace", "fast", "--spool", str(tmp_path)
         )
         refused(done, 1, "no room left", "free some space", "the recording is kept: openomni listen --resume-uploads")
@@ -131,7 +131,7 @@ def catalogue(folder: Path, content: bytes, claimed: bytes) -> dict[str, Any]:
 
 def test_a_model_with_another_hash_is_refused(simulated: Installation, tmp_path: Path) -> None:
     environment = catalogue(tmp_path, b"evil", b"good")
-    done = simulated.run("models", "pull", "toy", **environment)
+    done = simulated.tried("models", "pull", "toy", **environment)
     assert done.returncode == 1
     assert re.search(r"toy\.bin has the SHA-256 \w+… where the catalogue says \w+…; refused", done.stderr)
     assert not (tmp_path / "cache" / "toy" / "toy.bin").exists()
