@@ -1,7 +1,4 @@
-"""The same API on PostgreSQL: its tests run again there, and the server starts on it.
-
-Each time those whose SQL differs from SQLite's; all of them where long tests run.
-"""
+"""The same API on PostgreSQL: the server starts on it, and where long tests run, the API's run again there."""
 
 from __future__ import annotations
 
@@ -33,10 +30,6 @@ def postgres() -> Iterator[str]:
         server.cleanup()
 
 
-DIFFERENT = ("recorder", "queue", "scores")
-"""What locks rows, writes several at once, or looks into JSON."""
-
-
 def run(*tests: str, database: str) -> None:
     """In a process of its own, for Django's settings are read once."""
     done = subprocess.run(
@@ -48,10 +41,6 @@ def run(*tests: str, database: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
-
-
-def test_what_differs_in_sql_passes_on_postgresql(postgres: str) -> None:
-    run(*(f"tests/api/test_{name}.py" for name in DIFFERENT), database=postgres)
 
 
 @pytest.mark.long

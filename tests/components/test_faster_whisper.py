@@ -225,7 +225,11 @@ class TestTranscribing:
 
     @pytest.mark.parametrize(
         "options",
-        [{"decoder": "ctranslate2"}, {"beam_size": 2}, {"compute_type": "float32"}],
+        [
+            {"decoder": "ctranslate2"},
+            pytest.param({"beam_size": 2}, marks=pytest.mark.long),
+            pytest.param({"compute_type": "float32"}, marks=pytest.mark.long),
+        ],
     )
     def test_whatever_decodes_it_hears_the_same(self, jfk: Audio, options: dict[str, Any]) -> None:
         transcript = FasterWhisper(**options).transcribe(jfk)
@@ -242,7 +246,9 @@ class TestTranscribing:
         assert silence.text == ""
         assert silence.diagnostics["fallback"] is False
 
-    @pytest.mark.parametrize(("caps", "window"), [([2, 60], 10.0), ([2, 2, 60], 30.0)])
+    @pytest.mark.parametrize(
+        ("caps", "window"), [([2, 60], 10.0), pytest.param([2, 2, 60], 30.0, marks=pytest.mark.long)]
+    )
     def test_a_text_that_never_ends_is_decoded_again_on_a_longer_window(
         self,
         whisper: FasterWhisper,

@@ -142,6 +142,7 @@ class TestOtherVoices:
         assert said(own, TEXT, "slow-1").duration > 1.6 * usual
         assert said(own, TEXT).duration < 1.2 * usual
 
+    @pytest.mark.long
     def test_a_few_stay_loaded_and_the_longest_unused_goes_first(self, own: Piper) -> None:
         for name in ("slow-1", "slow-2", "slow-1", "slow-3"):
             own.load_voice(name)

@@ -62,6 +62,7 @@ def test_component_is_fifteen_lines_or_fewer() -> None:
     assert len(written) <= 15
 
 
+@pytest.mark.long
 def test_every_step_works_word_for_word(tmp_path: Path, shell: dict[str, str]) -> None:
     (tmp_path / "parrot").mkdir()
     said = ""

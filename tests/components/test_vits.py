@@ -53,6 +53,7 @@ def test_a_graph_that_can_not_be_cut_speaks_as_a_whole(voice: Path, tmp_path: Pa
     assert frames is None
 
 
+@pytest.mark.long
 def test_what_is_said_twice_sounds_the_same_in_each_process(voice: Path) -> None:
     lively = inputs() | {"scales": np.array([0.667, 1.0, 0.8], np.float32)}
     network = Vits(voice, threads=2)

@@ -65,6 +65,7 @@ def test_an_interview_is_found_to_be_four_turns_and_each_is_answered(local: Inst
         assert segment["end"] / 16_000 == pytest.approx(reference["end"], abs=0.3)
 
 
+@pytest.mark.long
 def test_the_same_interview_as_queued_turns_says_the_same(local: Installation, shared_data: Path) -> None:
     asked = questions(shared_data)
     turns = local.listen(shared_data / "interview.mp4", "--pipeline", "local", "--pace", "fast")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from e2e import staging
-from e2e.conftest import Installation, installation
+from e2e.conftest import Installation
 from openomni.media import Audio
 
 RATE = 24_000
@@ -22,14 +22,12 @@ PATIENCE = 60
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with installation(tmp_path_factory.mktemp("sdk"), "--no-agent") as running:
-        running.agents({"all": staging.EVERYTHING})
-        # The second clause is still being made when the first one is heard: there is something to cancel.
-        spec = staging.pipeline("talk", llm_s=0.1, tts_s=0.5, reply_s=1.5)
-        spec["stages"][1]["text"] = "It is Paris. It lies on the Seine."
-        running.put_pipeline(spec)
-        yield running
+def made(simulated: Installation) -> Installation:
+    # The second clause is still being made when the first one is heard: there is something to cancel.
+    spec = staging.pipeline("talk", llm_s=0.1, tts_s=0.5, reply_s=1.5)
+    spec["stages"][1]["text"] = "It is Paris. It lies on the Seine."
+    simulated.put_pipeline(spec)
+    return simulated
 
 
 class Person:

@@ -32,7 +32,7 @@ LIMIT = 300_000
 
 @pytest.fixture(scope="module", autouse=True)
 def filled(site: Site) -> None:
-    site.fill("pages.rows:much", 8, 4)
+    site.fill("pages.rows:much", 3, 4)
 
 
 @pytest.mark.parametrize("name", STRANGERS)

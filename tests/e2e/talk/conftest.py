@@ -13,7 +13,7 @@ import pytest
 
 from chromium import chromium
 from e2e import staging
-from e2e.conftest import Installation, installation
+from e2e.conftest import Installation
 from e2e.talk.talker import STATES, Talker
 from openomni.media import Audio
 
@@ -24,21 +24,20 @@ PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="package")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with installation(tmp_path_factory.mktemp("talk"), "--offer", staging.EVERYTHING) as running:
-        short = staging.pipeline("short", tts_s=0.05, reply_s=0.6)
-        # The second clause is still being made when the first one is heard: there is something to interrupt.
-        long = staging.pipeline("long", tts_s=0.2, reply_s=4.0)
-        long["stages"][1]["text"] = "It is Paris. It lies on the Seine. Many people live there."
-        sees = staging.pipeline("sees", reply_s=0.6)
-        sees["stages"][1]["frames"] = 2
-        slow = staging.pipeline("slow", tts_s=4.0, reply_s=0.6)
-        fails = staging.pipeline("fails")
-        fails["stages"][1]["fail"] = "raise"
-        for spec in (short, long, slow, sees, fails):
-            spec["stages"][1]["instructions"] = "Be brief."  # without any, it can't speak first
-            running.put_pipeline(spec)
-        yield running
+def made(simulated: Installation) -> Installation:
+    short = staging.pipeline("short", tts_s=0.05, reply_s=0.6)
+    # The second clause is still being made when the first one is heard: there is something to interrupt.
+    long = staging.pipeline("long", tts_s=0.2, reply_s=4.0)
+    long["stages"][1]["text"] = "It is Paris. It lies on the Seine. Many people live there."
+    sees = staging.pipeline("sees", reply_s=0.6)
+    sees["stages"][1]["frames"] = 2
+    slow = staging.pipeline("slow", tts_s=4.0, reply_s=0.6)
+    fails = staging.pipeline("fails")
+    fails["stages"][1]["fail"] = "raise"
+    for spec in (short, long, slow, sees, fails):
+        spec["stages"][1]["instructions"] = "Be brief."  # without any, it can't speak first
+        simulated.put_pipeline(spec)
+    return simulated
 
 
 @pytest.fixture(scope="module")  # no longer: its event loop would be in the way of other folders' tests
