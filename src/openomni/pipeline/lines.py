@@ -40,10 +40,11 @@ class File(NamedTuple):
 def read(text: str) -> tuple[Any, File]:
     """What the text says. Raises `Unreadable`."""
     try:
-        node = yaml.compose(text, Loader=LOADER)
+        loader = LOADER(text)
+        node = loader.get_single_node()
         if _size(node, {}) > LARGEST:
             raise Unreadable(f"holds more than {LARGEST} values, or one within itself; write less")
-        document = yaml.load(text, Loader=LOADER)
+        document = None if node is None else loader.construct_document(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "it can't be read"

@@ -180,7 +180,10 @@ def _write_session(record: SessionRecord) -> None:
 
 
 def _write_turn(record: TurnRecord, session: Session) -> None:
-    row = _locked(Turn, record.project, record.turn_id, session=session, index=record.index)
+    # Nobody else makes one with this id: it needs no savepoint in which somebody may come first.
+    there = Turn.objects.select_for_update().filter(pk=record.turn_id)
+    row = next(iter(there), None) or Turn(id=record.turn_id, project_id=record.project)
+    _check_owner(row, record.project)
     if not _supersedes(record, row):
         return
     new = row.version == 0  # no snapshot of it was written yet
@@ -195,7 +198,7 @@ def _write_turn(record: TurnRecord, session: Session) -> None:
     row.utterance = msgspec.to_builtins(record.utterance)
     row.asked = msgspec.to_builtins(record.asked)
     row.version = record.version
-    row.save()
+    row.save(force_insert=row._state.adding)
     _write_stages(row, record.stages)
     spoken = [whose.spoken(session, each) for each in record.segments]
     segments, points = (rows.none() if new else rows for rows in (row.segments.all(), row.time_points.all()))
@@ -282,7 +285,7 @@ def _rank(status: str) -> int:
 def _write_stages(turn: Turn, stages: Iterable[StageRecord]) -> None:
     given = {stage.task_id: (place, stage) for place, stage in enumerate(stages)}
     own = {"project_id": turn.project_id}
-    Task.objects.bulk_create(
+    tasks = Task.objects.bulk_create(
         [
             Task(**own, turn=turn, task_id=stage.task_id, place=place, usage=_usage(stage), **_fields(stage, _STAGE))
             for place, stage in given.values()
@@ -291,7 +294,7 @@ def _write_stages(turn: Turn, stages: Iterable[StageRecord]) -> None:
         unique_fields=["turn", "task_id"],
         update_fields=["place", "usage", *_STAGE],
     )
-    keys = dict(turn.tasks.values_list("task_id", "pk"))
+    keys = {task.task_id: task.pk for task in tasks}
     attempts = {
         (keys[stage.task_id], attempt.number): attempt for _, stage in given.values() for attempt in stage.attempts
     }
@@ -329,12 +332,13 @@ def _write_recording(record: RecordingSnapshot, session: Session | None) -> None
 
 
 def _write_item(record: ItemRecord, session: Session) -> None:
-    known = {"project_id": record.project, "pictures": msgspec.to_builtins(record.pictures), **_fields(record, _ITEM)}
-    row, new = Item.objects.select_for_update().get_or_create(session=session, item_id=record.item_id, defaults=known)
-    if not new and row.version < record.version:
-        for name, value in known.items():
-            setattr(row, name, value)
-        row.save()
+    there = Item.objects.select_for_update().filter(session=session, item_id=record.item_id)
+    row = next(iter(there), None) or Item(session=session, item_id=record.item_id, project_id=record.project)
+    if not row._state.adding and row.version >= record.version:
+        return
+    _copy(record, row, _ITEM)
+    row.pictures = msgspec.to_builtins(record.pictures)
+    row.save(force_insert=row._state.adding)
 
 
 def _write_build(record: BuildRecord) -> None:
