@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import AsyncMock
@@ -43,6 +44,8 @@ from schemathesis.specs.openapi.checks import (  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")  # as WSGI has it
 CONFORMANCE = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 few = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+EXAMPLES = int(os.environ.get("OPENOMNI_EXAMPLES", "15"))
+"""Cases an operation, where long tests run; 60 and more find what 15 don't, and take a few minutes."""
 AREAS = sorted({path.split("/")[3] for path in DOCUMENT["paths"]})
 
 
@@ -107,7 +110,7 @@ def test_the_edges_of_each_value_are_answered_as_the_document_says(area: str, sc
 @pytest.mark.long
 @pytest.mark.parametrize("area", AREAS)
 def test_whatever_is_sent_is_answered_as_the_document_says(area: str, schema: Any, token: str) -> None:
-    send_all(schema, area, token, HypothesisTestMode.FUZZING, settings(few, max_examples=60))
+    send_all(schema, area, token, HypothesisTestMode.FUZZING, settings(few, max_examples=EXAMPLES))
 
 
 @pytest.mark.parametrize(
