@@ -45,8 +45,8 @@ def run(*tests: str, database: str) -> None:
 
 @pytest.mark.long
 def test_all_tests_of_the_api_pass_on_postgresql(postgres: str) -> None:
-    # What starts servers of its own runs on SQLite, whatever this process runs on; who may see what is asked by the same
-    # queries on both.
+    # What starts servers of its own runs on SQLite, whatever this process runs on; and the queries that ask who may see
+    # what are the same on both.
     left_out = ("test_server", "test_fleet_on_the_bus", "test_layout", "test_isolation")
     run("tests/api", *(f"--ignore=tests/api/{name}.py" for name in left_out), database=postgres)
 
