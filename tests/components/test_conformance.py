@@ -30,6 +30,28 @@ def test_factory_of_a_good_component_passes() -> None:
     conformance("llm", type("Polite", (), {"generate": lambda self, messages: "Hello there."}))
 
 
+def test_a_detector_that_writes_into_its_sound_changes_nothing_for_the_next_one() -> None:
+    def one_that(writes: bool) -> Any:
+        def detect(samples: Any) -> float:
+            loudest.append(float(np.abs(samples).max()))
+            if writes:
+                samples[:] = 0
+            return 0.5
+
+        detect.window = 512  # type: ignore[attr-defined]
+        return type("Made", (), {"open": lambda self: detect})
+
+    loudest: list[float] = []
+    conformance("vad", one_that(writes=True))
+    first, loudest = max(loudest), []
+    conformance("vad", one_that(writes=False))
+    again, loudest = list(loudest), []
+    conformance("vad", one_that(writes=False))
+    assert max(loudest) == first
+    assert loudest == again
+    assert sum(each > 0 for each in again) > 8
+
+
 def test_faults_of_a_voice_are_named() -> None:
     def speaking(samples: Any) -> Callable[..., Audio]:
         return lambda self, text: Audio(samples, 16_000)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..events import AXIS_RATE, NOTHING_KNOWN, Endings, Message, Picture, Prompt, Sound, Text, Transcript, Usage, Value
-from ..media import Audio, Frame
+from ..media import Audio, Frame, Samples
 from . import judge, registry
 from .kinds import kind_of
 from .registry import ComponentInfo
@@ -277,13 +277,18 @@ class _Detector(_Serving):
 # ---- what it is given ----------------------------------------------------------------------------------------
 
 
-@cache
 def _voice(seconds: float) -> Audio:
-    """A buzz in syllables: no speech, but as loud and as changing as some. Always the same."""
+    """A buzz in syllables: no speech, but as loud and as changing as some. Always the same, whatever a component does
+    to what it is given."""
+    return Audio(_buzz(seconds).copy(), AXIS_RATE)
+
+
+@cache
+def _buzz(seconds: float) -> Samples:
     at = np.arange(round(seconds * AXIS_RATE)) / AXIS_RATE
     noise = np.random.default_rng(0).normal(0, 0.01, len(at))
     buzz = sum(np.sin(2 * np.pi * 120 * n * at) / n for n in range(1, 12))
-    return Audio(np.clip(0.2 * buzz * np.abs(np.sin(2 * np.pi * 2 * at)) + noise, -1, 1), AXIS_RATE)
+    return np.clip(0.2 * buzz * np.abs(np.sin(2 * np.pi * 2 * at)) + noise, -1, 1)
 
 
 def _pieces(audio: Audio) -> list[Value]:
