@@ -14,7 +14,7 @@ from openomni.api.people.models import Consent, Participant
 from openomni.api.pipelines.models import Pipeline, version_of
 from openomni.api.places.models import Device, Site
 from openomni.api.queue.models import QueuedWork
-from openomni.api.records import snapshots
+from openomni.api.records import writing
 from openomni.api.records.models import (
     Attempt,
     Derived,
@@ -63,7 +63,7 @@ def filled(project: Project) -> Project:
     )  # fmt: skip
     Item.objects.create(project=project, session=session, item_id=f"item{MARK}", role="user", content=MARK)
     build = BuildRecord(project=project.pk, build=f"build{MARK}", kind="llm", component=MARK)
-    snapshots.write_all([build])
+    writing.write_all([build])
     Tagged.objects.create(project=project, tag=Tag.objects.create(project=project, name=MARK), turn=turn)
     Tombstone.objects.create(project=project, kind="turn", key=f"gone{MARK}")
     metric = Metric.objects.create(project=project, name=MARK, version="1")

@@ -18,7 +18,7 @@ from openomni.api.accounts.models import Membership, Project, Scope, Token
 from openomni.api.ground.scoping import ProjectOwned
 from openomni.api.media.store import storage
 from openomni.api.places.models import Device, Site
-from openomni.api.records import snapshots
+from openomni.api.records import writing
 from openomni.api.records.models import (
     Recording,
     Session,
@@ -333,7 +333,7 @@ def test_what_a_device_captures_is_of_the_site_where_it_stands(placed: Project) 
     record = SessionRecord(
         project="home", version=1, session_id="live", pipeline="local", pipeline_hash="", spec={}, device="elsewhere"
     )
-    snapshots.write_all([record])
+    writing.write_all([record])
     of_site = api_for(placed, Scope.VIEWER, site="elsewhere")
     assert {each["session_id"] for each in of_site("GET", "/sessions")["items"]} == {"s", "live"}
     assert [each["recording_id"] for each in of_site("GET", "/recordings")["items"]] == ["r"]
@@ -351,7 +351,7 @@ def test_a_device_without_a_place_has_what_was_made_with_its_token(placed: Proje
     turn = TurnRecord(
         project="home", turn_id="t", session_id="live", index=0, pipeline="local", pipeline_hash="", transcript="mine"
     )
-    snapshots.write_all([live, turn])
+    writing.write_all([live, turn])
     api_for(placed, Scope.AGENT)("PUT", "/recordings/reply", {"kind": "reply", "session_id": "live"})
     assert {each["session_id"] for each in mine("GET", "/sessions")["items"]} == {"s", "live"}
     assert {each["recording_id"] for each in mine("GET", "/recordings")["items"]} == {"r", "reply"}

@@ -23,7 +23,7 @@ from ..ground.fields import Count, Line, Name, NewId, OneOf, PartMessage, Positi
 from ..ground.file_response import deliver
 from ..ground.paging import Page, Paging, page
 from ..places.models import site_of
-from ..records import snapshots, whose
+from ..records import snapshots, whose, writing
 from ..records.media_types import takes
 from ..records.models import Derived, Recording
 from ..records.signals import recording_completed
@@ -304,8 +304,8 @@ def _told_by_server(caller: Caller, payload: RecordingIn) -> str:
 
 def _session(caller: Caller, session_id: str) -> Any:
     try:
-        return snapshots.placeholder(caller.project_id, session_id, caller)
-    except snapshots.RecordRefused:
+        return writing.placeholder(caller.project_id, session_id, caller)
+    except writing.RecordRefused:
         conflict(f"the session id {session_id} is taken; make a new one")
 
 

@@ -17,7 +17,7 @@ from ...bus.dead import DeadLetter
 from ..ground import bus_line
 from ..ground.caller import AuthedRequest
 from ..ground.errors import Refusal, conflict
-from ..records import snapshots
+from ..records import writing
 from ..records.models import UNFINISHED, Progress, Turn
 from . import following
 
@@ -104,7 +104,7 @@ def _set(work: work.Work, been: Iterable[str], **fields: str) -> bool:
         changed = rows.update(**fields)
         turn = Turn.objects.filter(pk=work.subject_id, project_id=work.project).select_related("session").first()
         if changed and turn and turn.session.queued:
-            snapshots.follow_queue(turn.session)
+            writing.follow_queue(turn.session)
             if turn.status not in UNFINISHED:
                 following.turn_is_over(turn)
     return bool(changed)

@@ -14,9 +14,12 @@ from ...bus.work import TurnWork, Work
 from ...events import AXIS_RATE
 from ...pipeline import spec
 from ...records import TurnRecord
+from ..ground.statements import Statements
 from ..records.models import UNFINISHED, Progress, Session, Turn
 from . import rescue
 from .models import QueuedWork
+
+_queued = Statements(QueuedWork)
 
 
 def turn_was_written(turn: Turn, record: TurnRecord, **_: Any) -> None:
@@ -25,7 +28,7 @@ def turn_was_written(turn: Turn, record: TurnRecord, **_: Any) -> None:
         QueuedWork.objects.filter(pk=turn.pk).delete()
         turn.delete()  # nothing was said there: it never was one
         return
-    if not turn.session.queued and not QueuedWork.objects.filter(session=turn.session_id).exists():
+    if not turn.session.queued and not _queued.values("id", session_id=turn.session_id):
         return
     if turn.status == Progress.PENDING and record.segments:
         _queue_found(turn, record)

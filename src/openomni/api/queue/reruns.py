@@ -24,7 +24,7 @@ from ..ground.caller import AuthedRequest, Caller
 from ..ground.errors import Refusal, conflict, not_found
 from ..pipelines import catalogue
 from ..pipelines.models import PipelineVersion, version_of
-from ..records import snapshots
+from ..records import snapshots, writing
 from ..records.models import UNFINISHED, Progress, Recording, Session, Turn
 from . import following, turn_work
 
@@ -73,7 +73,7 @@ def queue(
             session = _session(session_id, several, caller)
             rows = _rows(session, several)
             made |= {(each.turn.pk, each.pipeline.hash): row for each, row in zip(several, rows, strict=True)}
-            snapshots.follow_queue(session)
+            writing.follow_queue(session)
             new = [pair for pair in zip(several, rows, strict=True) if pair[1].status == Progress.PENDING]
             following.put(session, [_work(each, row, begin, given) for each, row in new], waits=False)
         turn_work.hand_over(session_id)
@@ -150,8 +150,8 @@ def _session(session_id: str, several: Sequence[Rerun], caller: Caller) -> Sessi
     """Of the place of the session that it is of, and with what its participant agreed to."""
     pipeline, told = several[0].pipeline, several[0].turn.session
     try:
-        session = snapshots.placeholder(caller.project_id, session_id, caller)
-    except snapshots.RecordRefused:
+        session = writing.placeholder(caller.project_id, session_id, caller)
+    except writing.RecordRefused:
         conflict(f"the session id {session_id} is taken; make a new one")
     if session.pipeline and session.source != f"session:{told.pk}":
         conflict(f"the session id {session_id} is taken; make a new one")

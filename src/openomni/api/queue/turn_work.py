@@ -19,7 +19,7 @@ from ..ground import bus_line
 from ..ground.caller import Caller
 from ..ground.errors import Refusal, conflict
 from ..pipelines.models import version_of
-from ..records import snapshots, whose
+from ..records import whose, writing
 from ..records.models import Progress, Recording, Session, Turn
 from . import following, outbox
 
@@ -54,7 +54,7 @@ def queue(
         if session.participant:
             options = {**options, "participant": session.participant}
         turns = _rows(session, recording, pipeline, wanted)
-        snapshots.follow_queue(session)
+        writing.follow_queue(session)
         new = [turn for turn in turns if turn.queued_at is None and turn.status == Progress.PENDING]
         following.put(session, [_work(turn, pipeline, wanted[turn.pk], options, segment=spans is None) for turn in new])
     hand_over(session.pk)
@@ -111,8 +111,8 @@ def _turn_id(recording: Recording, pipeline: spec.Pipeline, session_id: str, sta
 
 def _open(recording: Recording, pipeline: spec.Pipeline, session_id: str, caller: Caller) -> Session:
     try:
-        session = snapshots.placeholder(recording.project_id, session_id, caller)
-    except snapshots.RecordRefused:
+        session = writing.placeholder(recording.project_id, session_id, caller)
+    except writing.RecordRefused:
         conflict(f"the session id {session_id} is taken; make a new one")
     if not session.pipeline:
         session.pipeline, session.pipeline_hash = pipeline.name, pipeline.hash

@@ -32,7 +32,8 @@ from ...records import AnyRecord
 from ..accounts.models import Project
 from ..ground.bus_line import Connect
 from ..ground.loop_thread import LoopThread
-from . import snapshots
+from ..ground.statements import Statements
+from . import writing
 
 log = logging.getLogger("openomni.api.recorder")
 
@@ -41,6 +42,7 @@ Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs a function in the thread that has the database."""
 Watch = Callable[[Bus, Run], Awaitable[None]]
 """Something that looks after the bus for ever."""
+_projects = Statements(Project)
 RETRY_AFTER, LONGEST = 1.0, 5.0
 """Seconds to wait after the bus refused what the recorder needs of it, at first and at most."""
 _PASSING = ("08", "40", "53", "55", "57")
@@ -110,8 +112,8 @@ def write_batch(batch: Sequence[AnyRecord]) -> None:
         bounded = [recorded.bounded(record) for record in batch]
         with transaction.atomic():
             _check_projects({record.project for record in bounded})
-            snapshots.write_all(bounded)
-    except (snapshots.RecordRefused, DataError, IntegrityError, ValueError, OverflowError) as error:
+            writing.write_all(bounded)
+    except (writing.RecordRefused, DataError, IntegrityError, ValueError, OverflowError) as error:
         raise records.Unwritable(" ".join(str(error).split())) from error
 
 
@@ -129,6 +131,6 @@ def is_away(error: OperationalError | InterfaceError) -> bool:
 
 
 def _check_projects(named: set[str]) -> None:
-    known = set(Project.objects.filter(pk__in=named).values_list("pk", flat=True))
+    known = {key for (key,) in _projects.values("slug", slug=named)}
     if unknown := named - known:
-        raise snapshots.RecordRefused(f"there is no project {min(unknown)!r}")
+        raise writing.RecordRefused(f"there is no project {min(unknown)!r}")

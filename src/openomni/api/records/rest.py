@@ -22,7 +22,7 @@ from ..ground.fields import Body, Line, Name, NewId, OneOf, PartMessage, SlugOrN
 from ..ground.paging import Page, Paging, page
 from ..pipelines import catalogue
 from ..places.models import site_of
-from . import snapshots, whose
+from . import snapshots, whose, writing
 from .models import Build, Item, Session, Task, Turn
 from .schemas import schema
 
@@ -96,8 +96,8 @@ def create_session(request: AuthedRequest, payload: SessionNew) -> Any:
     pipeline = catalogue.find(caller.project_id, payload.pipeline).pipeline
     with transaction.atomic():
         try:
-            session = snapshots.placeholder(caller.project_id, payload.session_id, caller)
-        except snapshots.RecordRefused:
+            session = writing.placeholder(caller.project_id, payload.session_id, caller)
+        except writing.RecordRefused:
             conflict(f"the session id {payload.session_id} is taken; make a new one")
         if not session.pipeline:
             session.pipeline, session.pipeline_hash, session.spec = pipeline.name, pipeline.hash, pipeline.normalised()
