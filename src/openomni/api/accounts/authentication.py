@@ -21,9 +21,11 @@ from ninja.utils import check_csrf
 from ...errors import nearest
 from ..ground.caller import Caller, limited_to
 from ..ground.errors import Refusal
+from ..ground.statements import Statements
 from .models import SCOPES_OF_ROLE, Scope, Token, User, expand
 from .roles import roles_of
 
+_tokens = Statements(Token)
 SERVER = "server"
 """In place of a scope: the gateway and other parts of the server itself."""
 READS_PROJECT = {Scope.AGENT, Scope.VIEWER}
@@ -108,7 +110,7 @@ def find_token(text: str) -> Token:
     key, _, secret = rest.partition("_")
     if mark != "oo" or not secret:
         raise Refusal(401, f"this is no token of OpenOmni (they start with oo_); {mend}")
-    token = Token.objects.filter(pk=key).first()
+    token = _tokens.first(id=key)
     if token is None or not token.matches(secret):
         raise Refusal(401, f"this token is unknown to this server; {mend}")
     if token.revoked_at:

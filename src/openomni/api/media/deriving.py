@@ -22,6 +22,7 @@ from django.db.models import Exists, OuterRef, Q
 from ...bounds import stored
 from ...storage import NotStored
 from ...version import __version__
+from ..ground.statements import Statements
 from ..records.models import Derived, Recording
 from .derive.reader import Reader, ReaderClosed
 from .store import storage
@@ -39,6 +40,7 @@ EXTENSIONS = {
 }  # fmt: skip
 CHUNK = 200
 Kind = Derived.Kind
+_recordings, _derived = Statements(Recording), Statements(Derived)
 _open = Q(key="") & ~Q(made_by__startswith=MAKER)
 """Rows of what this version has not tried yet."""
 
@@ -127,7 +129,7 @@ class Deriver:
 def derive(recording_id: str, reader: Asks) -> bool:
     """Makes what is quickly made; True where a playable form is still to be made. Raises ReaderClosed, StorageFull."""
     recording = _complete(recording_id)
-    rows = list(recording.derived.all()) if recording is not None else []
+    rows = _derived.find(recording_id=recording_id) if recording is not None else []
     tried = {row.kind for row in rows if row.key or row.made_by.startswith(MAKER) or row.kind == Kind.PLAYABLE}
     if recording is None or (Kind.PEAKS in tried and len(tried) == len(rows)):
         return False
@@ -180,8 +182,7 @@ def forget(row: Derived) -> None:
 
 
 def _complete(recording_id: str) -> Recording | None:
-    row: Recording | None = Recording.objects.filter(pk=recording_id, status=Recording.Status.COMPLETE).first()
-    return row
+    return _recordings.first(id=recording_id, status=Recording.Status.COMPLETE)
 
 
 @contextmanager
@@ -224,18 +225,12 @@ def _make(kind: Derived.Kind, recording: Recording, source: Path | None, reader:
 
 def _note(recording: Recording, kind: Derived.Kind, *, made_by: str, **made: Any) -> bool:
     """Writes the row; False where the recording was deleted meanwhile."""
-    blank = dict.fromkeys(("media_type", "store", "key", "sha256"), "") | {
-        "size": 0,
-        "project_id": recording.project_id,
-    }
-    row = blank | made | {"made_by": stored(made_by)[:200]}
+    row: dict[str, Any] = dict.fromkeys(("media_type", "store", "key", "sha256"), "")
+    row |= {"size": 0, "project_id": recording.project_id} | made | {"made_by": stored(made_by)[:200]}
+    place = {"recording_id": recording.pk, "kind": kind}
     try:
-        Derived.objects.bulk_create(
-            [Derived(recording_id=recording.pk, kind=kind, **row)],
-            update_conflicts=True,
-            unique_fields=["recording", "kind"],
-            update_fields=[*row],
-        )
+        with transaction.atomic():
+            _derived.insert([place | row], unique=[*place], update=[*row])
     except IntegrityError:
         return False
     return True

@@ -22,6 +22,7 @@ from ..ground.errors import Refusal, bad_request, conflict, not_found
 from ..ground.fields import Count, Line, Name, NewId, OneOf, PartMessage, Position, Rate, SlugOrNone, UnixTime
 from ..ground.file_response import deliver
 from ..ground.paging import Page, Paging, page
+from ..ground.statements import Statements
 from ..places.models import site_of
 from ..records import snapshots, whose, writing
 from ..records.media_types import takes
@@ -36,6 +37,7 @@ router = Router(tags=["recordings"])
 WRITERS = allow(Scope.DEVICE, Scope.AGENT, Scope.RESEARCHER, SERVER)
 READERS = allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER)
 Id = Annotated[NewId, Path()]
+_recordings = Statements(Recording)
 _SHA256 = "[0-9a-fA-F]{64}"
 Track = Annotated[int, Field(ge=1, le=100)]
 
@@ -269,7 +271,8 @@ def _seal(row: Recording, sha256: str, size: int, samples: int | None) -> None:
     row.status, row.received, row.sha256 = Recording.Status.COMPLETE, size, sha256.lower()
     row.completed_at, row.store = row.completed_at or timezone.now(), storage().store.name
     row.samples, row.rate = _measured(row, samples)
-    row.save(update_fields=["status", "store", "received", "sha256", "completed_at", "samples", "rate"])
+    changed = ("status", "store", "received", "sha256", "completed_at", "samples", "rate")
+    _recordings.update({name: getattr(row, name) for name in changed}, id=row.pk)
     recording_completed.send(Recording, recording=row)
 
 
@@ -279,8 +282,11 @@ def _serve(request: HttpRequest, file: BinaryIO, row: Recording) -> HttpResponse
 
 
 def _find(request: AuthedRequest, recording_id: str) -> Recording:
-    row: Recording | None = Recording.objects.scoped(request).filter(pk=recording_id).first()
-    return row or not_found("recording", recording_id)
+    try:
+        row: Recording = Recording.objects.scoped(request).get(pk=recording_id)  # unlike first(), it orders nothing
+    except Recording.DoesNotExist:
+        not_found("recording", recording_id)
+    return row
 
 
 def _mine(request: AuthedRequest, recording_id: str) -> Recording:
