@@ -78,3 +78,21 @@ async def test_clients_that_come_back_at_once_have_one_host(world: World) -> Non
     assert [each["resumed"] for each in welcomes if isinstance(each, dict)] != []
     assert all(each["resumed"] for each in welcomes if isinstance(each, dict))
     assert host.opened.empty(), "nobody else hosts it"
+
+
+async def test_what_a_lost_host_gave_a_reply_to_is_not_told_to_the_next(world: World) -> None:
+    first = await world.host("host1")
+    client = await world.connect(**OURS)
+    await client.hello(audio="binary", session_id="s1")
+    hosted = await first.session()
+    for position in range(0, 10_240, 320):
+        await client.send(frame(position, 1))
+    while (await hosted.until(AudioIn)).position < 10_240 - 320:
+        pass
+    await hosted.answer("a1" * 16, end=False)  # to what was said up to sample 9600
+    while not isinstance(await client.next(), bytes):
+        pass  # until some of the reply was passed on
+    second = await world.host("host2")
+    await first.vanish()
+    following = await second.session()
+    assert (await following.until(AudioIn)).position == 9_600
