@@ -16,6 +16,8 @@ MAX_INT = 2**63 - 1
 """What a column for integers holds."""
 MAX_POSITION = 1 << 45
 """Samples on a session's axis: 70 years at 16 kHz."""
+MAX_PLACE = 2**31 - 1
+"""Of a member of an ordered group; what PostgreSQL's smaller integers hold."""
 MAX_RATE = 768_000
 """Samples a second; no sound card has more."""
 MIN_MOMENT, MAX_MOMENT = 0.0, 4_102_444_800.0

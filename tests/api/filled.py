@@ -64,7 +64,9 @@ def filled(project: Project) -> Project:
     Item.objects.create(project=project, session=session, item_id=f"item{MARK}", role="user", content=MARK)
     build = BuildRecord(project=project.pk, build=f"build{MARK}", kind="llm", component=MARK)
     writing.write_all([build])
-    Tagged.objects.create(project=project, tag=Tag.objects.create(project=project, name=MARK), turn=turn)
+    tag = Tag.objects.create(project=project, name=f"tag-{MARK}", description=MARK)
+    for bearer in ({"turn": turn}, {"session": session}):
+        Tagged.objects.create(project=project, tag=tag, **bearer)
     Tombstone.objects.create(project=project, kind="turn", key=f"gone{MARK}")
     metric = Metric.objects.create(project=project, name=MARK, version="1")
     rater = Rater.objects.create(project=project, kind="person", name=MARK)
@@ -81,6 +83,7 @@ IDS = {
     "agent_id": f"agent{MARK}", "session_id": f"session{MARK}", "turn_id": f"turn{MARK}", "task_id": f"task{MARK}",
     "recording_id": f"recording{MARK}", "token_id": f"{MARK}000", "code": f"code-{MARK}", "name": f"pipeline-{MARK}",
     "which": "1", "purpose": "recording", "sequence": "1", "build": f"build{MARK}", "hash": MARK, "kind": "peaks",
+    "tag": f"tag-{MARK}",
 }  # fmt: skip
 
 

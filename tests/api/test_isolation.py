@@ -224,7 +224,7 @@ def test_a_token_of_every_scope_stays_in_its_project(filled: Project, other_proj
 
 # ---- tokens of one site or device ----------------------------------------------------------------------------
 
-WHOLE = ("builds", "hello", "me", "auth", "projects", "agents", "components", "pipelines")
+WHOLE = ("builds", "hello", "me", "auth", "projects", "agents", "components", "pipelines", "tags")
 """What is of no place: everybody in the project may read it, and who is limited to a place may not change it."""
 
 LIMITS = ("site", "device")

@@ -97,8 +97,9 @@ def call(*arguments: str) -> None:
 def test_turns_are_listed_over_pages_as_they_are_asked_for(
     server: type[Server], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    call("list", "--pipeline", "local", "--status", "completed", "--limit", "3", "--json", str(tmp_path / "turns.json"))
-    assert server.asked[0] == ("/turns", {"limit": 3, "pipeline": "local", "status": "completed"})
+    asked = ("--pipeline", "local", "--status", "completed", "--tag", "debate", "--limit", "3")
+    call("list", *asked, "--json", str(tmp_path / "turns.json"))
+    assert server.asked[0] == ("/turns", {"limit": 3, "pipeline": "local", "status": "completed", "tag": "debate"})
     assert [each["turn_id"] for each in json.loads((tmp_path / "turns.json").read_text())["turns"]] == [
         "t1",
         "t2",

@@ -43,6 +43,7 @@ def list_turns(
     session: Annotated[str, typer.Option(help="Of this session.")] = "",
     pipeline: Annotated[str, typer.Option(help="Through this pipeline, by its name or hash.")] = "",
     status: Annotated[str, typer.Option(help="pending, started, completed, failed or cancelled.")] = "",
+    tag: Annotated[str, typer.Option(help="That bear this tag.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 20,
     server: Server = HERE,
     token: Token = "",
@@ -50,7 +51,7 @@ def list_turns(
 ) -> None:
     """Turns, newest first."""
     check_json(json)
-    wanted = {"session": session, "pipeline": pipeline, "status": status}
+    wanted = {"session": session, "pipeline": pipeline, "status": status, "tag": tag}
     given = {name: value for name, value in wanted.items() if value}
     turns = _with(server, token, lambda api: _listed(api, limit, **given))
     console = _console()

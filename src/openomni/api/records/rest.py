@@ -7,6 +7,7 @@ from typing import Annotated, Any, get_args
 
 import msgspec
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from ninja import Field, Query, Router, Schema
 
@@ -22,11 +23,12 @@ from ..ground.fields import Body, Line, Name, NewId, OneOf, PartMessage, SlugOrN
 from ..ground.paging import Page, Paging, page
 from ..pipelines import catalogue
 from ..places.models import site_of
-from . import snapshots, whose, writing
+from . import snapshots, tag_rest, whose, writing
 from .models import Build, Item, Session, Task, Turn
 from .schemas import schema
 
 router = Router(tags=["conversations"])
+router.add_router("", tag_rest.router)
 READERS = allow(Scope.DEVICE, Scope.AGENT, Scope.VIEWER)
 MAKERS = allow(Scope.DEVICE, Scope.AGENT, Scope.RESEARCHER)
 MAX_ANNOUNCED = 256
@@ -69,6 +71,7 @@ class TurnFilter(Schema):
     session: Name = ""
     pipeline: Name = Field("", description="name or hash")
     status: Status = ""
+    tag: Name = Field("", description="name of one that they bear themselves")
 
 
 class TaskFilter(Schema):
@@ -81,9 +84,14 @@ class TaskFilter(Schema):
 
 @router.get("/sessions", auth=READERS, response=Page[SessionOut], summary="Sessions, newest first")  # type: ignore[valid-type]
 def list_sessions(
-    request: AuthedRequest, paging: Query[Paging], pipeline: Name = "", device: Name = "", status: Open = ""
+    request: AuthedRequest,
+    paging: Query[Paging],
+    pipeline: Name = "",
+    device: Name = "",
+    status: Open = "",
+    tag: Name = "",
 ) -> Any:
-    wanted = {"pipeline": pipeline, "device": device, "status": status}
+    wanted = {"pipeline": pipeline, "device": device, "status": status, "tags__tag__name": tag}
     rows = Session.objects.scoped(request).filter(**_given(wanted))
     return _as_records(page(rows, paging), snapshots.session_record)
 
@@ -135,9 +143,10 @@ def get_session(request: AuthedRequest, session_id: str) -> Any:
 
 @router.get("/turns", auth=READERS, response=Page[TurnOut], summary="Turns, newest first")  # type: ignore[valid-type]
 def list_turns(request: AuthedRequest, paging: Query[Paging], wanted: Query[TurnFilter]) -> Any:
-    rows = Turn.objects.scoped(request).filter(**_given({"session_id": wanted.session, "status": wanted.status}))
+    given = {"session_id": wanted.session, "status": wanted.status, "tags__tag__name": wanted.tag}
+    rows = Turn.objects.scoped(request).filter(**_given(given))
     if wanted.pipeline:
-        rows = rows.filter(pipeline=wanted.pipeline) | rows.filter(pipeline_hash=wanted.pipeline)
+        rows = rows.filter(Q(pipeline=wanted.pipeline) | Q(pipeline_hash=wanted.pipeline))
     return _as_records(page(rows.prefetch_related(*snapshots.COMPLETE_TURN), paging), snapshots.turn_record)
 
 
