@@ -50,7 +50,9 @@ def filled(project: Project) -> Project:
     agent_with(project, f"llm:{MARK}", id=f"agent{MARK}", name=MARK)
     version = version_of(project.pk, f"pipeline-{MARK}", MARK, {"name": MARK, "stages": []})
     Pipeline.objects.update(current=version, description=MARK)
-    session = Session.objects.create(project=project, id=f"session{MARK}", pipeline=MARK, source=MARK)
+    session = Session.objects.create(
+        project=project, id=f"session{MARK}", pipeline=MARK, source=MARK, participant=participant.code
+    )
     turn = Turn.objects.create(project=project, id=f"turn{MARK}", session=session, index=0, transcript=MARK)
     Segment.objects.create(project=project, session=session, turn=turn, speaker=MARK, start=0, end=1)
     task = Task.objects.create(project=project, turn=turn, task_id=f"task{MARK}", kind="llm", component=MARK)

@@ -13,6 +13,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
 
+from ..ground.erasing import kept
 from ..ground.scoping import ProjectOwned
 
 slug_validator = RegexValidator(r"^[a-z0-9][a-z0-9-]*$", "use small letters, digits and '-', and start with no '-'")
@@ -46,6 +47,7 @@ class Role(models.TextChoices):
     VIEWER = "viewer"
 
 
+@kept("It is of somebody who signs in, who is no participant by that.")
 class Membership(ProjectOwned):
     """A person's role in a project."""
 
@@ -93,6 +95,7 @@ def new_token_id() -> str:
     return secrets.token_hex(4)
 
 
+@kept("It lets a client in, whoever is heard there.")
 class Token(ProjectOwned):
     """Lets a device, an agent or a script in: `oo_<id>_<secret>`. Only the SHA-256 of the secret is kept.
 

@@ -7,6 +7,7 @@ from typing import Any
 from django.db import models
 from django.utils import timezone
 
+from ..ground.erasing import kept
 from ..ground.scoping import ProjectOwned
 
 ALIVE_FOR = timedelta(seconds=3.5)
@@ -22,6 +23,7 @@ def alive_since() -> datetime:
     return timezone.now() - ALIVE_FOR
 
 
+@kept("It is a process and its machine.")
 class Agent(ProjectOwned):
     """A worker process, known by its name in a project; registering again updates it."""
 
@@ -51,6 +53,7 @@ class Agent(ProjectOwned):
         return self.last_seen is not None and self.last_seen > alive_since()
 
 
+@kept("It is what an agent can do.")
 class Offer(ProjectOwned):
     """A component that an agent offers, with the JSON Schema of its parameters and the package it comes from."""
 

@@ -121,6 +121,8 @@ def create(request: AuthedRequest, recording_id: Id, payload: RecordingIn) -> An
         row, _ = rows.get_or_create(id=recording_id, defaults=own)
         if row.project_id != request.auth.project_id:
             conflict(f"the id {recording_id} is taken; record under a new one")
+        if writing.was_erased(row.project_id, "recording", recording_id):
+            conflict(f"recording {recording_id} was erased, and does not come back; record under a new id")
         device = request.auth.device or payload.device
         _check_place(row, request.auth)
         if row.key and (row.kind, row.media_type) != (payload.kind, payload.media_type):

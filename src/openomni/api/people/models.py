@@ -5,10 +5,12 @@ from datetime import datetime
 from django.db import models
 from django.utils import timezone
 
+from ..ground.erasing import erased
 from ..ground.scoping import ProjectOwned
 from ..places.models import Site
 
 
+@erased(participant="code")
 class Participant(ProjectOwned):
     """A person who is heard or seen, known by a code; the name is optional and for the project's eyes."""
 
@@ -38,6 +40,7 @@ class Purpose(models.TextChoices):
     REMOTE = "remote", "processing by remote services"
 
 
+@erased(participant="participant__code")
 class Consent(ProjectOwned):
     """A participant agreed to one purpose, from `given_at` until `withdrawn_at`."""
 

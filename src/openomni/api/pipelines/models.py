@@ -5,9 +5,11 @@ from typing import Any
 from django.db import models, transaction
 
 from ..accounts.models import User
+from ..ground.erasing import kept
 from ..ground.scoping import ProjectOwned
 
 
+@kept("It is what a conversation goes through, whoever is heard.")
 class Pipeline(ProjectOwned):
     """A named pipeline of a project. Without a `current` version it is a built-in one that ran here."""
 
@@ -26,6 +28,7 @@ class Pipeline(ProjectOwned):
         return self.name
 
 
+@kept("It is what conversations went through, whoever was heard.")
 class PipelineVersion(ProjectOwned):
     """One content of a pipeline: a row for each distinct hash, numbered from 1."""
 

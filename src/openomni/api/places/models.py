@@ -3,9 +3,11 @@ from __future__ import annotations
 from django.db import models
 
 from ..accounts.models import slug_validator
+from ..ground.erasing import kept
 from ..ground.scoping import ProjectOwned
 
 
+@kept("It is a place, whoever is there.")
 class Site(ProjectOwned):
     """A place where devices stand: a home, a ward, a lab."""
 
@@ -24,6 +26,7 @@ class Site(ProjectOwned):
         return self.name
 
 
+@kept("It is a machine, whoever it hears.")
 class Device(ProjectOwned):
     """A client machine that listens, sees or speaks."""
 

@@ -6,10 +6,12 @@ from typing import Any
 
 from django.db import models
 
+from ..ground.erasing import erased
 from ..ground.scoping import ProjectOwned
 from ..records.models import Session
 
 
+@erased(session="session", turn="pk")
 class QueuedWork(ProjectOwned):
     """A row is made with the rows that the work belongs to, and handed over to the bus once it need not wait."""
 

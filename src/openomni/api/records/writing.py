@@ -104,12 +104,12 @@ class _Sessions:
 
 
 _Named = tuple[str, str, str]
-_NAMED = {"session": "session_id", "turn": "turn_id", "recording": "recording_id"}
+_NAMED = (("session", "session_id"), ("turn", "turn_id"), ("turn", "reruns"), ("recording", "recording_id"))
 
 
 def _names(record: AnyRecord) -> set[_Named]:
     """What a record is about: project, kind and id."""
-    found = ((kind, getattr(record, field, "")) for kind, field in _NAMED.items())
+    found = ((kind, getattr(record, field, "")) for kind, field in _NAMED)
     return {(record.project, kind, key) for kind, key in found if key}
 
 
@@ -120,9 +120,15 @@ def _erased(records: Sequence[AnyRecord]) -> set[_Named]:
     return named & set(_tombstones.values("project_id", "kind", "key", key=keys))
 
 
+def was_erased(project_id: str, kind: str, key: str) -> bool:
+    return bool(_tombstones.values("id", project_id=project_id, kind=kind, key=key))
+
+
 def placeholder(project_id: str, session_id: str, caller: Caller | None = None) -> Session:
-    """The session with this id, made empty when it is not there yet, by its caller if there is one. Raises Refused when
-    it is another project's, or another's than those that its caller is limited to."""
+    """The session with this id, made empty when it is not there yet, by its caller if there is one. Raises
+    RecordRefused when it is another project's, another's than those that its caller is limited to, or was erased."""
+    if caller and was_erased(project_id, "session", session_id):
+        raise RecordRefused(f"session {session_id} was erased")
     own = {"project_id": project_id, "made_by": caller.token_id if caller else ""}
     session, _ = Session.objects.get_or_create(id=session_id, defaults=own)
     _check_owner(session, project_id)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Cast
 
+from ..ground.erasing import erased, kept
 from ..ground.scoping import ProjectOwned
+from ..records.models import Segment, Task
 
 
 class Target(models.TextChoices):
@@ -25,6 +29,7 @@ class Target(models.TextChoices):
     PAIR = "pair"
 
 
+@kept("It is what is scored, whoever said it.")
 class Metric(ProjectOwned):
     """What is scored, in one version: another version is another row, and its scores are never mixed with these."""
 
@@ -62,6 +67,7 @@ class Metric(ProjectOwned):
         return f"{self.name} {self.version}"
 
 
+@kept("It is who gives scores, who is no participant by that.")
 class Rater(ProjectOwned):
     """Who gives scores: a person, a judge (a model), or a program. A judge of another build is another rater."""
 
@@ -98,6 +104,27 @@ class Outcome(models.TextChoices):
     SKIPPED = "skipped"
 
 
+def _of_turns(keys: Collection[str]) -> Q:
+    """Scores of these turns, of pairs with one of them, and of what they are made of."""
+    tasks = Task.objects.filter(turn__in=keys).values("task_id")
+    segments = Segment.objects.filter(turn__in=keys).annotate(key=Cast("pk", models.CharField())).values("key")
+    scored = Q(target=Target.TURN, target_id__in=keys)
+    scored |= Q(target=Target.TASK, target_id__in=tasks) | Q(target=Target.SEGMENT, target_id__in=segments)
+    pairs = Q()
+    for key in keys:
+        pairs |= Q(target_id__startswith=f"{key} ") | Q(target_id__endswith=f" {key}")
+    return scored | Q(pairs, target=Target.PAIR)
+
+
+def _of_sessions(keys: Collection[str]) -> Q:
+    """Scores of these sessions, and of what was done beside their turns."""
+    tasks = Task.objects.filter(session__in=keys).values("task_id")
+    return Q(target__in=(Target.SESSION, Target.DIALOGUE), target_id__in=keys) | Q(
+        target=Target.TASK, target_id__in=tasks
+    )
+
+
+@erased(session=_of_sessions, turn=_of_turns)
 class Score(ProjectOwned):
     """What one rater said of one target under one metric; `revision` counts what they said of it, the highest stands.
 

@@ -5,10 +5,12 @@ All `_s` fields are seconds; those of a turn count from its last user speech sam
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.db import models
 
+from ...ground.erasing import Subject, erased
 from ...ground.scoping import ProjectOwned
 
 
@@ -40,6 +42,12 @@ class Recorded(ProjectOwned):
         return str(self.pk)[:12]
 
 
+def _with_reruns(keys: Collection[str]) -> models.Q:
+    """These sessions, and those in which their turns are run again: what is said there was said here."""
+    return models.Q(pk__in=keys) | models.Q(origin="reprocess", source__in=[f"session:{key}" for key in keys])
+
+
+@erased(Subject.SESSION, participant="participant", session=_with_reruns)
 class Session(Recorded):
     """One live or replayed conversation of a device through a pipeline.
 
@@ -84,6 +92,7 @@ class Session(Recorded):
         indexes = [models.Index(fields=["project", "-created_at"], name="session_by_time")]
 
 
+@erased(Subject.TURN, participant=("participant", "segments__participant"), session="session", turn=("pk", "reruns"))
 class Turn(Recorded):
     """One user utterance and the response to it. `recording` and `reply_audio` are ids of recordings."""
 
@@ -148,6 +157,7 @@ class Turn(Recorded):
         ]
 
 
+@erased(participant="participant", session="session", turn="turn")
 class Segment(ProjectOwned):
     """Who speaks from when to when: samples on the session's axis (16 kHz). Segments may overlap."""
 
@@ -174,6 +184,7 @@ class Segment(ProjectOwned):
         return f"{self.speaker} {self.start}–{self.end}"
 
 
+@erased(session="session", turn="turn_id")
 class Item(ProjectOwned):
     """An item of a conversation, kept once, as it was heard; turns say by its id that their models got it."""
 

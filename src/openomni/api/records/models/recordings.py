@@ -7,11 +7,13 @@ from datetime import datetime
 from django.db import models
 from django.utils import timezone
 
+from ...ground.erasing import Subject, erased
 from ...ground.scoping import ProjectOwned
 from ..media_types import EXTENSIONS
 from .conversations import Recorded, Session
 
 
+@erased(Subject.RECORDING, participant="participant", session="session", turn="turn_id", recording="pk")
 class Recording(Recorded):
     """A media file as captured, a reply as spoken, or a picture that a client put into the conversation. Its id is made
     by who captured it.
@@ -83,6 +85,7 @@ class Recording(Recorded):
         return f"{self.project_id}/{began:%Y/%m}/{self.pk}.{EXTENSIONS.get(self.media_type, 'bin')}"
 
 
+@erased(recording="recording")
 class Derived(ProjectOwned):
     """What was made of a recording when it was complete, so that nobody has to make it for each look."""
 

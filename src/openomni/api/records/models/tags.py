@@ -5,10 +5,12 @@ from __future__ import annotations
 from django.db import models
 from django.utils import timezone
 
+from ...ground.erasing import erased, kept
 from ...ground.scoping import ProjectOwned
 from .conversations import Session, Turn
 
 
+@kept("It is the project's own word; what bears it is in Tagged.")
 class Tag(ProjectOwned):
     """A label of turns or sessions; an `ordered` one is a group whose members have their places."""
 
@@ -25,6 +27,7 @@ class Tag(ProjectOwned):
         return self.name
 
 
+@erased(session="session", turn="turn")
 class Tagged(ProjectOwned):
     """A turn or a session that bears a tag; `place` is its place in an ordered one."""
 
@@ -53,6 +56,7 @@ class Tagged(ProjectOwned):
         ]
 
 
+@kept("It says that something was erased, and nothing of what it was.")
 class Tombstone(ProjectOwned):
     """That something was erased, and nothing of what it was: a record of it that comes late is left out."""
 

@@ -6,10 +6,12 @@ from typing import Any
 
 from django.db import models
 
+from ...ground.erasing import erased, kept
 from ...ground.scoping import ProjectOwned
 from .conversations import Progress, Session, Turn
 
 
+@erased(session="session", turn="turn")
 class Task(ProjectOwned):
     """One stage of one turn in one revision of it; its times are those of the attempt that counted. What a session did
     beside its turns, such as a judgement of a pause that was none, is a task of the session and of no turn."""
@@ -65,6 +67,7 @@ class Task(ProjectOwned):
         return f"{self.kind}:{self.component}"
 
 
+@erased(session="task__session", turn="task__turn")
 class Attempt(ProjectOwned):
     """One try of a task on one agent."""
 
@@ -95,6 +98,7 @@ class Attempt(ProjectOwned):
         return f"attempt {self.number}"
 
 
+@erased(turn="turn")
 class TimePoint(ProjectOwned):
     """An instant on a turn's timeline, give or take `uncertainty_s`; `where` names the process that saw it."""
 
@@ -117,6 +121,7 @@ class TimePoint(ProjectOwned):
         return f"{self.name} {self.at_s:.3f} s"
 
 
+@kept("It is what tasks ran on, whoever was heard.")
 class Build(ProjectOwned):
     """What tasks ran on, by the hash of its content: what has to be the same for them to be run again."""
 
