@@ -108,6 +108,7 @@ def test_a_film_has_a_strip_of_its_eighths_and_a_form_that_browsers_play(
     key = put("film", film(tmp_path / "film.mkv", 8.0), "video/x-matroska", kind="video")
     asks = InProcess()
     assert deriving.derive(key, asks)
+    assert admin("GET", f"/recordings/{key}")["seconds"] == pytest.approx(8.0, abs=0.01)
     assert list(kinds(admin, key)) == ["thumbnail"]
     assert "it is still to be made" in admin.error("GET", f"/recordings/{key}/derived/playable", status=404)
     assert "it has no sound" in admin.error("GET", f"/recordings/{key}/derived/peaks", status=404)
@@ -117,7 +118,7 @@ def test_a_film_has_a_strip_of_its_eighths_and_a_form_that_browsers_play(
     assert list(deriving.unplayable()) == [key]
     deriving.make_playable(key, asks)
     deriving.make_playable(key, asks)
-    assert asks.asked == ["look", "thumbnail", "playable"]
+    assert asks.asked == ["look", "length", "thumbnail", "playable"]
     assert kinds(admin, key)["playable"]["media_type"] == "video/webm"
     content = body_of(admin.raw("GET", f"/recordings/{key}/derived/playable"))
     with av.open(BytesIO(content)) as played:
@@ -206,6 +207,35 @@ def test_pictures_and_sound_of_which_one_is_copied_stay_together(tmp_path: Path)
     assert first == {"video": pytest.approx(0, abs=0.03), "audio": pytest.approx(2.0, abs=0.03)}
 
 
+def test_a_film_without_sound_lasts_as_long_as_its_time_stamps_say(admin: Api, put: Put, tmp_path: Path) -> None:
+    """A browser's camera, written on and on: nothing states how long it became. Half of another never came."""
+    with (tmp_path / "live.webm").open("wb") as file, av.open(_Onward(file), "w", format="webm") as out:
+        stream: Any = out.add_stream("libvpx", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(30):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))))
+        out.mux(stream.encode(None))
+    live = (tmp_path / "live.webm").read_bytes()
+    whole = film(tmp_path / "whole.mkv", 8.0)
+    for key, content, media_type, seconds in (
+        ("live", live, "video/webm", 3.0),
+        ("half", whole[: len(whole) // 2], "video/x-matroska", 4.0),
+    ):
+        put(key, content, media_type, kind="video")
+        deriving.derive(key, InProcess())
+        assert admin("GET", f"/recordings/{key}")["seconds"] == pytest.approx(seconds, abs=0.35)
+
+
+def test_what_was_counted_is_not_measured_and_a_picture_lasts_no_time(admin: Api, put: Put) -> None:
+    asks = InProcess()
+    put("sound", wav([1] * RATE))
+    put("still", jpeg.encode(np.zeros((48, 64, 3), np.uint8), 75), "image/jpeg", kind="picture")
+    for key, seconds in (("sound", 1.0), ("still", None)):
+        deriving.derive(key, asks)
+        assert admin("GET", f"/recordings/{key}")["seconds"] == seconds
+    assert "length" not in asks.asked
+
+
 # ---- when, and how often -------------------------------------------------------------------------------------
 
 
@@ -250,11 +280,11 @@ def test_a_deriver_makes_what_was_left_and_then_what_it_is_told(
     deriver.start()
     try:
         assert asks.done.wait(30)
-        assert asks.asked == ["look", "thumbnail", "look", "peaks", "playable"]
+        assert asks.asked == ["look", "length", "thumbnail", "look", "peaks", "playable"]
         asks.done.clear()
         deriver.tell(put("told", wav([1] * 100)))
         assert asks.done.wait(30)
-        assert asks.asked[5:] == ["look", "peaks"]
+        assert asks.asked[6:] == ["look", "peaks"]
     finally:
         deriver.stop()
     assert Derived.objects.exclude(key="").count() == 4

@@ -307,6 +307,25 @@ def test_of_thousands_of_tracks_the_first_are_looked_at(tmp_path: Path) -> None:
     assert "has 100 audio tracks" in told[0]
 
 
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.avi", "a.ts", "a.mov"])
+def test_a_film_lasts_until_its_last_picture_is_over(tmp_path: Path, name: str) -> None:
+    with media_file.MediaFile(write(tmp_path / name, pictures=3.0)) as file:
+        assert file.lasts(media_file.moving(file)) == pytest.approx(3.0, abs=0.01)
+
+
+def test_a_file_lasts_as_long_as_its_longest_track(tmp_path: Path) -> None:
+    with media_file.MediaFile(write(tmp_path / "a.mkv", [(2.0, with_clicks(4.0, 1.0))], pictures=3.0)) as file:
+        tracks = media_file.moving(file), media_file.audio_track(file)
+        assert file.lasts(*tracks) == pytest.approx(6.0, abs=NEAR)
+
+
+def test_a_still_lasts_no_time(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(Frame(np.zeros((64, 64, 3), np.uint8)).jpeg())
+    with media_file.MediaFile(tmp_path / "a.jpg") as file:
+        assert file.is_still
+        assert file.lasts(media_file.moving(file)) is None
+
+
 def test_pictures_that_are_too_big_are_left_out_and_told(tmp_path: Path) -> None:
     path = tmp_path / "big.avi"
     with av.open(str(path), "w") as out:

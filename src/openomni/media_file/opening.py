@@ -10,6 +10,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+from .. import bounds
 from ..errors import MediaError
 
 if TYPE_CHECKING:
@@ -71,6 +72,22 @@ class MediaFile:
     def duration(self) -> float | None:
         """Seconds, as the container states them; None when it does not."""
         return self.container.duration / 1_000_000 if self.container.duration else None
+
+    @property
+    def is_still(self) -> bool:
+        """Whether it is one picture, which lasts no time."""
+        return self.container.format.name.endswith("_pipe") or self.container.format.name == "image2"
+
+    def lasts(self, *streams: Any) -> float | None:
+        """Seconds from the file's beginning to where its time stamps say that the last of these tracks ends, whatever
+        its container states; None where they say nothing. Nothing is decoded, and nothing can be read afterwards."""
+        end = 0.0
+        for packet in self.packets(*streams):
+            at = packet.dts if packet.pts is None else packet.pts
+            if at is not None and not packet.is_corrupt and not self.is_still:
+                ends = float((at + (packet.duration or 0)) * packet.time_base) - self.begins
+                end = max(end, ends) if bounds.finite(ends) else end
+        return end or None
 
     def decoded(self, *streams: Any) -> Iterator[tuple[Any, Any]]:
         """The frames of these tracks, each after its track. What FFmpeg can't decode is left out, and told."""

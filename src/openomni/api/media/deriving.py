@@ -136,6 +136,8 @@ def derive(recording_id: str, reader: Asks) -> bool:
     with _source(recording) as source:
         answer = _asked(reader, "look", recording, source)
         wants = [kind for kind in answer.get("wants", ()) if kind not in tried]
+        if "wants" in answer and recording.seconds is None and recording.kind != Recording.Kind.PICTURE:
+            _measure(recording, source, reader)
         if Kind.THUMBNAIL in wants:
             _make(Kind.THUMBNAIL, recording, source, reader)
         if Kind.PLAYABLE in wants:
@@ -202,6 +204,12 @@ def _asked(reader: Asks, kind: str, recording: Recording, source: Path | None, *
         return {"failed": "its bytes are gone"}
     tracks = {"audio_track": recording.audio_track, "video_track": recording.video_track}
     return reader.ask(kind, source, media_type=recording.media_type, **tracks, **more)
+
+
+def _measure(recording: Recording, source: Path | None, reader: Asks) -> None:
+    """How long it lasts, where nobody counted its samples: a film without sound has none."""
+    seconds = _asked(reader, "length", recording, source).get("seconds")
+    Recording.objects.filter(pk=recording.pk).update(duration_s=seconds)
 
 
 def _make(kind: Derived.Kind, recording: Recording, source: Path | None, reader: Asks) -> None:

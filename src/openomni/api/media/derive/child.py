@@ -26,8 +26,8 @@ NICE = 19
 
 
 def main() -> None:
-    """Answers are `{"wants": [kind, …]}` to the order `look`; `{"file": …, "media_type": …, "size": …, "sha256": …}`
-    to a kind; `{"failed": "why"}` to any."""
+    """Answers are `{"wants": [kind, …]}` to the order `look`; `{"seconds": …}` to `length`; `{"file": …,
+    "media_type": …, "size": …, "sha256": …}` to a kind; `{"failed": "why"}` to any."""
     withdraw()
     for line in sys.stdin:
         order = json.loads(line)
@@ -60,7 +60,13 @@ def withdraw() -> None:
 def answered(order: dict[str, Any]) -> dict[str, Any]:
     """Never raises."""
     try:
-        return _looked(order) if order["kind"] == "look" else _made(order)
+        match order["kind"]:
+            case "look":
+                return _looked(order)
+            case "length":
+                return _measured(order)
+            case _:
+                return _made(order)
     except MemoryError:
         return {"failed": "it takes more memory than is granted"}
     except Exception as error:
@@ -80,6 +86,15 @@ def _looked(order: dict[str, Any]) -> dict[str, Any]:
         if wants and not playable.plays(file, order["media_type"], audio, video):
             wants.append("playable")
     return {"wants": wants}
+
+
+def _measured(order: dict[str, Any]) -> dict[str, Any]:
+    from ....media_file import MediaFile
+    from . import playable
+
+    with MediaFile(order["source"], told=lambda line: None) as file:
+        tracks = playable.chosen(file, order["audio_track"], order["video_track"])
+        return {"seconds": file.lasts(*(track for track in tracks if track is not None))}
 
 
 def _made(order: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,8 @@ def make(source: Path, target: Path, track: int | None) -> None:
         if stream is None:
             raise MediaError(f"{file.name} has no pictures")
         stream.codec_context.thread_count = 1
-        length = _length(file, stream)
+        # A recorder that wrote on while it recorded may not have stated it: the packets do.
+        length = None if file.is_still else file.duration or file.lasts(stream)
         middles = [length * (each + 0.5) / PICTURES for each in range(PICTURES)] if length else [None]
         seen = [_picture_at(file, stream, at) for at in middles]
     first = next((each for each in seen if each is not None), None)
@@ -37,19 +38,6 @@ def make(source: Path, target: Path, track: int | None) -> None:
         raise MediaError(f"{file.name} is damaged: none of its pictures can be decoded")
     strip = np.concatenate([_fitted(first if each is None else each, first) for each in seen], axis=1)
     target.write_bytes(jpeg.encode(strip, QUALITY))
-
-
-def _length(file: MediaFile, stream: Any) -> float | None:
-    """Seconds; None for a still. A recorder that wrote on while it recorded may not say it: the packets do."""
-    if file.container.format.name.endswith("_pipe") or file.container.format.name == "image2":
-        return None
-    if file.duration:
-        return file.duration
-    last = 0.0
-    for packet in file.packets(stream):
-        if packet.pts is not None:
-            last = max(last, float(packet.pts * packet.time_base) - file.begins)
-    return last or None
 
 
 def _picture_at(file: MediaFile, stream: Any, at: float | None) -> NDArray[np.uint8] | None:

@@ -63,6 +63,7 @@ class Migration(migrations.Migration):
                 ('rate', models.PositiveIntegerField(blank=True, null=True)),
                 ('samples', models.PositiveBigIntegerField(blank=True, null=True)),
                 ('position', models.PositiveBigIntegerField(default=0)),
+                ('duration_s', models.FloatField(blank=True, editable=False, null=True)),
                 ('audio_track', models.PositiveSmallIntegerField(blank=True, null=True)),
                 ('video_track', models.PositiveSmallIntegerField(blank=True, null=True)),
                 ('received', models.PositiveBigIntegerField(default=0)),

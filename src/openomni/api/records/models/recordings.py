@@ -54,6 +54,8 @@ class Recording(Recorded):
     samples = models.PositiveBigIntegerField(null=True, blank=True)
     position = models.PositiveBigIntegerField(default=0)
     """Where its first sample lies on the session's axis (samples at 16 kHz)."""
+    duration_s = models.FloatField(null=True, blank=True, editable=False)
+    """Where nobody counted samples: as the file's own time stamps have it, once it is complete."""
     audio_track = models.PositiveSmallIntegerField(null=True, blank=True)
     """Which of the file's tracks of sound is meant, from 1; none: as its readers choose. So for pictures."""
     video_track = models.PositiveSmallIntegerField(null=True, blank=True)
@@ -77,7 +79,7 @@ class Recording(Recorded):
     @property
     def seconds(self) -> float | None:
         """How long it lasts as far as it is known."""
-        return self.samples / self.rate if self.samples is not None and self.rate else None
+        return self.samples / self.rate if self.samples is not None and self.rate else self.duration_s
 
     def place(self) -> str:
         """The storage key that its bytes go under: `<project>/<year>/<month>/<id>.<extension>`."""
