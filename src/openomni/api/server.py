@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import signal
 import socket
@@ -11,6 +12,9 @@ from collections.abc import Callable
 import uvicorn
 
 from ..errors import OpenOmniError
+
+TICK_S = 0.25
+"""Between two looks at whether it is to stop; the date of answers may be so late."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -34,6 +38,11 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
+
+    async def main_loop(self) -> None:
+        # uvicorn's wakes ten times a second, which is all that an idle server does.
+        while not await self.on_tick(0):
+            await asyncio.sleep(TICK_S)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -13,10 +13,12 @@ from django.utils import timezone
 from ...bus.connection import Bus
 from ...bus.fleet import EVERY, Fleet, Presence
 from ..ground.loop_thread import LoopThread
+from ..ground.statements import Statements
 from .models import Agent
 
 log = logging.getLogger("openomni.api.fleet")
 
+_agents = Statements(Agent)
 _SAID = ("roles", "slots", "busy", "sessions", "draining", "version")
 """Fields of an agent's row that are as it last said."""
 
@@ -55,24 +57,15 @@ async def _listen(connect: Callable[[], Awaitable[Bus]]) -> None:
 
 def note(agents: Iterable[Presence], left: Iterable[str] = ()) -> None:
     """Writes who is here now, and who has left: they take no work any more. A database that is away is logged."""
-    present = {(agent.project, agent.agent_id): agent for agent in agents}
-    gone = list(left)
     close_old_connections()
     try:
         with transaction.atomic():
-            rows = [
-                row
-                for row in Agent.objects.filter(pk__in=[agent_id for _, agent_id in present])
+            for agent in agents:
+                said = {name: getattr(agent, name) for name in _SAID}
+                said |= {"last_seen": timezone.now(), "health": agent.health[:500]}
                 # An agent speaks for itself in its own project only; its credentials see to that, and so do we.
-                if (row.project_id, row.pk) in present
-            ]
-            for row in rows:
-                presence = present[row.project_id, row.pk]
-                row.last_seen = timezone.now()
-                row.health = presence.health[:500]
-                for field in _SAID:
-                    setattr(row, field, getattr(presence, field))
-            Agent.objects.bulk_update(rows, ("last_seen", "health", *_SAID))
-            Agent.objects.filter(pk__in=gone).update(draining=True)
+                _agents.update(said, id=agent.agent_id, project_id=agent.project)
+            if gone := set(left):
+                _agents.update({"draining": True}, id=gone)
     except Error as error:
         log.warning("could not note which agents are alive: %s", error)
