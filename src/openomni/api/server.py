@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import signal
 import socket
 import sys
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 
 from ..errors import OpenOmniError
 
-TICK_S = 0.25
-"""Between two looks at whether it is to stop; the date of answers may be so late."""
+DATE_S = 1.0
+"""How late the date of an answer may be."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -38,11 +40,21 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
+        self._stopping = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def main_loop(self) -> None:
-        # uvicorn's wakes ten times a second, which is all that an idle server does.
+        # uvicorn's looks ten times a second whether it is to stop, which is most of what an idle server does.
+        self._loop = asyncio.get_running_loop()
         while not await self.on_tick(0):
-            await asyncio.sleep(TICK_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DATE_S):
+                    await self._stopping.wait()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
