@@ -126,6 +126,26 @@ async def test_another_token_of_the_same_person_takes_their_session_up_and_nobod
     assert await samples(world, hosted.opening.recording) == [3] * 320 + [4] * 320
 
 
+async def test_a_session_that_is_over_is_reopened_only_by_who_began_it(world: World) -> None:
+    """However well somebody else knows its id; they aren't told whether it exists."""
+    stranger = world.api.allow("oo_000000b1_x")
+    host = await world.host()
+    client = await world.connect(**OURS)
+    session_id = (await client.hello())["session_id"]
+    await host.session()
+    await client.socket.close()
+    world.api.makers[session_id] = TOKEN  # it was recorded
+    for _ in range(2):
+        other = await world.connect(token=stranger, **OURS)
+        await other.send({"type": "openomni.hello", "version": "0.2.0", "session_id": session_id})
+        error = (await other.until("error"))["error"]
+        assert error["code"] == "session_taken"
+        assert error["message"] == f"this token can't open the session {session_id!r}; make a new id"
+    again = await world.connect(**OURS)
+    assert (await again.hello(session_id=session_id))["session_id"] == session_id
+    assert (await host.session()).opening.settings["resumed"] is True
+
+
 async def test_a_token_of_a_device_does_not_stand_for_the_person(world: World) -> None:
     world.api.allow("oo_000000a1_x", person="7")
     world.api.allow("oo_000000a2_x", person="7", device="pi")

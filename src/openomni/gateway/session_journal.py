@@ -21,6 +21,7 @@ from ..background import Background
 from ..events import AXIS_RATE, AudioIn
 from ..pipeline.beside import Beside
 from ..records import AnyRecord
+from .access import Access
 from .held_session import HeldSession, SessionPlan
 
 log = logging.getLogger(__name__)
@@ -110,6 +111,15 @@ class SessionJournal:
             for record in held.nobody_answers(left.reason):
                 self._record(record)
         return msgspec.structs.replace(held, plan=plan, position=held.position if goes_on else None), left.sound
+
+    def begun_by(self, session_id: str, access: Access) -> tuple[bool, bool]:
+        """Whether it waits for its client, and whether that is this one: its device, or the token that began it."""
+        left = self._left.get(session_id)
+        if left is None:
+            return False, False
+        plan = left.held.plan
+        same = plan.device == access.device if access.device else plan.made_by == access.token_id
+        return True, same and plan.project == access.project
 
     def answered(self, session_id: str) -> int | None:
         """Up to where nothing of a session has to be heard again; None for one of which nothing is known."""
