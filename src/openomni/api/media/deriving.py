@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from django.db import IntegrityError, close_old_connections, connections, transaction
+from django.db import IntegrityError, close_old_connections, connections
 from django.db.models import Exists, OuterRef, Q
 
 from ...bounds import stored
@@ -171,12 +171,6 @@ def _keys(rows: Any, name: str) -> Iterator[str]:
     while found := list(rows.filter(**{f"{name}__gt": last}).order_by(name).values_list(name, flat=True)[:CHUNK]):
         yield from found
         last = found[-1]
-
-
-def forget(row: Derived) -> None:
-    """The bytes of a row that is deleted, once that is sure."""
-    if row.key:
-        transaction.on_commit(lambda: storage().delete(row.key))
 
 
 def _complete(recording_id: str) -> Recording | None:

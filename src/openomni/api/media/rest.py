@@ -190,9 +190,9 @@ def append(
         return {"received": received, "complete": True}
     row.samples, row.rate = _measured(row, samples)
     # Of two parts whose answers overtake each other, the longer tells the truth.
-    Recording.objects.filter(pk=row.pk, received__lte=received).exclude(status=Recording.Status.COMPLETE).update(
-        received=received, status=Recording.Status.RECEIVING, samples=row.samples, rate=row.rate
-    )
+    shorter = Recording.objects.filter(pk=row.pk, received__lte=received).exclude(status=Recording.Status.COMPLETE)
+    if not shorter.update(received=received, status=Recording.Status.RECEIVING, samples=row.samples, rate=row.rate):
+        _check_kept(row)
     return {"received": received}
 
 
@@ -276,8 +276,17 @@ def _seal(row: Recording, sha256: str, size: int, samples: int | None) -> None:
     row.status, row.received, row.sha256 = Recording.Status.COMPLETE, size, sha256.lower()
     row.completed_at, row.store = row.completed_at or timezone.now(), storage().store.name
     row.samples, row.rate = _measured(row, samples)
-    row.save(update_fields=["status", "store", "received", "sha256", "completed_at", "samples", "rate"])
+    fields = ("status", "store", "received", "sha256", "completed_at", "samples", "rate")
+    if not Recording.objects.filter(pk=row.pk).update(**{name: getattr(row, name) for name in fields}):
+        _check_kept(row)
     recording_completed.send(Recording, recording=row)
+
+
+def _check_kept(row: Recording) -> None:
+    """Of a recording that was deleted while bytes of it came, these go too."""
+    if not Recording.objects.filter(pk=row.pk).exists():
+        storage().delete(row.key)
+        not_found("recording", row.pk)
 
 
 def _serve(request: HttpRequest, file: BinaryIO, row: Recording) -> HttpResponseBase:
