@@ -70,9 +70,9 @@ class _Parked:
     recording: SoundRecording | None
     timer: asyncio.Task[None]
 
-    async def end(self) -> None:
-        """The client doesn't come back."""
-        await self.live.close()
+    async def end(self, to_next_gateway: bool = False) -> None:
+        """The client doesn't come back, or not to this gateway."""
+        await (self.live.leave() if to_next_gateway else self.live.close())
         if self.recording is not None:
             await self.recording.end()
 
@@ -150,7 +150,7 @@ class LiveSessions:
         """Ends those that wait: the gateway stops."""
         for parked in list(self._parked.values()):
             parked.timer.cancel()
-            await parked.end()
+            await parked.end(to_next_gateway=True)
         self._parked.clear()
 
     async def _give_up(self, session_id: str) -> None:

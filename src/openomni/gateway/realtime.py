@@ -288,6 +288,8 @@ class RealtimeConnection:
             comes_back = self._replaced.is_set() or expired or (left and end.code not in connection.LEFT_FOR_GOOD)
             if self._opted_in and comes_back and self._gateway.sessions.park(self, self._live, recording):
                 recording = None
+            elif self._opted_in and isinstance(end, Ended) and end.code == protocol.RESTARTING:
+                await self._live.leave()
             else:
                 await self._live.close()
         self.ended.set()

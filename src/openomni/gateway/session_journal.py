@@ -1,6 +1,7 @@
 """The sessions of this gateway on its disk, so that the next one knows what was being said when this one died.
 
-A file a session, written anew beside the event loop at each change: a session that ends in order leaves none. It
+A file a session, written anew beside the event loop at each change: a session that ends in order leaves none, but that
+of a client which is sent away because the gateway stops. It
 outlives the process, not a power cut: nothing here waits for the disk. Whatever a gateway finds there at its start, and
 what lost its host for good, waits a moment for its client to come back, and is then told as lost.
 """
@@ -110,7 +111,8 @@ class SessionJournal:
             # What was said is in another recording than what is said now.
             for record in held.nobody_answers(left.reason):
                 self._record(record)
-        return msgspec.structs.replace(held, plan=plan, position=held.position if goes_on else None), left.sound
+        position = held.position if goes_on else None
+        return msgspec.structs.replace(held, plan=plan, position=position, closed=False), left.sound
 
     def begun_by(self, session_id: str, access: Access) -> tuple[bool, bool]:
         """Whether it waits for its client, and whether that is this one: its device, or the token that began it."""
