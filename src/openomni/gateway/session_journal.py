@@ -1,9 +1,9 @@
 """The sessions of this gateway on its disk, so that the next one knows what was being said when this one died.
 
 A file a session, written anew beside the event loop at each change: a session that ends in order leaves none, but that
-of a client which is sent away because the gateway stops. It
-outlives the process, not a power cut: nothing here waits for the disk. Whatever a gateway finds there at its start, and
-what lost its host for good, waits a moment for its client to come back, and is then told as lost.
+of a client which is sent away because the gateway stops. It outlives the process, not a power cut: nothing here waits
+for the disk. Whatever a gateway finds there at its start, and what lost its host for good, waits a moment for its
+client to come back, and is then told as lost; of what ended in order, what was being said.
 """
 
 from __future__ import annotations
