@@ -109,6 +109,41 @@ def test_an_owner_adds_people_to_their_project_and_to_no_other(project: Project,
     assert not Membership.objects.filter(project=other_project).exists()
 
 
+def test_the_list_of_users_shows_owners_the_names_of_their_own_projects_people(
+    project: Project, other_project: Project
+) -> None:
+    """And not those of a project that one of them, or the owner as a viewer, belongs to as well."""
+    browser, owner = Client(), person("owner", "owner", project)
+    browser.force_login(owner)
+    mine = person("mine-and-theirs", "viewer", project, email="mine@secret.example")
+    for user, role in ((mine, "owner"), (owner, "viewer")):
+        Membership.objects.create(user=user, project=other_project, role=role)
+    person("theirs", "researcher", other_project, first_name="Zebra")
+    person("nobodys")
+
+    def shown(query: str = "") -> str:
+        page = browser.get(f"/admin/accounts/user/{query}", follow=True)
+        assert page.status_code in (200, 400)
+        return page.content.decode()
+
+    def found(term: str) -> list[str]:
+        query = f"app_label=accounts&model_name=membership&field_name=user&term={term}"
+        return [each["text"] for each in browser.get(f"/admin/autocomplete/?{query}").json()["results"]]
+
+    assert "mine-and-theirs" in shown()
+    for word in (">theirs<", "nobodys", "Zebra", "secret.example", str(other_project.pk)):
+        assert word not in shown(), word
+    assert "mine-and-theirs" not in shown("?q=secret.example")
+    for query in ("?email__startswith=mine", "?membership__project=ward", "?is_superuser__exact=0"):
+        assert ">mine-and-theirs<" not in shown(query), query
+    assert sorted(found("")) == ["mine-and-theirs", "owner"]
+    assert (found("theirs"), found("nobody"), found("nobodys")) == (["mine-and-theirs", "theirs"], [], ["nobodys"])
+    owner.is_superuser = True
+    owner.save()
+    assert "Zebra" not in shown("?q=mine")
+    assert "secret.example" in shown("?email__startswith=mine")
+
+
 def test_nobody_makes_themselves_a_superuser(project: Project) -> None:
     owner = person("owner", "owner", project)
     browser = Client()

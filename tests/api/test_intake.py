@@ -13,9 +13,11 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.filled import DOCUMENT, endpoints, fields_of
+from api.filled import DOCUMENT, endpoints, fields_of, filled_in
 from api.support import Api
+from openomni.api.accounts.models import Project
 from openomni.api.records import snapshots
+from openomni.version import __version__
 
 quick = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 numbers = st.integers(-(2**70), 2**70) | st.floats()
@@ -128,6 +130,41 @@ def test_what_a_newer_part_sends_beside_is_left_out(admin: Api) -> None:
 def test_a_filter_that_no_row_can_have_is_refused_with_the_nearest(admin: Api, filters: str) -> None:
     line = admin.error("GET", filters, status=422)
     assert "did you mean" in line or "there are" in line
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "says"),
+    [
+        ("GET", "/turns?sesion=s1", "sesion: unknown name in the query; did you mean 'session'? (there are: cursor, "),
+        ("GET", "/sites?limit=3&site=lab", "site: unknown name in the query; there are: cursor, limit, project"),
+        ("GET", "/hello?zzz=1", "zzz: unknown name in the query; there are none"),
+        ("GET", "/sessions/s1?x=", "x: unknown name in the query; there are: project"),
+        ("PUT", "/pipelines/mine?uncheckt=true", "uncheckt: unknown name in the query; did you mean 'unchecked'?"),
+        ("DELETE", "/tokens/abc?forse=1", "forse: unknown name"),
+    ],
+)
+def test_a_query_that_an_operation_does_not_have_is_refused(admin: Api, method: str, path: str, says: str) -> None:
+    body = {"spec": {}} if method == "PUT" else None
+    assert says in admin.error(method, path, body, status=422)
+
+
+@pytest.mark.parametrize("path", [path for method, path in endpoints() if method == "get"])
+def test_every_operation_takes_the_names_of_the_document_and_no_other(path: str, filled: Project, admin: Api) -> None:
+    parameters = DOCUMENT["paths"][path]["get"]["parameters"]
+    names = {each["name"] for each in parameters if each["in"] == "query"}
+    assert ("project" in names) == ("security" in DOCUMENT["paths"][path]["get"])
+    answer = admin.raw("GET", filled_in(path) + "?of_no_operation=1")
+    if answer.status_code != 403:  # of the server alone
+        assert (answer.status_code, b"of_no_operation: unknown name" in answer.content) == (422, True), answer.content
+
+
+def test_what_a_newer_part_asks_beside_is_left_out(admin: Api) -> None:
+    admin("GET", "/sites?of_a_newer_version=1", OpenOmni_Version="99.0.0")
+    admin.error("GET", "/sites?of_a_newer_version=1", status=422, OpenOmni_Version=__version__)
+
+
+def test_who_may_not_is_told_that_first(db: None) -> None:
+    Api().error("GET", "/sites?sesion=1", status=401)
 
 
 def test_what_a_part_does_not_know_may_be_null(admin: Api) -> None:

@@ -119,6 +119,7 @@ def test_every_model_of_ours_is_a_projects() -> None:
         "Project",
         "SignInLink",
         "Tries",
+        "DroppedMedia",
     }
 
 

@@ -161,6 +161,30 @@ def test_a_full_disk_is_said_in_one_line_and_loses_nothing(
     assert device("PATCH", f"/recordings/{recording}?offset=10", SOUND[10:])["received"] == len(SOUND)
 
 
+def test_what_is_refused_names_the_recording_and_neither_its_storage_key_nor_a_folder_of_the_server(
+    device: Api, recording: str, settings: Any
+) -> None:
+    row = Recording.objects.get()
+    path, promise = f"/recordings/{recording}", {"sha256": sha256(SOUND), "size": len(SOUND)}
+    lines = [device.error("GET", f"{path}/content", status=404)]
+    device("PATCH", f"{path}?offset=0", SOUND[:10])
+    lines.append(device.error("PATCH", f"{path}?offset=5", b"x", status=409))
+    lines.append(device.error("POST", f"{path}/complete", promise, status=409))
+    lines.append(device.error("POST", f"{path}/complete", {"sha256": sha256(SOUND), "size": 10}, status=422))
+    upload(device, recording)
+    Recording.objects.update(status="receiving")  # as by a server that died before it said so
+    lines.append(device.error("POST", f"{path}/complete", {"sha256": sha256(b"else"), "size": 4}, status=409))
+    Recording.objects.update(key="home/x")
+    (Path(settings.MEDIA_ROOT) / ".incoming/home/x.part").mkdir(parents=True)  # where its file would be
+    lines.append(device.error("PATCH", f"{path}?offset=0", b"x", status=409))
+    assert "the server's disk" in lines[-1]
+    for line in lines:
+        assert f"recording {recording}" in line
+        assert row.place() not in line, line
+        assert "home/" not in line, line
+        assert str(settings.MEDIA_ROOT) not in line, line
+
+
 class _Small(Storage):
     """A storage on a disk with room for 100 bytes a file, which the kernel sees to."""
 

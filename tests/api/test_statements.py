@@ -88,7 +88,7 @@ def test_rows_are_meant_by_a_value_a_set_of_values_or_none(session: Session) -> 
     assert sorted(TURNS.values("id", id={"t1", "t2", "t9"})) == [("t1",), ("t2",)]
     assert TURNS.values("id", id=set()) == []
     assert sorted(TURNS.values("index", warm=None, session_id="s1")) == [(0,), (2,)]
-    TURNS.update({"transcript": "hello"}, id={"t0", "t3"})
+    assert TURNS.update({"transcript": "hello"}, id={"t0", "t3", "t9"}) == 2
     assert sorted(TURNS.values("id", transcript="hello")) == [("t0",), ("t3",)]
     TURNS.delete(id={"t0"}, warm=None)
     TURNS.delete(id=set())

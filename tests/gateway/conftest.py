@@ -57,6 +57,8 @@ class ScriptedApi:
     recordings: dict[str, bytes] = field(default_factory=dict)
     completed: dict[str, asyncio.Event] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    makers: dict[str, str] = field(default_factory=dict)
+    """Sessions that the API knows, and the token that began each."""
     introspections: int = 0
     url: str = ""
     server: uvicorn.Server | None = None
@@ -75,6 +77,7 @@ class ScriptedApi:
                 Route("/api/v1/me", self.me),
                 Route("/api/v1/pipelines", self.pipelines),
                 Route("/api/v1/pipelines/{name}/resolve", self.resolve),
+                Route("/api/v1/sessions/{id}/opening", self.opening),
                 Route("/api/v1/hello", lambda _: JSONResponse({"version": "0.2.0"})),
                 Route("/api/v1/recordings/{id}", self.recording, methods=["GET", "PUT", "PATCH"]),
                 Route("/api/v1/recordings/{id}/complete", self.complete, methods=["POST"]),
@@ -108,6 +111,14 @@ class ScriptedApi:
             return JSONResponse({"error": f"there is no pipeline {name!r}; did you mean 'local'?"}, 404)
         return JSONResponse({"name": name, "hash": LOCAL.hash, "spec": {**LOCAL.normalised(), "name": name},
                              "faults": self.faults})  # fmt: skip
+
+    async def opening(self, request: Request) -> Response:
+        """A session that it knows is opened by the token that began it."""
+        token = request.headers["authorization"].removeprefix("Bearer ")
+        maker = self.makers.get(key := request.path_params["id"], token)
+        if maker != token:
+            return JSONResponse({"error": f"this token can't open the session {key!r}; make a new id"}, 403)
+        return JSONResponse({"session_id": key, "known": key in self.makers})
 
     async def recording(self, request: Request) -> Response:
         key = request.path_params["id"]

@@ -13,9 +13,10 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 from websockets.asyncio.client import connect
 
-from openomni.events import AudioIn, PictureIn, SessionClose, SpeechStarted
+from openomni.events import AudioIn, PictureIn, SessionClose, SpeechStarted, TurnDone
 from openomni.gateway import live_sessions
 from openomni.media import Frame
 
@@ -126,6 +127,26 @@ async def test_another_token_of_the_same_person_takes_their_session_up_and_nobod
     assert await samples(world, hosted.opening.recording) == [3] * 320 + [4] * 320
 
 
+async def test_a_session_that_is_over_is_reopened_only_by_who_began_it(world: World) -> None:
+    """However well somebody else knows its id; they aren't told whether it exists."""
+    stranger = world.api.allow("oo_000000b1_x")
+    host = await world.host()
+    client = await world.connect(**OURS)
+    session_id = (await client.hello())["session_id"]
+    await host.session()
+    await client.socket.close()
+    world.api.makers[session_id] = TOKEN  # it was recorded
+    for _ in range(2):
+        other = await world.connect(token=stranger, **OURS)
+        await other.send({"type": "openomni.hello", "version": "0.2.0", "session_id": session_id})
+        error = (await other.until("error"))["error"]
+        assert error["code"] == "session_taken"
+        assert error["message"] == f"this token can't open the session {session_id!r}; make a new id"
+    again = await world.connect(**OURS)
+    assert (await again.hello(session_id=session_id))["session_id"] == session_id
+    assert (await host.session()).opening.settings["resumed"] is True
+
+
 async def test_a_token_of_a_device_does_not_stand_for_the_person(world: World) -> None:
     world.api.allow("oo_000000a1_x", person="7")
     world.api.allow("oo_000000a2_x", person="7", device="pi")
@@ -226,6 +247,52 @@ async def test_the_host_of_the_next_gateway_hears_what_was_being_said_when_one_w
             values = np.frombuffer(event.pcm, "<i2")
             heard |= {event.position + at: int(values[at]) for at in range(0, len(values), 320)}
         assert heard == {320 * place: place for place in range(30, 61)}, "all that was not answered, once"
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(10):
+        await process.wait()
+
+
+@pytest.mark.parametrize("parked", [False, True], ids=["connected", "away for a moment"])
+async def test_after_a_stop_in_order_nothing_that_was_answered_is_heard_again(
+    world: World, tmp_path: Path, parked: bool
+) -> None:
+    host = await world.host()
+    headers = {"Authorization": f"Bearer {TOKEN}", "OpenOmni-Version": "0.2.0", "OpenOmni-Wait-For-Agent": "1"}
+    process, url = await gateway_process(world, tmp_path)
+    async with connect(f"{url.replace('http', 'ws')}/v1/realtime?model=local", additional_headers=headers) as socket:
+        client = Client(socket)
+        await client.hello(audio="binary", session_id="s1", recording_id="r")
+        hosted = await host.session()
+        for place in range(30):
+            await client.send(frame(320 * place, place))
+        await hosted.answer("01" * 16)
+        await client.until("openomni.turn.done")
+        for place in range(30, 60):
+            await client.send(frame(320 * place, place))
+        await hosted.emit(SpeechStarted("02" * 16, 12_800))
+        await client.until("input_audio_buffer.speech_started")
+        if parked:
+            socket.transport.abort()
+            await asyncio.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        await hosted.until(SessionClose)
+        # What its host says of its end changes nothing: nobody hears it.
+        await hosted.emit(TurnDone("02" * 16, b'{"turn_id":"x"}'))
+    async with asyncio.timeout(10):
+        await process.wait()
+    process, url = await gateway_process(world, tmp_path)
+    async with connect(f"{url.replace('http', 'ws')}/v1/realtime?model=local", additional_headers=headers) as socket:
+        client = Client(socket)
+        welcome = await client.hello(audio="binary", session_id="s1", recording_id="r")
+        assert (welcome["resumed"], welcome["again_from"]) == (False, 9600)
+        hosted = await host.session()
+        assert [each.turn_id for each in hosted.opening.unfinished] == ["02" * 16]
+        for place in range(20, 61):  # a client that says more again than it is asked to, as the talk page does
+            await client.send(frame(320 * place, place))
+        heard: list[int] = []
+        while 320 * 60 not in heard:
+            heard.append((await hosted.until(AudioIn)).position)
+        assert heard == [320 * place for place in range(30, 61)]
     process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(10):
         await process.wait()

@@ -158,6 +158,33 @@ async def test_a_session_that_nobody_comes_back_to_is_told_as_lost_once(
     assert len(records) == 2
 
 
+async def test_a_session_that_its_gateway_left_in_order_is_not_lost_and_what_was_being_said_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_journal, "COMES_BACK_SECONDS", 0.0)
+    records: list[AnyRecord] = []
+    async with journal(tmp_path, records) as first:
+        left, silent = heard(*ASKED), HeldSession(plan(session_id="s2"), heard_to=20 * AXIS_RATE)
+        left.closed = silent.closed = True
+        first.keep(left), first.keep(silent)
+        await asyncio.sleep(0)
+    async with journal(tmp_path, records) as second:
+        await kept(second, 0)
+    (said,) = records
+    assert isinstance(said, BrokenOffRecord)
+    assert said.turn_id == "t1"
+
+
+async def test_who_comes_back_to_a_session_that_was_left_in_order_has_it_open(tmp_path: Path) -> None:
+    left = heard(*ASKED)
+    left.closed = True
+    async with journal(tmp_path, []) as first:
+        first.keep(left)
+    async with journal(tmp_path, []) as second:
+        held, _ = second.take(plan())
+    assert (held.closed, [each.turn_id for each in held.unfinished]) == (False, ["t1"])
+
+
 async def test_what_was_recorded_here_and_not_answered_is_told_to_the_next_host(tmp_path: Path) -> None:
     records: list[AnyRecord] = []
     (tmp_path / "recordings").mkdir()

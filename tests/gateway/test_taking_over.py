@@ -29,6 +29,8 @@ class Connection:
     def belongs_to(self, access: Any) -> bool:
         return True
 
+    async def check_opening(self) -> None: ...
+
     def replace(self) -> None:
         self.replaced.set()
 

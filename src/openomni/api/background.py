@@ -1,5 +1,5 @@
-"""What the API does beside answering: it writes what the bus records, notes which agents are alive, and derives from
-recordings."""
+"""What the API does beside answering: it writes what the bus records, notes which agents are alive, derives from
+recordings, and takes deleted ones out of the store."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ class ServerThreads:
         self._running = ExitStack()
 
     def start(self) -> None:
-        from .media import deriving
+        from .media import deriving, dropping
 
         self._running.callback(deriving.start())
+        self._running.callback(dropping.start())
         if not settings.BUS_URL:
             log.warning("no bus: agents can't come in and nothing is recorded; give OPENOMNI_BUS_URL")
             return

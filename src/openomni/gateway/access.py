@@ -147,6 +147,10 @@ class _Pipelines(msgspec.Struct):
     items: list[_Named]
 
 
+class _Opening(msgspec.Struct, frozen=True):
+    known: bool
+
+
 class AccessApi:
     """The API as the gateway asks it, with the server secret."""
 
@@ -162,6 +166,7 @@ class AccessApi:
         self._tokens: Memory[Access] = Memory(FRESH_TOKEN)
         self._pipelines: Memory[ResolvedPipeline] = Memory(FRESH_PIPELINE)
         self._callers: Memory[bool] = Memory(FRESH_TOKEN)
+        self._openings: Memory[_Opening] = Memory(FRESH_TOKEN)
 
     async def access(self, token: str) -> Access:
         """What `token` may do. Raises `AccessDenied` (401) when it is unknown or expired, `ApiAway`."""
@@ -178,6 +183,12 @@ class AccessApi:
             raise AccessDenied(401, "this needs a token: send 'Authorization: Bearer oo_…'")
         key = hashlib.sha256(msgspec.json.encode(shown)).hexdigest()
         await self._callers.get(key, lambda: self._ask_caller(shown))
+
+    async def check_opening(self, token: str, session_id: str) -> bool:
+        """That the holder of `token` may open a session of that id; gives whether the API knows of one. Raises
+        `AccessDenied` where it is another's, `ApiAway`."""
+        key = hashlib.sha256(f"{token}/{session_id}".encode()).hexdigest()
+        return (await self._openings.get(key, lambda: self._ask_opening(token, session_id))).known
 
     async def pipeline(self, project: str, name: str) -> ResolvedPipeline:
         """Raises `AccessDenied` (404) with the nearest name, `ApiAway`."""
@@ -200,6 +211,13 @@ class AccessApi:
         if answer.status_code == 401:
             raise AccessDenied(401, _words(answer) or "whoever this is isn't known here; sign in, or send a token")
         return True
+
+    async def _ask_opening(self, token: str, session_id: str) -> _Opening:
+        path = f"/sessions/{quote(session_id, safe='')}/opening"
+        answer = await self._send("GET", path, headers={"authorization": f"Bearer {token}"})
+        if answer.status_code in (401, 403, 404):
+            raise AccessDenied(403, _words(answer))
+        return self._read(answer, _Opening)
 
     async def _introspect(self, token: str) -> Access:
         answer = await self._send("POST", "/auth/introspect", json={"token": token})

@@ -119,6 +119,8 @@ class HeldSession(msgspec.Struct):
     """Up to there all was answered."""
     begun: dict[str, Begun] = {}
     """By turn, oldest first: those that are not over."""
+    closed: bool = False
+    """Its host was told to end it, for the gateway stops, and records that: only what it left unanswered is open."""
 
     def note(self, output: SessionOutput, written: bool) -> bool:
         """What the host says; gives whether it changes what has to be known. `written`: replies are read."""
@@ -193,6 +195,8 @@ class HeldSession(msgspec.Struct):
         yield from self.host_gone(reason)
         told = bool(self.begun)
         yield from self.nobody_answers(reason)
+        if self.closed:
+            return
         if not told:
             yield self._stretch(max(self.settled, self.heard_to - round(UNTOLD_SECONDS * AXIS_RATE)), reason)
         yield self.plan.lost(reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import logging
 import re
@@ -35,6 +36,7 @@ from .session_journal import NO_HOST, SessionJournal
 
 log = logging.getLogger(__name__)
 
+STOPS = "its gateway was stopped"
 KEPT_SECONDS = 30.0
 """How much of the unanswered input is kept, to tell it to another host."""
 KEPT_INPUTS = 8192
@@ -297,6 +299,23 @@ class HostedSession:
         else:
             await link.aclose()
             self._journal.leave(self.held)
+
+    async def leave(self) -> None:
+        """This gateway stops, and the client comes back to the next one: that knows what was answered, and what has to
+        be heard again. The host is told to end it."""
+        if self._ended or not (self._host or self.held.heard_to):
+            await self.close()
+            return
+        link, self._link = self._link, None
+        self._ended = True
+        # Of replies that were heard in part the host tells; it lives.
+        collections.deque(self.held.host_gone(STOPS), maxlen=0)
+        self.held.closed = link is not None and self._placed.is_set()
+        self._journal.keep(self.held)
+        if link is not None:
+            with contextlib.suppress(BusError):
+                await link.send(SessionClose())
+            await link.aclose()
 
     async def _until_ended(self, link: Link) -> None:
         """Whether its host lives to end it is not waited for by its client."""

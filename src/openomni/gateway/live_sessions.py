@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from .access import Access
 from .hosted_session import HostedSession
 from .input_audio import Axis
-from .protocol import FORBIDDEN, failure
+from .protocol import FORBIDDEN, Ended, failure
 from .realtime_settings import RealtimeSettings
 from .sound_recording import SoundRecording
 
@@ -21,6 +21,11 @@ PARKED_SECONDS = 15.0
 """How long a session waits for a client whose connection broke."""
 MAX_PARKED = 256
 """Sessions of one token that wait at a time; one more ends at once."""
+
+
+def taken(session_id: str) -> Ended:
+    """Why a client can't have a session; whether there is one it isn't told."""
+    return failure(FORBIDDEN, "session_taken", f"this token can't open the session {session_id!r}; make a new id")
 
 
 class Holder(Protocol):
@@ -37,6 +42,10 @@ class Holder(Protocol):
 
     def belongs_to(self, access: Access) -> bool:
         """Whether that is the same client."""
+        ...
+
+    async def check_opening(self) -> None:
+        """Raises `Ended` when a session of that id, which no connection has, is another client's."""
         ...
 
     def replace(self) -> None:
@@ -61,9 +70,9 @@ class _Parked:
     recording: SoundRecording | None
     timer: asyncio.Task[None]
 
-    async def end(self) -> None:
-        """The client doesn't come back."""
-        await self.live.close()
+    async def end(self, to_next_gateway: bool = False) -> None:
+        """The client doesn't come back, or not to this gateway."""
+        await (self.live.leave() if to_next_gateway else self.live.close())
         if self.recording is not None:
             await self.recording.end()
 
@@ -120,9 +129,11 @@ class LiveSessions:
         session_id = holder.session_id
         earlier = self._held.get(session_id)
         parked = self._parked.get(session_id)
-        before = earlier or (parked and parked.holder)
-        if before and not before.belongs_to(holder.access):
-            raise failure(FORBIDDEN, "session_taken", f"the session {session_id!r} is another client's; make a new id")
+        before = earlier or (parked.holder if parked else None)
+        if before is None:
+            await holder.check_opening()
+        elif not before.belongs_to(holder.access):
+            raise taken(session_id)
         if earlier is not None:
             earlier.replace()
             await earlier.ended.wait()
@@ -139,7 +150,7 @@ class LiveSessions:
         """Ends those that wait: the gateway stops."""
         for parked in list(self._parked.values()):
             parked.timer.cancel()
-            await parked.end()
+            await parked.end(to_next_gateway=True)
         self._parked.clear()
 
     async def _give_up(self, session_id: str) -> None:

@@ -14,12 +14,13 @@ from ..errors import OpenOmniError
 from ..events import AudioIn, CameBack, PictureIn, SessionEnded, SessionInput
 from ..pipeline import spec
 from . import connection, protocol
-from .access import Access, AccessDenied, ResolvedPipeline
+from .access import Access, AccessDenied, ApiAway, ResolvedPipeline
 from .client_events import ClientEvents
 from .held_session import SessionPlan
 from .hello import ClientHello, new_session_id, read_hello, welcome
 from .hosted_session import HostedSession, HostLost, Resumed
 from .input_audio import Axis
+from .live_sessions import taken
 from .placing import Needs, no_agent_line
 from .protocol import Ended, ProtocolError, encode, failure
 from .realtime_settings import RealtimeSettings
@@ -80,6 +81,20 @@ class RealtimeConnection:
         else:
             same = access.token_id == mine.token_id or bool(mine.person and access.person == mine.person)
         return same and access.project == mine.project
+
+    async def check_opening(self) -> None:
+        """Raises `Ended` when a session of that id, which no connection has, is another client's."""
+        waits, theirs = self._gateway.journal.begun_by(self.session_id, self.access)
+        try:
+            known = await self._gateway.api.check_opening(self._token, self.session_id)
+        except AccessDenied:
+            raise taken(self.session_id) from None
+        except ApiAway:
+            if not theirs:
+                raise
+        else:
+            if waits and not theirs and not known:
+                raise taken(self.session_id)  # its records are still on their way
 
     @property
     def axis(self) -> Axis | None:
@@ -273,6 +288,8 @@ class RealtimeConnection:
             comes_back = self._replaced.is_set() or expired or (left and end.code not in connection.LEFT_FOR_GOOD)
             if self._opted_in and comes_back and self._gateway.sessions.park(self, self._live, recording):
                 recording = None
+            elif self._opted_in and isinstance(end, Ended) and end.code == protocol.RESTARTING:
+                await self._live.leave()
             else:
                 await self._live.close()
         self.ended.set()

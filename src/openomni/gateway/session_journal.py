@@ -1,8 +1,9 @@
 """The sessions of this gateway on its disk, so that the next one knows what was being said when this one died.
 
-A file a session, written anew beside the event loop at each change: a session that ends in order leaves none. It
-outlives the process, not a power cut: nothing here waits for the disk. Whatever a gateway finds there at its start, and
-what lost its host for good, waits a moment for its client to come back, and is then told as lost.
+A file a session, written anew beside the event loop at each change: a session that ends in order leaves none, but that
+of a client which is sent away because the gateway stops. It outlives the process, not a power cut: nothing here waits
+for the disk. Whatever a gateway finds there at its start, and what lost its host for good, waits a moment for its
+client to come back, and is then told as lost; of what ended in order, what was being said.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ..background import Background
 from ..events import AXIS_RATE, AudioIn
 from ..pipeline.beside import Beside
 from ..records import AnyRecord
+from .access import Access
 from .held_session import HeldSession, SessionPlan
 
 log = logging.getLogger(__name__)
@@ -109,7 +111,17 @@ class SessionJournal:
             # What was said is in another recording than what is said now.
             for record in held.nobody_answers(left.reason):
                 self._record(record)
-        return msgspec.structs.replace(held, plan=plan, position=held.position if goes_on else None), left.sound
+        position = held.position if goes_on else None
+        return msgspec.structs.replace(held, plan=plan, position=position, closed=False), left.sound
+
+    def begun_by(self, session_id: str, access: Access) -> tuple[bool, bool]:
+        """Whether it waits for its client, and whether that is this one: its device, or the token that began it."""
+        left = self._left.get(session_id)
+        if left is None:
+            return False, False
+        plan = left.held.plan
+        same = plan.device == access.device if access.device else plan.made_by == access.token_id
+        return True, same and plan.project == access.project
 
     def answered(self, session_id: str) -> int | None:
         """Up to where nothing of a session has to be heard again; None for one of which nothing is known."""

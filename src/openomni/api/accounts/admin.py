@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.forms import ModelForm, MultipleChoiceField
 from django.http import HttpRequest
 from django.utils import timezone
@@ -56,7 +56,11 @@ class ProjectsAdmin(ModelAdmin):  # type: ignore[misc]
 
 @admin.register(User)
 class UsersAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
-    """Accounts are the server's; superusers keep them. Who belongs to a project is kept there, by its owners."""
+    """Accounts are the server's; superusers keep them. Who belongs to a project is kept there, by its owners.
+
+    Owners see the names of those who belong to a project that they own, and find somebody else by their whole name, to
+    add them; they see no more of them than that.
+    """
 
     form = UserChangeForm
     add_form = UserCreationForm
@@ -73,14 +77,32 @@ class UsersAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
     readonly_fields = ("last_login", "date_joined")
 
     def has_view_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        # Owners look people up by name to add them to a project; they see no more of them than that.
         return bool(request.user.is_superuser) or (obj is None and may(request, Role.OWNER, None))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         rows: QuerySet[User] = super().get_queryset(request)
-        if request.user.is_superuser or request.path.endswith("/autocomplete/"):
+        if request.user.is_superuser:
             return rows
-        return rows.filter(membership__project__in=roles_in(request)).distinct()
+        owned = [project for project in roles_in(request) if may(request, Role.OWNER, project)]
+        seen = Q(pk__in=Membership.objects.filter(project__in=owned).values("user"))
+        if request.path.endswith("/autocomplete/"):
+            seen |= Q(username__iexact=request.GET.get("term", "").strip())
+        return rows.filter(seen)
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return super().get_list_display(request) if request.user.is_superuser else ("username",)
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        return super().get_list_filter(request) if request.user.is_superuser else ()
+
+    def get_search_fields(self, request: HttpRequest) -> Any:
+        return super().get_search_fields(request) if request.user.is_superuser else ("username",)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        # What a query of the list asks for is told by which rows it gives.
+        if request is None or not request.user.is_superuser:
+            return False
+        return super().lookup_allowed(lookup, value, request)
 
 
 class TokenForm(ModelForm):  # type: ignore[type-arg]

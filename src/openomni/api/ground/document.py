@@ -7,11 +7,17 @@ Most of it follows from the operation itself, and is added to all of them here; 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Set
+from functools import cached_property, wraps
 from typing import Any
 
+from django.http import HttpRequest
 from ninja import NinjaAPI
 
+from ...errors import nearest
+from ...version import __version__, numbers
+from .errors import Refusal
 from .fields import without_null
 
 WHY = {
@@ -22,7 +28,7 @@ WHY = {
     409: "It clashes with what is there; the line says with what. Of an upload, `received` says where to go on.",
     413: "The body is above 16 MiB, or above 4 MiB where it is JSON.",
     416: "The range lies outside of the bytes that are here.",
-    422: "A value is out of bounds or of another type than the document says; the line says which.",
+    422: "A value is out of bounds or of another type than the document says, or a name unknown; the line says which.",
     426: "The client is too old for this server: `OpenOmni-Version` is below `min_client`.",
     429: "The caller has too many that nothing came of; the line says when there is room again.",
     503: "The database or the bus does not answer just now, or the server runs without a bus; try again.",
@@ -55,8 +61,9 @@ Send `Authorization: Bearer oo_…`.
 Whatever is refused is answered with `{"error": "…"}`: one line that says what, where, and the mend. A status that an
 operation does not list is a fault of the server.
 
-Names of a query that an operation does not know are ignored. So are those of a body whose schema allows additional
-properties, for it comes from parts of OpenOmni that may be newer; any other body with an unknown name is refused.
+A query with a name that an operation does not have is refused; from parts of OpenOmni that are newer than this server
+such a name is ignored. So it is in a body whose schema allows additional properties, for it comes from such parts; any
+other body with an unknown name is refused.
 A field is there with a value or left out; null is refused where the schema does not name it. Times that are read are
 RFC 3339 with an offset, or Unix time where a field says so.
 """
@@ -82,10 +89,49 @@ def also(*refused: int, gives: str = "", takes: str = "") -> dict[str, Any]:
 
 
 class Interface(NinjaAPI):
-    """A NinjaAPI whose document is complete."""
+    """A NinjaAPI whose document is complete, and which takes no query with a name that the document doesn't have."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.add_decorator(self._only_known, mode="operation")
 
     def get_openapi_schema(self, **options: Any) -> Any:
         return complete(super().get_openapi_schema(**options))
+
+    def _only_known(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        """What comes with a name that is misspelt would be answered as if nothing had been asked."""
+
+        @wraps(view)
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            newer = numbers(request.headers.get("OpenOmni-Version", "")) > numbers(__version__)
+            if request.GET and not newer:
+                check_query(request.GET, self._queries[str(request.method).lower(), _path(request)])
+            return view(request, *args, **kwargs)
+
+        return checked
+
+    @cached_property
+    def _queries(self) -> dict[tuple[str, str], set[str]]:
+        """The names of each operation's query."""
+        return {
+            (method, path): {each["name"] for each in operation["parameters"] if each["in"] == "query"}
+            for path, item in self.get_openapi_schema()["paths"].items()
+            for method, operation in item.items()
+        }
+
+
+def check_query(given: Iterable[str], known: Set[str]) -> None:
+    """Raises `Refusal` for a name that is not known."""
+    for name in sorted(set(given) - known):
+        hint = nearest(name, known)
+        there = "" if hint.startswith("there") else f" (there are: {', '.join(sorted(known))})"
+        raise Refusal(422, f"{name:.80}: unknown name in the query; {hint}{there}")
+
+
+def _path(request: HttpRequest) -> str:
+    """As the document has it."""
+    assert request.resolver_match is not None
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", f"/{request.resolver_match.route}")
 
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
@@ -96,6 +142,8 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             item[method] = whole = json.loads(json.dumps(operation))
             whole["responses"] |= {str(status): _refusal(status) for status in _follows(whole)}
             whole["responses"] = dict(sorted(whole["responses"].items()))
+            if whole.get("security"):
+                whole["parameters"].append(_project())
             for parameter in whole["parameters"]:
                 parameter["schema"] = without_null(parameter["schema"])
             if method == "head":
@@ -123,6 +171,12 @@ def _follows(operation: dict[str, Any]) -> Iterator[int]:
         yield 413
         if "application/json" in body["content"]:
             yield 400
+
+
+def _project() -> dict[str, Any]:
+    described = "the project that a signed-in person acts in, as the header `OpenOmni-Project` says; a token has one"
+    plain = {"type": "string", "title": "Project", "default": ""}
+    return {"in": "query", "name": "project", "schema": plain, "required": False, "description": described}
 
 
 def _refusal(status: int) -> dict[str, Any]:

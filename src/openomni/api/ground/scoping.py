@@ -27,7 +27,10 @@ class ProjectQuerySet(models.QuerySet[Owned]):
     def scoped(self, request: HttpRequest) -> Self:
         """The rows of the project that the caller of a REST endpoint acts in; see `Caller`. A token that is
         limited to a site or a device sees what is of these, a device's without a place what was made with it."""
-        caller: Caller = request.auth  # type: ignore[attr-defined]
+        return self.of_caller(request.auth)  # type: ignore[attr-defined]
+
+    def of_caller(self, caller: Caller) -> Self:
+        """As `scoped`, where there is a caller and no request."""
         rows = self.filter(project_id=caller.project_id)
         for limit, slug in caller.limits.items():
             if paths := getattr(self.model, "limits", {}).get(limit, ()):

@@ -80,11 +80,13 @@ class Statements(Generic[Row]):
             key = self._model._meta.pk.attname
             self.update({name: value for name, value in values.items() if name != key}, **{key: row.pk})
 
-    def update(self, values: Values, **having: object) -> None:
+    def update(self, values: Values, **having: object) -> int:
+        """Gives how many rows there were."""
         where, given = self._where(having)
         statement = _update(connection.vendor, self._table, self._columns(values), where)
         with connection.cursor() as cursor:
             cursor.execute(statement, [*(self._ready(name, each) for name, each in values.items()), *given])
+            return int(cursor.rowcount)
 
     def delete(self, **having: object) -> None:
         """Nothing that points at them goes with them."""

@@ -11,11 +11,12 @@ class MediaConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models.signals import post_delete
 
-        from ..records.models import Derived
+        from ..records.models import Derived, Recording
         from ..records.signals import recording_completed
-        from . import deriving
+        from . import deriving, dropping
 
         recording_completed.connect(lambda recording, **_: deriving.tell(recording), weak=False, dispatch_uid="derive")
-        post_delete.connect(
-            lambda instance, **_: deriving.forget(instance), sender=Derived, weak=False, dispatch_uid="derived"
-        )
+        for kind in (Recording, Derived):
+            post_delete.connect(
+                lambda instance, **_: dropping.drop(instance), sender=kind, weak=False, dispatch_uid=f"drop {kind}"
+            )

@@ -177,12 +177,6 @@ def _keys(rows: Any, name: str) -> Iterator[str]:
         last = found[-1]
 
 
-def forget(row: Derived) -> None:
-    """The bytes of a row that is deleted, once that is sure."""
-    if row.key:
-        transaction.on_commit(lambda: storage().delete(row.key))
-
-
 def _complete(recording_id: str) -> Recording | None:
     return _recordings.first(id=recording_id, status=Recording.Status.COMPLETE)
 

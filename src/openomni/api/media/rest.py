@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import wave
-from typing import Annotated, Any, BinaryIO, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, BinaryIO, Literal, TypeVar
 
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import transaction
 from django.http import HttpRequest, HttpResponseBase
@@ -30,6 +33,10 @@ from ..records.models import Derived, Recording
 from ..records.signals import recording_completed
 from .schemas import RecordingOut
 from .store import storage
+
+log = logging.getLogger("openomni.api.media")
+
+T = TypeVar("T")
 
 router = Router(tags=["recordings"])
 # The gateway records for clients without a disk. It uploads as a part of the server, for a client's token may be over
@@ -181,15 +188,15 @@ def append(
         raise Refusal(413, "this part is too big; upload at most 16 MiB at a time") from None
     if not row.key:
         conflict(f"say what {recording_id} is first: PUT /api/v1/recordings/{recording_id}")
-    received = _stored(lambda: storage().write(row.key, offset, body))
+    received = _stored(row, row.key, lambda: storage().write(row.key, offset, body))
     if sha256:
         _seal(row, sha256, received, samples)
         return {"received": received, "complete": True}
     row.samples, row.rate = _measured(row, samples)
     # Of two parts whose answers overtake each other, the longer tells the truth.
-    Recording.objects.filter(pk=row.pk, received__lte=received).exclude(status=Recording.Status.COMPLETE).update(
-        received=received, status=Recording.Status.RECEIVING, samples=row.samples, rate=row.rate
-    )
+    shorter = Recording.objects.filter(pk=row.pk, received__lte=received).exclude(status=Recording.Status.COMPLETE)
+    if not shorter.update(received=received, status=Recording.Status.RECEIVING, samples=row.samples, rate=row.rate):
+        _check_kept(row)
     return {"received": received}
 
 
@@ -230,7 +237,7 @@ def content(request: AuthedRequest, recording_id: Id) -> HttpResponseBase:
     row = _find(request, recording_id)
     if not row.key:
         raise Refusal(404, f"nothing of recording {recording_id} has come yet")
-    return _serve(request, _stored(lambda: storage().open(row.key)), row)
+    return _serve(request, _stored(row, row.key, lambda: storage().open(row.key)), row)
 
 
 @router.api_operation(
@@ -249,7 +256,7 @@ def derived(request: AuthedRequest, recording_id: Id, kind: DerivedKind) -> Http
     made = row.derived.filter(kind=kind).exclude(key="").first()
     if made is None:
         raise Refusal(404, f"there is no {kind} of recording {recording_id}: {_why_not(row, kind)}")
-    file = _stored(lambda: storage().open(made.key))
+    file = _stored(row, made.key, lambda: storage().open(made.key))
     return deliver(request, file, made.media_type, made.key.rpartition("/")[2], made.sha256)
 
 
@@ -265,7 +272,7 @@ def _why_not(row: Recording, kind: str) -> str:
 def _seal(row: Recording, sha256: str, size: int, samples: int | None) -> None:
     """Raises Refusal where the bytes that are here are not those."""
     try:
-        _stored(lambda: storage().finish(row.key, sha256, size))
+        _stored(row, row.key, lambda: storage().finish(row.key, sha256, size))
     except Refusal as refusal:
         if refusal.status_code == 422:
             Recording.objects.filter(pk=row.pk).update(received=0)
@@ -273,9 +280,17 @@ def _seal(row: Recording, sha256: str, size: int, samples: int | None) -> None:
     row.status, row.received, row.sha256 = Recording.Status.COMPLETE, size, sha256.lower()
     row.completed_at, row.store = row.completed_at or timezone.now(), storage().store.name
     row.samples, row.rate = _measured(row, samples)
-    changed = ("status", "store", "received", "sha256", "completed_at", "samples", "rate")
-    _recordings.update({name: getattr(row, name) for name in changed}, id=row.pk)
+    fields = ("status", "store", "received", "sha256", "completed_at", "samples", "rate")
+    if not _recordings.update({name: getattr(row, name) for name in fields}, id=row.pk):
+        _check_kept(row)
     recording_completed.send(Recording, recording=row)
+
+
+def _check_kept(row: Recording) -> None:
+    """Of a recording that was deleted while bytes of it came, these go too."""
+    if not Recording.objects.filter(pk=row.pk).exists():
+        storage().delete(row.key)
+        not_found("recording", row.pk)
 
 
 def _serve(request: HttpRequest, file: BinaryIO, row: Recording) -> HttpResponseBase:
@@ -317,20 +332,30 @@ def _session(caller: Caller, session_id: str) -> Any:
         conflict(f"the session id {session_id} is taken; make a new one")
 
 
-def _stored(act: Any) -> Any:
-    """What the storage says, as an answer."""
+def _stored(row: Recording, key: str, act: Callable[[], T]) -> T:
+    """What the storage says of a recording's bytes under `key`, as an answer."""
     try:
         return act()
     except OffsetMismatch as error:
-        raise Refusal(409, str(error), received=error.received) from None
+        raise Refusal(409, _told(error, row, key), received=error.received) from None
     except ChecksumMismatch as error:
-        raise Refusal(422, str(error), received=0) from None
+        raise Refusal(422, _told(error, row, key), received=0) from None
     except NotStored as error:
-        raise Refusal(404, str(error)) from None
+        raise Refusal(404, _told(error, row, key)) from None
     except StorageFull as error:
-        raise Refusal(507, str(error)) from None
+        raise Refusal(507, _told(error, row, key)) from None
     except StorageError as error:
-        raise Refusal(409, str(error)) from None
+        raise Refusal(409, _told(error, row, key)) from None
+
+
+def _told(error: StorageError, row: Recording, key: str) -> str:
+    """What went wrong in words for a caller, whom keys and folders of the server are nothing to. Its log has them."""
+    if not isinstance(error, OffsetMismatch | ChecksumMismatch | NotStored):
+        log.warning("recording %s: %s", row.pk, error)
+    line = str(error).replace(key, f"recording {row.pk}")
+    for folder in (storage().staging.root, settings.MEDIA_ROOT):
+        line = line.replace(f"the volume {folder}", "the server's disk")
+    return line
 
 
 def _measured(row: Recording, told: int | None) -> tuple[int | None, int | None]:

@@ -25,6 +25,7 @@ from ..pipelines import catalogue
 from ..places.models import site_of
 from . import snapshots, tag_rest, whose, writing
 from .models import Build, Item, Session, Task, Turn
+from .reopening import may_open
 from .schemas import schema
 
 router = Router(tags=["conversations"])
@@ -60,6 +61,13 @@ class SessionNew(PartMessage):
     consent: Name = Field("", description="what they agreed to, where the project's records don't know them")
     context: Line = Field("", description="a note: the place, the task, who is there")
     started_at: UnixTime = 0.0
+
+
+class Opening(Schema):
+    """An id that the caller may open a session with."""
+
+    session_id: str
+    known: bool = Field(description="there is a session of it, which the caller goes on with")
 
 
 class SessionChangeIn(Body):
@@ -139,6 +147,15 @@ def change_session(request: AuthedRequest, session_id: str, payload: SessionChan
 def get_session(request: AuthedRequest, session_id: str) -> Any:
     session = Session.objects.scoped(request).filter(pk=session_id).first() or not_found("session", session_id)
     return msgspec.to_builtins(snapshots.session_record(session))
+
+
+@router.get("/sessions/{session_id}/opening", auth=MAKERS, response=Opening, summary="May this session be opened?")
+def may_open_session(request: AuthedRequest, session_id: str) -> Any:
+    """Whether the caller may open a live session of this id: one of their own that they go on with, or a new one. The
+    gateway asks so with its client's token. 403 where they may not, and it doesn't say whether there is one."""
+    if not may_open(session_id, request.auth):
+        raise Refusal(403, f"this token can't open the session {session_id!r}; make a new id")
+    return {"session_id": session_id, "known": Session.objects.filter(pk=session_id).exists()}
 
 
 @router.get("/turns", auth=READERS, response=Page[TurnOut], summary="Turns, newest first")  # type: ignore[valid-type]

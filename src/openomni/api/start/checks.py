@@ -20,6 +20,7 @@ from ..fleet import components
 from ..fleet.models import Agent, alive_since
 from ..fleet.placing import Placing
 from ..ground import bus_line
+from ..media.models import DroppedMedia
 from ..pipelines import catalogue
 from ..records.models import Progress, Recording, Turn
 
@@ -86,7 +87,8 @@ def look(project: str, server: str) -> ServerHealth:
         )
     )
     ready, pipelines = _pipelines(project, server)
-    findings = [_bus(), _agents(project, agents, server), pipelines, _disk(), _recordings(project), *_turns(project)]
+    findings = [_bus(), _agents(project, agents, server), pipelines, _disk(), _recordings(project)]
+    findings += [*_dropped(project), *_turns(project)]
     return ServerHealth(findings, ready if bus_line.connected() else [])
 
 
@@ -221,6 +223,15 @@ def _recordings(project: str) -> Finding:
         "openomni listen --resume-uploads",
         link,
     )
+
+
+def _dropped(project: str) -> Iterator[Finding]:
+    """Only when something that was deleted could not be taken out of the store."""
+    stuck = DroppedMedia.objects.filter(project=project, tries__gt=0)
+    if count := stuck.count():
+        fault = stuck.values_list("fault", flat=True)[0]
+        line = f"{count} deleted {'file still lies' if count == 1 else 'files still lie'} in the store: {fault}"
+        yield Finding("Deleted media", "warn", line, "it is tried again by itself; see that the store can be written")
 
 
 def _turns(project: str) -> Iterator[Finding]:
