@@ -168,6 +168,7 @@ class TestFullContext:
             told.append(Message("assistant", f"The number {number} comes before the number {number + 1}, as ever."))
         return told
 
+    @pytest.mark.long
     def test_the_oldest_history_is_forgotten_and_the_instructions_are_not(
         self, llama: LlamaCpp, listening: Listening
     ) -> None:

@@ -13,6 +13,8 @@ import pytest
 from e2e.conftest import Installation, installation
 from e2e.refusals import OFFER, pipeline
 
+pytestmark = pytest.mark.long
+
 ELSEWHERE = "127.0.0.5"
 """An address that is no usual name of this machine, so the certificate holds for it because it was asked to."""
 
