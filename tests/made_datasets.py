@@ -1,4 +1,4 @@
-"""Small datasets in every format, with sound that is made on the spot: tones that rise, so that no stretch is like another."""
+"""Small datasets in every format, with sound made on the spot: rising tones, so that no stretch is like another."""
 
 from __future__ import annotations
 
@@ -93,21 +93,40 @@ def jsonl(root: Path) -> Path:
     write_lines(
         root / "samples.jsonl",
         [
-            {"id": "one", "path": "sound/0.wav", "text": QUESTIONS[0], "answer": "Ten.", "speaker": "a", "emotion": "joy",
-             "language": "en", "consent": "research", "source": "made", "group": "g", "age": 31, "tags": ["x", {"y": 1.5}]},
+            {
+                "id": "one",
+                "path": "sound/0.wav",
+                "text": QUESTIONS[0],
+                "answer": "Ten.",
+                "speaker": "a",
+                "emotion": "joy",
+                "language": "en",
+                "consent": "research",
+                "source": "made",
+                "group": "g",
+                "age": 31,
+                "tags": ["x", {"y": 1.5}],
+            },
             {"id": "two", "path": "sound/1.wav", "start": 0.25, "end": 1.125, "text": "", "utterance_id": "u"},
-            {"id": "talk", "utterances": [
-                {"id": "t1", "path": "sound/2.wav", "text": QUESTIONS[2]},
-                {"path": "sound/3.wav", **part, "when": {"rule": "after_reply", "seconds": 0.5}},
-                {"path": "sound/4.wav", **part, "when": {"rule": "after_pause", "seconds": 1.5}},
-            ]},
-            {"id": "barge", "group": "g", "utterances": [
-                {"path": "sound/5.wav", "text": QUESTIONS[5], "when": {"rule": "at_time", "seconds": 0.5}},
-                {"path": "sound/3.wav", **part, "when": {"rule": "into_reply", "word": 3}},
-                {"path": "sound/5.wav", "start": 1.0, "text": "Stop.", "when": {"rule": "at_time", "seconds": 9}},
-            ]},
+            {
+                "id": "talk",
+                "utterances": [
+                    {"id": "t1", "path": "sound/2.wav", "text": QUESTIONS[2]},
+                    {"path": "sound/3.wav", **part, "when": {"rule": "after_reply", "seconds": 0.5}},
+                    {"path": "sound/4.wav", **part, "when": {"rule": "after_pause", "seconds": 1.5}},
+                ],
+            },
+            {
+                "id": "barge",
+                "group": "g",
+                "utterances": [
+                    {"path": "sound/5.wav", "text": QUESTIONS[5], "when": {"rule": "at_time", "seconds": 0.5}},
+                    {"path": "sound/3.wav", **part, "when": {"rule": "into_reply", "word": 3}},
+                    {"path": "sound/5.wav", "start": 1.0, "text": "Stop.", "when": {"rule": "at_time", "seconds": 9}},
+                ],
+            },
         ],
-    )  # fmt: skip
+    )
     return root
 
 
@@ -126,26 +145,55 @@ def nemo(root: Path) -> Path:
 
 
 def recording(name: str, source: str, seconds: float = 1.0, channels: int = 1) -> dict[str, Any]:
-    return {"id": name, "sources": [{"type": "file", "channels": list(range(channels)), "source": source}],
-            "sampling_rate": RATE, "num_samples": round(seconds * RATE), "duration": seconds,
-            "channel_ids": list(range(channels))}  # fmt: skip
+    return {
+        "id": name,
+        "sources": [{"type": "file", "channels": list(range(channels)), "source": source}],
+        "sampling_rate": RATE,
+        "num_samples": round(seconds * RATE),
+        "duration": seconds,
+        "channel_ids": list(range(channels)),
+    }
 
 
 def lhotse(root: Path, *, packed: bool = True) -> Path:
     write_tone(root / "wav" / "a.wav", 0, 3.0)
     write_stereo(root / "wav" / "call.wav", tone(1, 2.0), tone(2, 2.0))
     gz = ".gz" if packed else ""
-    write_lines(root / f"x_recordings_all.jsonl{gz}",
-                [recording("a", "wav/a.wav", 3.0), recording("call", "wav/call.wav", 2.0, 2)], packed=packed)  # fmt: skip
-    write_lines(root / f"x_supervisions_all.jsonl{gz}", [
-        {"id": "a-1", "recording_id": "a", "start": 0.0, "duration": 1.5, "channel": 0, "text": QUESTIONS[0],
-         "language": "English", "speaker": "s1", "gender": "F", "custom": {"emotion": "sad", "snr": 12.5}},
-        {"id": "a-2", "recording_id": "a", "start": 1.5, "duration": 1.5, "channel": 0, "text": QUESTIONS[1],
-         "alignment": {"word": [["Who", 1.5, 0.5]]}},
-        {"id": "c-1", "recording_id": "call", "start": 0.0, "duration": 2.0, "channel": 0, "speaker": "s1"},
-        {"id": "c-2", "recording_id": "call", "start": 0.5, "duration": 1.0, "channel": 1, "speaker": "s2"},
-        {"id": "c-3", "recording_id": "call", "start": 0.2, "duration": 1.0, "channel": [0, 1]},
-    ], packed=packed)  # fmt: skip
+    write_lines(
+        root / f"x_recordings_all.jsonl{gz}",
+        [recording("a", "wav/a.wav", 3.0), recording("call", "wav/call.wav", 2.0, 2)],
+        packed=packed,
+    )
+    write_lines(
+        root / f"x_supervisions_all.jsonl{gz}",
+        [
+            {
+                "id": "a-1",
+                "recording_id": "a",
+                "start": 0.0,
+                "duration": 1.5,
+                "channel": 0,
+                "text": QUESTIONS[0],
+                "language": "English",
+                "speaker": "s1",
+                "gender": "F",
+                "custom": {"emotion": "sad", "snr": 12.5},
+            },
+            {
+                "id": "a-2",
+                "recording_id": "a",
+                "start": 1.5,
+                "duration": 1.5,
+                "channel": 0,
+                "text": QUESTIONS[1],
+                "alignment": {"word": [["Who", 1.5, 0.5, None]]},
+            },
+            {"id": "c-1", "recording_id": "call", "start": 0.0, "duration": 2.0, "channel": 0, "speaker": "s1"},
+            {"id": "c-2", "recording_id": "call", "start": 0.5, "duration": 1.0, "channel": 1, "speaker": "s2"},
+            {"id": "c-3", "recording_id": "call", "start": 0.2, "duration": 1.0, "channel": [0, 1]},
+        ],
+        packed=packed,
+    )
     return root
 
 
@@ -153,10 +201,30 @@ def cuts(root: Path) -> Path:
     write_tone(root / "a.wav", 0, 3.0)
     its = recording("a", "a.wav", 3.0)
     said = {"id": "s", "recording_id": "a", "start": 0.5, "duration": 1.0, "channel": 0, "text": QUESTIONS[0]}
-    write_lines(root / "cuts.jsonl.gz", [
-        {"id": "c1", "start": 0.0, "duration": 1.5, "channel": 0, "supervisions": [said], "recording": its, "type": "MonoCut"},
-        {"id": "c2", "start": 1.5, "duration": 1.5, "channel": 0, "supervisions": [], "recording": its, "type": "MonoCut"},
-    ], packed=True)  # fmt: skip
+    write_lines(
+        root / "cuts.jsonl.gz",
+        [
+            {
+                "id": "c1",
+                "start": 0.0,
+                "duration": 1.5,
+                "channel": 0,
+                "supervisions": [said],
+                "recording": its,
+                "type": "MonoCut",
+            },
+            {
+                "id": "c2",
+                "start": 1.5,
+                "duration": 1.5,
+                "channel": 0,
+                "supervisions": [],
+                "recording": its,
+                "type": "MonoCut",
+            },
+        ],
+        packed=True,
+    )
     return root
 
 
@@ -176,9 +244,20 @@ def kaldi(root: Path, *, segments: bool = True) -> Path:
 
 
 def meld_row(dialogue: int, turn: int, text: str, **more: Any) -> dict[str, Any]:
-    return {"Sr No.": 10 * dialogue + turn, "Utterance": text, "Speaker": "Amy", "Emotion": "joy", "Sentiment": "positive",
-            "Dialogue_ID": dialogue, "Utterance_ID": turn, "Season": 1, "Episode": 2, "StartTime": "00:01:00,500",
-            "EndTime": "0:01:01,500", **more}  # fmt: skip
+    return {
+        "Sr No.": 10 * dialogue + turn,
+        "Utterance": text,
+        "Speaker": "Amy",
+        "Emotion": "joy",
+        "Sentiment": "positive",
+        "Dialogue_ID": dialogue,
+        "Utterance_ID": turn,
+        "Season": 1,
+        "Episode": 2,
+        "StartTime": "00:01:00,500",
+        "EndTime": "0:01:01,500",
+        **more,
+    }
 
 
 def meld(root: Path) -> Path:
@@ -203,7 +282,8 @@ def iemocap(root: Path) -> Path:
         evaluation.parent.mkdir(parents=True, exist_ok=True)
         evaluation.write_text(
             "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
-            f"[0.5000 - 1.7500]\t{name}_F000\tneu\t[2.5000, 2.5000, 3.0000]\nC-E2:\tNeutral;\t()\nA-E3:\tval 3; act 2;\t()\n\n"
+            f"[0.5000 - 1.7500]\t{name}_F000\tneu\t[2.5000, 2.5000, 3.0000]\n"
+            "C-E2:\tNeutral;\t()\nA-E3:\tval 3; act 2;\t()\n\n"
             f"[1.5000 - 3.0000]\t{name}_M000\tang\t[1.5000, 4.0000, 4.5000]\nC-E2:\tAnger;\t()\n"
         )
         transcription = dialog / "transcriptions" / f"{name}.txt"
@@ -214,5 +294,12 @@ def iemocap(root: Path) -> Path:
     return root
 
 
-MAKERS = {"audio-folder": audio_folder, "jsonl": jsonl, "nemo": nemo, "lhotse": lhotse, "kaldi": kaldi, "meld": meld,
-          "iemocap": iemocap}  # fmt: skip
+MAKERS = {
+    "audio-folder": audio_folder,
+    "jsonl": jsonl,
+    "nemo": nemo,
+    "lhotse": lhotse,
+    "kaldi": kaldi,
+    "meld": meld,
+    "iemocap": iemocap,
+}

@@ -132,7 +132,7 @@ def test_lhotse_has_channels_and_custom_fields(tmp_path: Path) -> None:
     found = {sample.id: sample.utterances[0] for sample in clean(made.lhotse(tmp_path)).samples}
     assert found["a-1"].emotion == "sad"
     assert found["a-1"].fields == {"snr": 12.5, "gender": "F"}
-    assert found["a-2"].fields == {"alignment": {"word": [["Who", 1.5, 0.5]]}}
+    assert found["a-2"].fields == {"alignment": {"word": [["Who", 1.5, 0.5, None]]}}
     assert [found[f"c-{n}"].sound.channel for n in (1, 2, 3)] == [1, 2, None]
     assert found["c-1"].sound == Sound("wav/call.wav", channel=1)
 

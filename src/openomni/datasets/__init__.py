@@ -7,7 +7,7 @@ taken.
 
 from __future__ import annotations
 
-from .audit import Audit, audit
+from .auditing import Audit, audit
 from .exporting import export
 from .formats import FORMATS, parse_time_points
 from .hashing import dataset_hash, sample_hash, version_of

@@ -18,10 +18,12 @@ def export(samples: Sequence[Sample], source: str | Path, format: str, out: str 
     `out`, which is new or empty, and gives it. It is there whole or not at all.
 
     What is imported again has the same rows. In `jsonl` and `lhotse` files keep their names and their bytes, so the
-    hash is the same, too; in `audio-folder` they are numbered, and a stretch of a longer file becomes a WAV of its
-    own, so those rows differ in `sound`, and the hash with them. Raises WrongUsage for a format that is not written,
-    and where `out` holds something or the samples can't be kept, MediaError where media can't be decoded, OSError for
-    a full disk."""
+    hash is the same, too. In `audio-folder` they are numbered, and a stretch of a longer file becomes a WAV of its own,
+    without pictures: those rows differ in `sound`, and the hash with them.
+
+    Raises WrongUsage for a format that is not written, and where `out` holds something or the samples can't be kept,
+    MediaError where media can't be decoded, OSError for a full disk.
+    """
     out = Path(out)
     chosen = FORMATS.get(format)
     if chosen is None or not chosen.writes:

@@ -37,6 +37,7 @@ def misfit(text: str | None, seconds: float) -> str | None:
         return f"lasts {seconds:.2f} s, and its text has {count:g} words, which nobody says in that time"
     if letters > FREE_CHARACTERS + FASTEST_CHARACTERS * seconds:
         return f"lasts {seconds:.2f} s, and its text has {letters:,} characters, which nobody says in that time"
-    if seconds > FREE_S + SLOWEST_S * count:
+    # An empty text says that nothing is said: noise, or a person who keeps silent.
+    if letters and seconds > FREE_S + SLOWEST_S * count:
         return f"lasts {seconds:.0f} s, and its text has {count:g} words, which take a small part of that"
     return None

@@ -15,7 +15,8 @@ def dataset_hash(samples: Iterable[Sample], files: Mapping[str, str]) -> str:
 
     It counts: each sample's id, group, references and other fields; the bytes of its media, with the stretch, track
     and channel that are heard; the order of the utterances in a dialogue, and when each is said. It does not count:
-    the dataset's name and version, the order of the samples, where a file lies and what it is called."""
+    the dataset's name and version, the order of the samples, where a file lies and what it is called.
+    """
     digests = sorted(sample_hash(sample, files) for sample in samples)
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 

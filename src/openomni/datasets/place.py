@@ -28,7 +28,8 @@ class Place:
     """A dataset's folder, or one file of it: then its folder is that of the file.
 
     `given` is the path as the caller has it, `root` the folder with all its links followed: the caller may come
-    through a link, the dataset's own may not lead out. Raises MediaError where there is nothing to be read."""
+    through a link, the dataset's own may not lead out. Raises MediaError where there is nothing to be read.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.given = Path(path)
@@ -135,13 +136,14 @@ class Place:
 
     def _relative(self, name: str) -> str | None:
         """The name within the root, links in it unfollowed, where both it and what it really is lie inside."""
-        if self.real(name) is None:
+        real = self.real(name)
+        if real is None:
             return None
-        try:
-            path = os.path.relpath(os.path.normpath(self.root / name), self.root)
-        except ValueError:
-            return None
-        return None if path == ".." or path.startswith("../") else path
+        path = os.path.relpath(os.path.normpath(self.root / name), self.root)
+        if path == ".." or path.startswith("../"):
+            # The caller's way to the folder may lead through a link, and a whole path in a row along the same.
+            path = real.relative_to(self.root).as_posix()
+        return path
 
     def unnamed(self) -> list[str]:
         """Media in the folder that no row names; none are looked for where one file was given."""

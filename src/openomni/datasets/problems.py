@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -49,7 +49,6 @@ class Problems:
                 raise WrongUsage(f"{kind!r} is nothing that can be accepted; {nearest(kind, ACCEPTABLE)}")
         self._accept = frozenset(accept)
         self._listed: list[Problem] = []
-        self._kinds: list[Kind] = []
         self._errors = 0
         self._more = 0
 
@@ -58,19 +57,14 @@ class Problems:
             self.warning(kind, where, what)
             return
         self._errors += 1
-        self._add("error", kind, where, what)
+        self._add("error", where, what)
 
     def warning(self, kind: Kind, where: str, what: str) -> None:
-        self._add("warning", kind, where, what)
+        self._add("warning", where, what)
 
     @property
     def errors(self) -> int:
         return self._errors
-
-    def of(self, kind: Kind) -> list[Problem]:
-        """Those of one kind that are listed."""
-        assert kind in get_args(Kind)
-        return [problem for problem, its in zip(self._listed, self._kinds, strict=True) if its == kind]
 
     def listed(self) -> tuple[Problem, ...]:
         """All of them, in the order in which they were found."""
@@ -86,12 +80,11 @@ class Problems:
     def __len__(self) -> int:
         return len(self._listed) + self._more
 
-    def _add(self, severity: Severity, kind: Kind, where: str, what: str) -> None:
+    def _add(self, severity: Severity, where: str, what: str) -> None:
         if len(self._listed) >= MAX_PROBLEMS:
             self._more += 1
             return
         self._listed.append(Problem(severity, line(where), line(what)))
-        self._kinds.append(kind)
 
 
 def line(text: str) -> str:

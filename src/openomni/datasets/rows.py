@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .formats.interface import Found, Lasts
 from .problems import Problems
-from .samples import Utterance, checked
+from .samples import AtTime, IntoReply, Utterance, checked
 
 
 class Said(NamedTuple):
@@ -39,10 +39,32 @@ class Rows:
         except ValueError as error:
             self._problems.error("bounds", where, f"it is out of bounds: {error}; correct it")
             return
+        self._check_times(found)
         first = self._ids.setdefault(sample.id, where)
         if first != where:
             self._problems.error("doubled", where, f"its id {sample.id!r} is that of {first}, too; give it another")
         self.found.append(found._replace(sample=sample))
+
+    def _check_times(self, found: Found) -> None:
+        """Lists a dialogue that can't be played: one that begins with a reply, or goes back in time."""
+        before = 0.0
+        for turn, utterance in enumerate(found.sample.utterances):
+            when = utterance.when
+            if isinstance(when, IntoReply) and not turn:
+                self._problems.error(
+                    "row",
+                    found.where[turn],
+                    "it is said into a reply, and nothing was said before; let it come later in its dialogue",
+                )
+            if isinstance(when, AtTime):
+                if when.seconds < before:
+                    self._problems.error(
+                        "row",
+                        found.where[turn],
+                        f"it is said at {when.seconds:g} s, which is before "
+                        f"{before:g} s, when another was; put them in order",
+                    )
+                before = max(before, when.seconds)
 
     def said(self) -> Iterator[Said]:
         """All utterances, in their order."""

@@ -1,7 +1,8 @@
 """What a dataset holds: samples, each one utterance or a dialogue of several, with their references.
 
 Values, frozen, and bounded by `openomni.bounds`: nothing else comes out of `checked`, whichever format it was read
-from."""
+from.
+"""
 
 from __future__ import annotations
 

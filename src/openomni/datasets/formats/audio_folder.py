@@ -2,7 +2,8 @@
 
 The table is `metadata.csv`, `.jsonl` or `.parquet`, one for the folder or one for each subfolder, and paths in it
 count from its own folder. A folder of sound without a table is one, too, whose subfolders are labels.
-https://huggingface.co/docs/datasets/audio_load"""
+https://huggingface.co/docs/datasets/audio_load
+"""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from .interface import Format, Found, Gathered, row_of, single
 
 TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _FOLDER = "audio"
+_MANIFESTS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz", ".scp")
 
 
 class AudioFolder(Format):
@@ -30,7 +32,10 @@ class AudioFolder(Format):
     writes: ClassVar[bool] = True
 
     def recognises(self, place: Place) -> bool:
-        return bool(_tables(place)) or (place.file is None and any(map(_is_media, place.files())))
+        if _tables(place):
+            return True
+        # A manifest that nobody could read is not passed over in silence, as if there were only its sound.
+        return place.file is None and any(map(_is_media, place.files())) and not place.find(_MANIFESTS)
 
     def read(self, place: Place, problems: Problems) -> Iterator[Found]:
         tables = _tables(place)

@@ -3,7 +3,8 @@ each.
 
 An evaluation's line is `[start - end]`, the turn's name, its emotion, and valence, activation and dominance; the lines
 under it are those of the raters. A transcription's line is the turn's name, `[start-end]:` and what is said. Each turn
-is a sample, those of a conversation form a group. https://sail.usc.edu/iemocap/"""
+is a sample, those of a conversation form a group. https://sail.usc.edu/iemocap/
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 A line is an utterance (`path`, and `start`, `end`, `text`, `answer`, …) or a dialogue (`id`, `utterances`: a list of
 such objects). Where no `path` is given, the media is the one beside the manifest that has its name: `talk.jsonl`,
-`talk.mp4`."""
+`talk.mp4`.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 `wav.scp` (recording, file), `segments` (utterance, recording, start, end), `text`, `utt2spk`, `utt2lang`,
 `spk2gender`, `reco2dur`. Without `segments` each recording is one utterance. Commands in `wav.scp` are never run.
-https://kaldi-asr.org/doc/data_prep.html"""
+https://kaldi-asr.org/doc/data_prep.html
+"""
 
 from __future__ import annotations
 

@@ -43,6 +43,9 @@ class Lhotse(Format):
                 name: _kind(first(place, name)) for name in place.files() if name.endswith((".jsonl", ".jsonl.gz"))
             }
             kinds = {name: kind for name, kind in kinds.items() if kind != "cuts"}
+        for name in (name for name, kind in kinds.items() if not kind):
+            if next(json_rows(place, name, problems), None) is not None:
+                problems.warning("format", name, "it is no manifest of Lhotse's; it is left out")
         of = {kind: [name for name in kinds if kinds[name] == kind] for kind in ("recordings", "supervisions", "cuts")}
         gathered = Gathered()
         if of["recordings"]:
@@ -287,10 +290,20 @@ def _supervision(sample: Sample, utterance: Utterance, turn: int, recording: dic
     for name in ("text", "language", "speaker"):
         if name in row:
             made[name] = row.pop(name)
-    for name, kind in (("gender", str), ("alignment", dict)):
-        if isinstance(row.get(name), kind):
-            made[name] = row.pop(name)
+    if isinstance(row.get("gender"), str):
+        made["gender"] = row.pop("gender")
+    if _is_alignment(row.get("alignment")):
+        made["alignment"] = row.pop("alignment")
     return made | ({"custom": row} if row else {})
+
+
+def _is_alignment(value: Any) -> bool:
+    """Whether it is one that Lhotse reads: by kind, lists of symbol, start, duration and perhaps a score."""
+    return isinstance(value, dict) and all(
+        isinstance(items, list)
+        and all(isinstance(item, list) and len(item) in (3, 4) and isinstance(item[0], str) for item in items)
+        for items in value.values()
+    )
 
 
 def _save(path: Path, rows: Iterable[dict[str, Any]]) -> None:

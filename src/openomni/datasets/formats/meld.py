@@ -2,7 +2,8 @@
 
 A table (`train_sent_emo.csv`, …) has `Utterance`, `Speaker`, `Emotion`, `Sentiment`, `Dialogue_ID`, `Utterance_ID`,
 `Season`, `Episode`, `StartTime`, `EndTime`; the times are those of the episode. Each utterance is a sample, those of a
-dialogue form a group. https://github.com/declare-lab/MELD"""
+dialogue form a group. https://github.com/declare-lab/MELD
+"""
 
 from __future__ import annotations
 

@@ -13,10 +13,14 @@ from .copying import paths
 from .formats import FORMATS, Format, TimePoints, recognise
 from .hashing import dataset_hash
 from .heard import Hearing
-from .place import Place
+from .place import MAX_FILES, Place
 from .problems import Problem, Problems
 from .rows import Rows
 from .samples import MAX_SAMPLES, Dataset, Sample
+from .tables import rows as rows_of
+
+MANIFESTS_SHOWN = 20
+"""In a folder of no known format: that many are looked at for what is wrong with them."""
 
 Progress = Callable[[int, int], None]
 """Gets how many of how many media files have been listened to."""
@@ -74,7 +78,8 @@ def audit(
 
     `format`: one of `FORMATS`; by default what the path looks like. `time_points`: seconds at which one recording is
     cut. `accept`: kinds of `problems.ACCEPTABLE` that are warnings. Whatever the files hold is listed and never
-    raised; raises WrongUsage for a format or a kind that there is not."""
+    raised; raises WrongUsage for a format or a kind that there is not.
+    """
     problems = Problems(accept)
     if format is not None and format not in FORMATS:
         raise WrongUsage(f"there is no format {format!r}; {nearest(format, FORMATS)}")
@@ -87,6 +92,8 @@ def audit(
     if chosen is None:
         what = f"it is of no format that is known; there are: {', '.join(FORMATS)}"
         problems.error("format", str(path), f"{what}. Choose one with format, or write a manifest")
+        for name in place.find((".jsonl", ".json", ".csv", ".gz", ".parquet"))[:MANIFESTS_SHOWN]:
+            next(rows_of(place, name, problems), None)  # lists why nothing of it can be read
         return Audit(format="", root=str(place.root), problems=problems.listed())
     rows = _read(place, chosen, problems)
     hearing = Hearing(place, rows, problems, silence_left_out=isinstance(chosen, TimePoints))
@@ -94,6 +101,8 @@ def audit(
     hearing.compare()
     for name in place.unnamed():
         problems.error("unnamed", name, "no row names it; take it out or write its row")
+    if len(place.files()) >= MAX_FILES:
+        problems.error("bounds", str(path), f"it holds more than {MAX_FILES:,} files; split it")
     samples = hearing.samples()
     if not samples and not problems.errors:
         problems.error("format", str(path), "there is no sample in it; write one row for each")
