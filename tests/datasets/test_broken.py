@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +123,11 @@ BROKEN: dict[str, tuple[Maker, str, str]] = {
     # what: the dataset, where it is named, and by which words
     "a missing file": (file("clips/1.wav", Path.unlink), "metadata.csv:3", "is not there"),
     "an empty file": (file("clips/1.wav", nothing), "metadata.csv:3", "is empty"),
+    "a sound that is cut off": (
+        file("clips/1.wav", half),
+        "metadata.csv:3",
+        "is cut off: its head says 8,022 bytes more",
+    ),
     "no media": (file("clips/1.wav", noise), "metadata.csv:3", "is no audio or video"),
     "text in place of sound": (
         file("clips/1.wav", lambda p: p.write_text("Hello\n" * 99)),
@@ -411,3 +418,59 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
         (tmp_path / name).unlink()
         os.mkfifo(tmp_path / name)
     assert not audit(tmp_path).ok
+
+
+def test_a_song_that_is_cut_off(tmp_path: Path) -> None:
+    import av
+
+    with av.open(str(tmp_path / "a.mp3"), "w") as out:
+        stream = out.add_stream("libmp3lame", rate=16_000)
+        stream.layout = "mono"
+        samples = made.tone(1, 6.0, 16_000).samples[None]
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        frame.sample_rate = 16_000
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            out.mux(packet)
+    assert audit(tmp_path).ok
+    half(tmp_path / "a.mp3")
+    assert any("says that it has 6" in each.what for each in audit(tmp_path).problems)
+
+
+def test_a_wav_from_a_pipe_does_not_know_its_length(tmp_path: Path) -> None:
+    path = made.write_tone(tmp_path / "a.wav", 1)
+    data = path.read_bytes()
+    path.write_bytes(data[:4] + b"\xff\xff\xff\xff" + data[8:40] + b"\xff\xff\xff\xff" + data[44:])
+    assert audit(tmp_path).ok, audit(tmp_path).problems
+
+
+OUTSIDE = """
+import sys
+from openomni.datasets import audit
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+found = audit(sys.argv[1])
+print(found.ok, *(path for path in opened if "elsewhere" in path))
+"""
+
+
+def test_nothing_outside_of_the_folder_is_opened(tmp_path: Path) -> None:
+    root, outside = tmp_path / "set", tmp_path / "elsewhere"
+    made.audio_folder(root)
+    made.write_tone(outside / "a.wav", 7)
+    (outside / "metadata.csv").write_text("file_name\na.wav\n")
+    (root / "link.wav").symlink_to(outside / "a.wav")
+    (root / "folder").symlink_to(outside)
+    (root / "sub").mkdir()
+    (root / "sub/metadata.csv").symlink_to(outside / "metadata.csv")
+    with (root / "metadata.csv").open("a") as table:
+        for path in (
+            "link.wav",
+            "folder/a.wav",
+            "../elsewhere/a.wav",
+            str(outside / "a.wav"),
+            "clips/../../elsewhere/a.wav",
+        ):
+            table.write(f"{path},What is it?,amy,kitchen\n")
+    result = subprocess.run([sys.executable, "-c", OUTSIDE, str(root)], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False"]
+    assert sum("leads out of" in each.what for each in audit(root).problems) == 6

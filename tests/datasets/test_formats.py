@@ -187,6 +187,19 @@ def test_iemocap_has_scenarios_measures_and_raters(tmp_path: Path) -> None:
     assert found["Ses01M_script02_1_M000"].utterances[0].fields["scenario"] == "scripted"
 
 
+def test_iemocap_has_each_conversation_in_other_forms_too(tmp_path: Path) -> None:
+    made.iemocap(tmp_path)
+    name = "Ses01F_impro01"
+    whole = tmp_path / f"Session1/dialog/wav/{name}.wav"
+    made.write_tone(tmp_path / f"Session1/dialog/avi/DivX/{name}.avi", 7)
+    for number, turn in enumerate(("F000", "M000")):
+        made.write_tone(tmp_path / f"Session1/sentences/wav/{name}/{name}_{turn}.wav", 8 + number)
+    assert clean(tmp_path).samples[0].utterances[0].sound.start == 0.5
+    whole.unlink()
+    pieces = {sample.id: sample.utterances[0].sound for sample in clean(tmp_path).samples}
+    assert pieces[f"{name}_M000"] == Sound(f"Session1/sentences/wav/{name}/{name}_M000.wav")
+
+
 def test_a_recording_is_cut_at_time_points_and_silence_is_left_out(tmp_path: Path) -> None:
     from openomni.media import Audio
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,19 +35,12 @@ def export(samples: Sequence[Sample], source: str | Path, format: str, out: str 
     except ValueError as error:
         raise WrongUsage(f"a sample is out of bounds: {error}") from None
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    part = out.parent / f".{out.name}-{secrets.token_hex(4)}"
+    part.mkdir()
     try:
         chosen.write(samples, Path(source), part)
-        part.chmod(0o777 & ~_umask())
         part.replace(out)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
     return out
-
-
-def _umask() -> int:
-    """Of this process; a temporary folder is its owner's alone, and what is exported is for others, too."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

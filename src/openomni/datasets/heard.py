@@ -12,7 +12,7 @@ from ..errors import MediaError
 from ..media_file import SILENT
 from ..media_file.opening import undecodable
 from .fitting import misfit
-from .listening import Heard, Held, Stretch, listen, sha256
+from .listening import Heard, Held, Stretch, cut_off, listen, sha256
 from .place import Place
 from .problems import Problems
 from .rows import Rows, Said
@@ -21,6 +21,8 @@ from .samples import Sample, Sound, seconds
 SLACK_S = 0.05
 """Seconds by which a stretch may reach over its file's end: manifests round."""
 OVERLAP_S = 0.01
+SHORT_S, SHORT = 0.5, 0.05
+"""Seconds, and part, by which there may be less sound than a file says: some guess it from their first bytes."""
 
 Track = tuple[str, int | None, int | None]
 """Path, track and channel."""
@@ -69,6 +71,19 @@ class Hearing:
         except unreadable as error:
             self._problems.error("broken", _rows(said), f"{self._plain(path, real, error)}")
             return None
+        if lacks := cut_off(real):
+            self._problems.error(
+                "broken",
+                _rows(said),
+                f"{path} is cut off: its head says {lacks:,} bytes more than there are; copy it again",
+            )
+        elif heard.stated is not None and heard.stated - heard.duration > max(SHORT_S, heard.stated * SHORT):
+            self._problems.error(
+                "unfit",
+                _rows(said),
+                f"{path} says that it has {heard.stated:.2f} s of sound, and there are "
+                f"{heard.duration:.2f} s; it may be cut off: copy or convert it again",
+            )
         for line in told:
             what = self._plain(path, real, line)
             if heard.damages:

@@ -15,9 +15,13 @@ from .samples import Sound
 
 if TYPE_CHECKING:
     import numpy as np
+    from av.audio.stream import AudioStream
     from numpy.typing import NDArray
 else:
     np = Lazy("numpy")
+
+_UNKNOWN_SIZE = 0x7FFF_0000
+"""What writes a WAV into a pipe does not know its length, and puts the largest there; some take the sign for a bit."""
 
 Stretch = tuple[float, float | None]
 """Start and end in seconds; None: the file's end."""
@@ -43,6 +47,8 @@ class Heard(NamedTuple):
     stretches: dict[Stretch, Held]
     damages: int
     """Places that could not be decoded; the stretches have silence there, or nothing."""
+    stated: float | None
+    """Seconds that the file says it has of this track; None where it doesn't say."""
 
     @property
     def duration(self) -> float:
@@ -90,6 +96,7 @@ def listen(
         stream = audio_track(file, track)
         rate, count = stream.rate or FALLBACK_RATE, stream.channels or 1
         ears = {stretch: _Ear(stretch, rate) for stretch in stretches}
+        stated = _stated(file, stream)
         # A file may have thousands of stretches: only those that a block may touch look at it.
         coming = sorted(ears.values(), key=lambda ear: ear.first, reverse=True)
         open_: list[_Ear] = []
@@ -103,7 +110,7 @@ def listen(
             open_ = [ear for ear in open_ if ear.last is None or ear.last > at]
         if not at:
             raise MediaError(f"{file.name} has an audio track but no sound in it; record it again")
-        return Heard(at, rate, count, {stretch: ear.held for stretch, ear in ears.items()}, file.damages)
+        return Heard(at, rate, count, {stretch: ear.held for stretch, ear in ears.items()}, file.damages, stated)
 
 
 def layout(path: Path, track: int | None = None) -> Heard:
@@ -142,6 +149,22 @@ def _blocks(
         raise MediaError(f"{file.name} has no channel {channel}, for it has {count}; choose one of those")
     for planes in channels(file, stream, rate, count):
         yield planes[channel - 1]
+
+
+def _stated(file: MediaFile, stream: AudioStream) -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return None if file.container.streams.video else file.duration
+
+
+def cut_off(path: Path) -> int:
+    """Bytes that a WAV lacks of what its head says; 0 for all other files, and for a WAV whose writer did not know."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
+            return 0
+        size = int.from_bytes(head[4:8], "little")
+        return 0 if size >= _UNKNOWN_SIZE else max(size + 8 - path.stat().st_size, 0)
 
 
 def sha256(path: Path) -> str:

@@ -48,6 +48,8 @@ class Place:
             raise MediaError("it is neither a folder nor a file; check the path")
         self.named: set[str] = set()
         """Media that rows name."""
+        self.spare: set[str] = set()
+        """Media that no row names, and that belong to the layout: the same in another form."""
         self._files: list[str] | None = None
 
     def files(self) -> list[str]:
@@ -149,11 +151,12 @@ class Place:
         """Media in the folder that no row names; none are looked for where one file was given."""
         if self.file is not None:
             return []
+        known = self.named | self.spare
         real = {self.real(name) for name in self.named}
         return [
             name
             for name in self.files()
-            if PurePosixPath(name).suffix.lower() in MEDIA and name not in self.named and self.real(name) not in real
+            if PurePosixPath(name).suffix.lower() in MEDIA and name not in known and self.real(name) not in real
         ]
 
 

@@ -141,6 +141,10 @@ def parquet_rows(place: Place, name: str, problems: Problems) -> Iterator[Row]:
     number = 0
     try:
         with place.open(name) as file, parquet.ParquetFile(file) as table:
+            size = sum(table.metadata.row_group(each).total_byte_size for each in range(table.num_row_groups))
+            if size > MAX_MANIFEST:
+                problems.error("bounds", name, f"a manifest has at most {MAX_MANIFEST >> 30} GiB, unpacked; split it")
+                return
             for batch in table.iter_batches(batch_size=1_000):
                 for values in batch.to_pylist():
                     number += 1

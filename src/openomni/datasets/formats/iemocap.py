@@ -56,6 +56,12 @@ def _conversation(place: Place, evaluation: str, problems: Problems) -> Iterator
     said = _transcription(place, str(dialog / "transcriptions" / f"{conversation}.txt"), problems)
     whole = str(dialog / "wav" / f"{conversation}.wav")
     apart = dialog.parent / "sentences" / "wav" / conversation
+    # A release has each conversation whole, as a film and in pieces: one of them is taken.
+    place.spare.update(
+        name
+        for name in place.files()
+        if name.startswith(f"{apart}/") or (PurePosixPath(name).stem == conversation and name.startswith(f"{dialog}/"))
+    )
     path: str | None = None
     if place.has(whole) or not any(each.startswith(f"{apart}/") for each in place.files()):
         path = place.media(whole, evaluation, problems)
