@@ -6,6 +6,7 @@ import inspect
 import os
 import re
 import tempfile
+import textwrap
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any
@@ -148,8 +149,17 @@ def evaluation() -> Iterator[str]:
         yield f"## {name}\n\n{_paragraphs(module)}\n"
         for called, function in vars(module).items():
             if inspect.isfunction(function) and function.__module__ == module.__name__ and called[0] != "_":
-                yield f"### {name}.{called}\n\n```python\n{called}{inspect.signature(function)}\n```\n"
+                yield f"### {name}.{called}\n\n```python\n{called}{_signature(function)}\n```\n"
                 yield from _sections(_paragraphs(function))
+
+
+def _signature(function: Any) -> str:
+    taken = inspect.signature(function)
+    shown = [
+        f"{each.name}: {each.annotation}" + (f" = {each.default!r}" if each.default is not each.empty else "")
+        for each in taken.parameters.values()
+    ]
+    return f"({', '.join(shown)}) -> {taken.return_annotation}"
 
 
 def _sections(documented: str) -> Iterator[str]:
@@ -159,7 +169,7 @@ def _sections(documented: str) -> Iterator[str]:
         if head not in ("Args:", "Returns:", "Raises:"):
             yield f"{part}\n"
             continue
-        text = inspect.cleandoc(body)
+        text = textwrap.dedent(body)
         if head == "Returns:":
             yield f"*Returns* {' '.join(text.split())}\n"
             continue

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from openomni.evaluation import agreement, errors, intervals, paired, pairs, repeats, text
 
-few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 NUMBERS = {
     "intervals.mean": intervals.mean,

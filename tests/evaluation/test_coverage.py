@@ -23,11 +23,12 @@ LONG, SHORT = 2_000, 300
 FALSE_DIFFERENT = 0.061
 
 tables = pytest.mark.parametrize("n", [pytest.param(LONG, marks=pytest.mark.long), SHORT])
+slow_tables = pytest.mark.parametrize("n", [pytest.param(LONG, marks=pytest.mark.long), SHORT // 3])
 
 
 def band(n: int) -> tuple[float, float]:
-    """Where the coverage of a right interval lies, with 99 % probability."""
-    reach = NormalDist().inv_cdf(0.995) * math.sqrt(0.95 * 0.05 / n)
+    """Where the coverage of a right interval lies, with 99 % probability; with 99.9 % in the short forms."""
+    reach = NormalDist().inv_cdf(0.995 if n >= LONG else 0.9995) * math.sqrt(0.95 * 0.05 / n)
     return 0.95 - reach, 0.95 + reach
 
 
@@ -77,7 +78,7 @@ def test_a_mean_difference_over_dialogues(n: int, k: int, difference: float) -> 
     assert coverage(min(n, SHORT), table, lambda t: intervals.mean(t[0]), difference) < 0.85
 
 
-@tables
+@slow_tables
 @pytest.mark.parametrize("k", [12, 40])
 def test_a_studentised_bootstrap_over_dialogues(n: int, k: int) -> None:
     low, high = band(n)
@@ -101,7 +102,7 @@ def test_the_mean_of_log_normal_latencies(n: int, size: int, sigma: float) -> No
     assert low <= coverage(n, partial(log_normal, size, sigma), intervals.mean, truth) <= high
 
 
-@tables
+@slow_tables
 @pytest.mark.parametrize(("size", "sigma"), [(40, 0.5), (40, 1.0), (120, 0.5)])
 def test_the_studentised_bootstrap_of_log_normal_latencies(n: int, size: int, sigma: float) -> None:
     low, high = band(n)
@@ -136,14 +137,14 @@ def sd(values: np.ndarray, axis: int = -1) -> np.ndarray:
     return np.std(values, axis=axis, ddof=1)
 
 
-@tables
+@slow_tables
 def test_bca_of_a_median_of_40(n: int) -> None:
     low, high = band(n)
     interval = lambda t: intervals.bootstrap(t, np.median, resamples=1999)  # noqa: E731
     assert low <= coverage(n, lambda rng: rng.normal(0, 1, 40), interval, 0.0) <= high
 
 
-@tables
+@slow_tables
 @pytest.mark.parametrize("units", [40, 120])
 def test_bca_of_a_standard_deviation_falls_short_by_as_much_as_the_reference_says(n: int, units: int) -> None:
     interval = lambda t: intervals.bootstrap(t, sd, resamples=1999)  # noqa: E731
@@ -162,7 +163,7 @@ def rated(units: int, raters: int, rng: Rng) -> list[list[int]]:
     ]
 
 
-@tables
+@slow_tables
 @pytest.mark.parametrize("level", ["nominal", "ordinal", "interval"])
 def test_alpha_over_40_units(n: int, level: Any) -> None:
     truth = agreement.krippendorff_alpha(rated(100_000, 3, np.random.default_rng(SEED)), level)
@@ -172,7 +173,7 @@ def test_alpha_over_40_units(n: int, level: Any) -> None:
     assert low <= coverage(n, partial(rated, 40, 3), interval, truth) <= high
 
 
-@tables
+@slow_tables
 def test_no_more_than_one_in_twenty_is_called_different_where_nothing_differs(n: int) -> None:
     rng = np.random.default_rng(SEED)
     called = {"sign_flip": 0, "wilcoxon": 0, "interval": 0, "sign_flip of 12 dialogues": 0, "interval of 12": 0}

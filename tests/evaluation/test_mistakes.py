@@ -222,3 +222,33 @@ def test_the_left_one_is_chosen_too_often() -> None:
     assert pairs.left_bias(70, 100) == pytest.approx(7.85e-5, rel=1e-3)
     assert pairs.left_bias(50, 100) == 1
     assert pairs.left_bias(0, 1) == 1
+
+
+def test_what_pairs_say_depends_on_raters_and_items_and_not_on_votes() -> None:
+    """A hundred votes of five raters who each have a favourite are five opinions."""
+    rng = np.random.default_rng(9)
+    favour = [0.9, 0.9, 0.8, 0.3, 0.2]
+    votes = [
+        (rater, item, "a", "b", float(rng.random() < favour[rater])) for rater in range(5) for item in range(20)
+    ]  # fmt: skip
+    found = pairs.intervals(votes, resamples=300)
+    strength, low, high = found["a"]
+    won = sum(vote[4] for vote in votes)
+    assert strength == pytest.approx(won / 100)
+    assert high - low > 1.5 * np.subtract(*reversed(intervals.wilson(int(won), 100)))  # type: ignore[operator]
+    assert found["b"] == pytest.approx((1 - strength, 1 - high, 1 - low), abs=1e-6)  # type: ignore[operator]
+    assert found == pairs.intervals(votes, resamples=300)
+    assert pairs.intervals(votes[:20], resamples=20)["a"][1:] == (None, None)  # one rater
+    assert pairs.intervals([]) == {}
+    assert pairs.intervals([(1, 1, "a", "b", 0.5), (1, 1, "c", "d", 1)])["a"] == (None, None, None)
+    for wrong in ((1, 1, "a", "b"), (1, 1, "a", "a", 1), (1, None, "a", "b", 1), (1, 1, "a", "b", 2), "abcde"):
+        with pytest.raises(ValueError, match=r"votes\[0\]"):
+            pairs.intervals([wrong])  # type: ignore[list-item]
+
+
+def test_beside_alpha_stand_raw_agreement_and_alpha_without_each_rater() -> None:
+    ratings = [["a", "b", "a", "b"], ["a", "b", "a", "b"], ["b", "a", "b", None]]
+    assert agreement.observed(ratings) == pytest.approx((1 / 3 * 3 + 1) / 4)
+    with_both = agreement.krippendorff_alpha([ratings[0], ratings[2]])
+    assert agreement.left_out(ratings) == [with_both, with_both, 1]
+    assert agreement.observed([["a", None]]) is None

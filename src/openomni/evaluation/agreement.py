@@ -38,6 +38,34 @@ def krippendorff_alpha(ratings: Ratings, level: Level = "nominal") -> float | No
     return _alpha(_scaled(ratings, level), level)
 
 
+def observed(ratings: Ratings) -> float | None:
+    """Raw agreement: how many of the pairs of ratings that a unit got are the same, averaged over units.
+
+    Args, Raises: As of `krippendorff_alpha`, nominal.
+
+    Returns:
+        A share, 0 to 1; None where no unit has two ratings.
+    """
+    scaled = _scaled(ratings, "nominal")
+    if scaled.shape[1] == 0:
+        return None
+    _, counts = _counted(scaled)
+    per_unit = counts.sum(axis=1)
+    return float(((counts * (counts - 1)).sum(axis=1) / (per_unit * (per_unit - 1))).mean())
+
+
+def left_out(ratings: Ratings, level: Level = "nominal") -> list[float | None]:
+    """alpha without each rater in turn, in the order of the rows: much higher without one says whom to ask.
+
+    Args, Raises: As of `krippendorff_alpha`.
+
+    Returns:
+        alpha or None, for each rater.
+    """
+    rows = checks.ratings(ratings)
+    return [krippendorff_alpha(rows[:at] + rows[at + 1 :], level) for at in range(len(rows))]
+
+
 def _alpha(scaled: Floats, level: str) -> float | None:
     if scaled.shape[1] == 0:
         return None
