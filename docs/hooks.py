@@ -1,4 +1,4 @@
-"""Pages that are made from the code at build time: commands, components, REST, and the words of the record."""
+"""Pages that are made from the code at build time: commands, components, REST, evaluation, the words of the record."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import inspect
 import os
 import re
 import tempfile
+import textwrap
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any
@@ -19,6 +20,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages = {
         "reference/commands.md": commands,
         "reference/components.md": components,
+        "reference/evaluation-functions.md": evaluation,
         "reference/pipelines.md": pipelines,
         "reference/records.md": records,
         "reference/rest.md": rest,
@@ -137,6 +139,45 @@ def rest() -> Iterator[str]:
     for name, rows in sorted(groups.items()):
         yield f"## {name}\n"
         yield from _table(("", "path", "", "refuses with"), rows)
+
+
+def evaluation() -> Iterator[str]:
+    yield "# Functions of evaluation\n\nMade from the code of `openomni.evaluation`.\n"
+    yield "[Evaluation](evaluation.md) says which is for what.\n"
+    for name in ("agreement", "intervals", "errors", "paired", "pairs", "repeats", "text"):
+        module = import_module(f"openomni.evaluation.{name}")
+        yield f"## {name}\n\n{_paragraphs(module)}\n"
+        for called, function in vars(module).items():
+            if inspect.isfunction(function) and function.__module__ == module.__name__ and called[0] != "_":
+                yield f"### {name}.{called}\n\n```python\n{called}{_signature(function)}\n```\n"
+                yield from _sections(_paragraphs(function))
+
+
+def _signature(function: Any) -> str:
+    taken = inspect.signature(function)
+    shown = [
+        f"{each.name}: {each.annotation}" + (f" = {each.default!r}" if each.default is not each.empty else "")
+        for each in taken.parameters.values()
+    ]
+    return f"({', '.join(shown)}) -> {taken.return_annotation}"
+
+
+def _sections(documented: str) -> Iterator[str]:
+    """A docstring whose arguments, results and errors stand indented under their headings."""
+    for part in documented.split("\n\n"):
+        head, _, body = part.partition("\n")
+        if head not in ("Args:", "Returns:", "Raises:"):
+            yield f"{part}\n"
+            continue
+        text = textwrap.dedent(body)
+        if head == "Returns:":
+            yield f"*Returns* {' '.join(text.split())}\n"
+            continue
+        yield f"*{head[:-1]}*\n"
+        for item in re.split(r"\n(?=\S)", text):
+            names, _, about = item.partition(": ")
+            yield f"- `{names}`: {' '.join(about.split())}"
+        yield ""
 
 
 def _struct(struct: type) -> Iterator[str]:

@@ -14,8 +14,10 @@ from api.support import Api, agent_with, api_for, registration
 from openomni.api.accounts.models import Project, Scope
 from openomni.api.fleet import presence
 from openomni.api.fleet.models import Agent
+from openomni.api.fleet.overview import Card
 from openomni.bus.credentials import Keys
 from openomni.bus.fleet import Presence
+from openomni.version import __version__
 
 
 @pytest.fixture
@@ -161,3 +163,13 @@ def test_components_are_listed_with_how_many_offer_them_now(project: Project, ad
     assert found == {"llm:simulated": 1, "tts:piper": 1}
     assert [each["kind"] for each in admin("GET", "/components?kind=tts")["items"]] == ["tts"]
     assert "did you mean 'tts'?" in admin.error("GET", "/components?kind=ttss", status=422)
+
+
+@pytest.mark.parametrize(
+    ("version", "mend"),
+    [("", "it did not say its version"), ("0.0.9", "too old for this server"), (__version__, "")],
+)
+def test_an_agent_whose_version_is_a_fault_is_in_trouble(version: str, mend: str) -> None:
+    card = Card(Agent(version=version), "alive", "good", None)
+    assert mend in card.version_fault
+    assert card.in_trouble is bool(mend)

@@ -8,7 +8,6 @@ import pytest
 
 from openomni.bench import corpus, prompts
 from openomni.bench.questions import QUESTIONS
-from openomni.bench.scenes import script
 from openomni.errors import OpenOmniError
 from openomni.events import AXIS_RATE
 from openomni.media import AUDIBLE, Audio
@@ -64,17 +63,3 @@ def test_recordings_of_ones_own_are_each_third_voice(tmp_path: Path, question: A
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OpenOmniError, match="holds no recording of one utterance of 1 to 12 s"):
         corpus.build(3, 0, 0, tmp_path, lambda line: None)
-
-
-@pytest.mark.models
-@pytest.mark.usefixtures("offline")
-@pytest.mark.long
-def test_the_script_spreads_its_scenes_over_the_questions() -> None:
-    made = corpus.build(6, 3, 0, None, lambda line: None)
-    steps = script(made, seed=0)
-    assert [step.what for step in steps].count("question") == 6
-    assert [step.what for step in steps].count("paused") == 3
-    assert [step.what for step in steps[:3]] == ["question", "paused", "question"]
-    assert all((step.after == "interrupt") == (step.what == "paused") for step in steps)
-    assert sum(step.backchannel is not None for step in steps) == 3
-    assert [step.wait for step in script(made, seed=0)] == [step.wait for step in steps]

@@ -68,6 +68,7 @@ def test_a_circle_a_library_and_a_door_are_refused(tree: Path) -> None:
     write_import(tree, "openomni.gateway.hello", "openomni.gateway.connection")
     write_import(tree, "openomni.gateway.proxy", "django")
     write_import(tree, "openomni.client.wire", "pydantic")
+    write_import(tree, "openomni.evaluation.repeats", "openomni.records")
     write_import(tree, "openomni.api.conversations.apps", "openomni.api.media.rest")
 
     done = linted(tree)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import wave
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -128,6 +129,17 @@ def test_first_audible_skips_what_nobody_hears() -> None:
     assert Audio.join([quiet, tone(0.1, 16_000)]).first_audible() == pytest.approx(0.1, abs=0.001)
 
 
-def test_stereo_samples_are_refused() -> None:
-    with pytest.raises(ValueError, match="mono"):
-        Audio(np.zeros((2, 10)), 16_000)
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: Audio(np.zeros((2, 10)), 16_000), "mono"),
+        (lambda: Audio(np.zeros(10), 0), "the rate of Audio must be positive, not 0"),
+        (lambda: Audio.join([tone(0.1, 16_000), tone(0.1, 8000)]), r"one rate, these have \[8000, 16000\]"),
+        (lambda: Audio.join([]), "no parts"),
+        (lambda: Frame(np.zeros((2, 2, 3))), "uint8 RGB of shape"),
+        (lambda: Frame(np.zeros((2, 2), np.uint8)), "uint8 RGB of shape"),
+    ],
+)
+def test_what_is_no_sound_or_picture_of_ours_is_refused(make: Callable[[], object], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        make()

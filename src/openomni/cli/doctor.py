@@ -24,7 +24,7 @@ from .output import write_json
 app = typer.Typer(add_completion=False)
 
 GIB = 2**30
-EXTRAS = ("agent", "api", "local", "listener")
+EXTRAS = ("agent", "api", "evaluation", "local", "listener")
 
 
 @dataclass(frozen=True, slots=True)

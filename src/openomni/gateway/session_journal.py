@@ -148,7 +148,12 @@ class SessionJournal:
     async def _write(self) -> None:
         while True:
             await self._some.wait()
-            await asyncio.to_thread(self._write_all, self._taken())
+            writing = asyncio.ensure_future(asyncio.to_thread(self._write_all, self._taken()))
+            try:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                await writing  # what was taken is nowhere else, and what comes after it must not be written before it
+                raise
 
     def _taken(self) -> list[tuple[Path, bytes | None]]:
         self._some.clear()
