@@ -49,6 +49,14 @@ Told = dict[str, Any]
 # ---- one side: what runs in the commit's own code. It reads a line, does it, and writes one line of JSON. ----
 
 
+def synthetic_caller(number: int) -> Any:
+    """By the name that the side's own commit has for it."""
+    from openomni.bench import caller
+
+    known = vars(caller)
+    return known.get("SyntheticCaller", known.get("Caller"))(number)
+
+
 async def side(asked: int, paused: int, seed: int) -> None:
     from openomni.bench import corpus
     from openomni.cli.stack import agent_for, check_and_pull, running
@@ -73,10 +81,9 @@ async def side(asked: int, paused: int, seed: int) -> None:
 async def talk(stack: Any, pipeline: str, utterances: Any) -> None:
     """One call: what the parent asks for is said, until it asks for the end."""
     from openomni.bench import figures
-    from openomni.bench.caller import SyntheticCaller
     from openomni.bench.scenes import Scene, Step
 
-    caller, scenes = SyntheticCaller(1), []
+    caller, scenes = synthetic_caller(1), []
     async with caller.call(stack.url, stack.token, pipeline, stack.folder / "replies"):
         say({"ready": True})
         while (command := await hear())["do"] == "ask":
@@ -95,12 +102,11 @@ async def talk(stack: Any, pipeline: str, utterances: Any) -> None:
 async def sessions(stack: Any, count: int, utterances: Any) -> Told:
     """Shares of a core that each part takes for one of so many sessions at once."""
     from openomni.bench import overhead
-    from openomni.bench.caller import SyntheticCaller
 
     await stack.put_pipeline(overhead.PIPELINE)
     name = str(overhead.PIPELINE["name"])
     async with stack.agents({"simulated": "host," + ",".join(overhead.COMPONENTS)}):
-        callers = [SyntheticCaller(number) for number in range(count)]
+        callers = [synthetic_caller(number) for number in range(count)]
         over = asyncio.Event()
 
         async def one(number: int) -> None:
