@@ -26,7 +26,6 @@ from openomni.client.listener.sources import (
     FileSource,
     NoSpeech,
     UtteranceEnd,
-    parse_time_points,
 )
 from openomni.errors import WrongUsage
 from openomni.events import AXIS_RATE
@@ -158,15 +157,6 @@ def test_what_cannot_be_listened_to_is_one_line_each(tmp_path: Path) -> None:
         with pytest.raises((MediaError, NoSpeech), match=line) as error:
             FileSource(tmp_path / name).check()
         assert "\n" not in str(error.value)
-
-
-def test_time_points_are_minutes_and_seconds_that_grow() -> None:
-    assert parse_time_points("00:04, 01:30,1:00:00") == [4.0, 90.0, 3600.0]
-    assert parse_time_points("00:04.5") == [4.5]
-    assert parse_time_points("") == []
-    for wrong in ("4", "00:61", "a:b", "00:05,00:04", "-1:00"):
-        with pytest.raises(WrongUsage, match="--time-points"):
-            parse_time_points(wrong)
 
 
 def test_a_time_point_behind_the_end_is_refused(tmp_path: Path) -> None:

@@ -103,7 +103,8 @@ def listen(
     check_json(json_file)
     from ..client.listener.listen import Request, listen
     from ..client.listener.listen import resume_uploads as resume
-    from ..client.listener.sources import ChosenTracks, parse_time_points
+    from ..client.listener.sources import ChosenTracks
+    from ..media_file import parse_time_points
 
     told = Printer(json_file is None).told()
     if resume_uploads:

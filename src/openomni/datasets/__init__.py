@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .auditing import Audit, audit
 from .exporting import export
-from .formats import FORMATS, parse_time_points
+from .formats import FORMATS
 from .hashing import dataset_hash, sample_hash, version_of
 from .problems import ACCEPTABLE, Problem
 from .samples import (
@@ -43,7 +43,6 @@ __all__ = [
     "checked",
     "dataset_hash",
     "export",
-    "parse_time_points",
     "sample_hash",
     "version_of",
 ]

@@ -6,6 +6,7 @@ its place where a player has it: seconds from the file's beginning, which is whe
 
 from .audio import channels, sound
 from .opening import MediaFile, Told, shown
+from .time_points import parse_time_points
 from .tracks import SILENT, audio_track, moving
 from .video import SHOWN_SIDE, pictures, upright
 
@@ -18,6 +19,7 @@ __all__ = [
     "audio_track",
     "channels",
     "moving",
+    "parse_time_points",
     "pictures",
     "shown",
     "sound",

@@ -8,7 +8,7 @@ import mimetypes
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -280,22 +280,6 @@ def check_time_points(path: Path, points: Sequence[float]) -> None:
 
 class NoSpeech(OpenOmniError):
     """Nothing was said."""
-
-
-def parse_time_points(text: str) -> list[float]:
-    """`MM:SS,MM:SS,…` in seconds, growing; hours (`HH:MM:SS`) and fractions (`00:04.5`) are fine. Raises WrongUsage."""
-    points = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        try:
-            fields = [float(field) for field in part.split(":")]
-        except ValueError:
-            fields = []
-        if not 2 <= len(fields) <= 3 or min(fields) < 0 or max(fields[1:]) >= 60:
-            raise WrongUsage(f"--time-points: {part!r} is no time; write MM:SS, as in 00:04,01:30")
-        points.append(sum(field * 60**place for place, field in enumerate(reversed(fields))))
-    if any(later <= earlier for earlier, later in pairwise(points)):
-        raise WrongUsage("--time-points must grow from one to the next")
-    return points
 
 
 def _read(blocks: Iterator[Audio]) -> list[bytes]:

@@ -13,7 +13,7 @@ from .kaldi import Kaldi
 from .lhotse import Lhotse
 from .meld import Meld
 from .nemo import Nemo
-from .time_points import TimePoints, parse_time_points
+from .time_points import TimePoints
 
 # What asks for most comes first: an audio folder is whatever has sound in it.
 FORMATS: Mapping[str, Format] = {
@@ -26,4 +26,4 @@ def recognise(place: Place) -> Format | None:
     return next((each for each in FORMATS.values() if each.recognises(place)), None)
 
 
-__all__ = ["FORMATS", "Format", "Found", "TimePoints", "parse_time_points", "recognise"]
+__all__ = ["FORMATS", "Format", "Found", "TimePoints", "recognise"]
