@@ -29,6 +29,7 @@ class Statements(Generic[Row]):
     def __init__(self, model: type[Row]) -> None:
         self._model = model
         self._table = model._meta.db_table
+        self._key = model._meta.pk.attname
         self._fields = {field.attname: field for field in model._meta.concrete_fields}
         self._columns_of = {name: str(field.column) for name, field in self._fields.items()}
         self._plain = {name for name, field in self._fields.items() if isinstance(_own(field), _AS_THEY_ARE)}
@@ -47,6 +48,13 @@ class Statements(Generic[Row]):
     def first(self, *, lock: bool = False, **having: object) -> Row | None:
         """One of them, if there is any."""
         return next(iter(self.find(lock=lock, **having)), None)
+
+    def locked(self, key: object, **made: object) -> Row:
+        """The row with this key, ours alone until the transaction ends; made so when it is not there yet."""
+        name = self._key
+        while (row := self.first(lock=True, **{name: key})) is None:
+            self.insert([{name: key, **made}], unique=(name,))  # nothing, if another was first
+        return row
 
     def values(self, *names: str, **having: object) -> list[tuple[Any, ...]]:
         """Texts and numbers of those rows."""
@@ -77,8 +85,8 @@ class Statements(Generic[Row]):
             self.insert([{name: value for name, value in values.items() if value is not None}])
             row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
         else:
-            key = self._model._meta.pk.attname
-            self.update({name: value for name, value in values.items() if name != key}, **{key: row.pk})
+            key = values.pop(self._key)
+            self.update(values, **{self._key: key})
 
     def update(self, values: Values, **having: object) -> int:
         """Gives how many rows there were."""

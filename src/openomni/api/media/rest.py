@@ -123,9 +123,8 @@ def create(request: AuthedRequest, recording_id: Id, payload: RecordingIn) -> An
     if not request.auth.project_id:
         bad_request(f"say whose it is: send the project in the header {PROJECT_HEADER}")
     with transaction.atomic():
-        rows = Recording.objects.select_for_update()
         own = {"project_id": request.auth.project_id, "made_by": request.auth.token_id}
-        row, _ = rows.get_or_create(id=recording_id, defaults=own)
+        row = _recordings.locked(recording_id, **own)
         if row.project_id != request.auth.project_id:
             conflict(f"the id {recording_id} is taken; record under a new one")
         if writing.was_erased(row.project_id, "recording", recording_id):
@@ -152,7 +151,7 @@ def create(request: AuthedRequest, recording_id: Id, payload: RecordingIn) -> An
             row.participant = payload.participant
             row.consent = whose.agreed(row.project_id, row.participant, at=row.started_at)
         row.key = row.key or row.place()
-        row.save()
+        _recordings.save(row)
         if row.session and not row.participant:
             whose.pass_on(row.session)
             row.refresh_from_db(fields=["participant", "consent"])

@@ -49,5 +49,7 @@ class Device(ProjectOwned):
 
 def site_of(project_id: str, device: str) -> str:
     """The slug of the site where a device stands; empty when it stands nowhere, or nobody told of it."""
+    if not device:
+        return ""
     sites = Device.objects.filter(project_id=project_id, slug=device).values_list("site__slug", flat=True)
-    return (device and sites.first()) or ""
+    return sites.first() or ""

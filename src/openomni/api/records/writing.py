@@ -93,8 +93,9 @@ class _Sessions:
 
     def of(self, record: TurnRecord | RecordingRecord | ItemRecord) -> Session:
         """Raises RecordRefused when it is another project's."""
-        session = self._known.get(record.session_id) or _sessions.first(id=record.session_id)
-        session = self._known[record.session_id] = session or placeholder(record.project, record.session_id)
+        session = self._known.get(record.session_id)
+        if session is None:
+            session = self._known[record.session_id] = placeholder(record.project, record.session_id)
         _check_owner(session, record.project)
         return session
 
@@ -129,8 +130,10 @@ def placeholder(project_id: str, session_id: str, caller: Caller | None = None) 
     RecordRefused when it is another project's, another's than those that its caller is limited to, or was erased."""
     if caller and was_erased(project_id, "session", session_id):
         raise RecordRefused(f"session {session_id} was erased")
-    own = {"project_id": project_id, "made_by": caller.token_id if caller else ""}
-    session, _ = Session.objects.get_or_create(id=session_id, defaults=own)
+    session = _sessions.first(id=session_id)
+    if session is None:
+        own = {"project_id": project_id, "made_by": caller.token_id if caller else ""}
+        session, _ = Session.objects.get_or_create(id=session_id, defaults=own)
     _check_owner(session, project_id)
     if caller and session.is_elsewhere(caller):
         raise RecordRefused(f"session {session_id} belongs to another place or device")
@@ -338,9 +341,7 @@ def _usage(record: StageRecord | AttemptRecord) -> Any:
 
 
 def _locked(rows: Statements[Row], project_id: str, key: str, **fields: object) -> Row:
-    """The row with this id, ours alone until the transaction ends; made with `fields` when it is not there yet."""
-    while (row := rows.first(lock=True, id=key)) is None:
-        rows.insert([{"id": key, "project_id": project_id, **fields}], unique=("id",))  # nothing, if another was first
+    row = rows.locked(key, project_id=project_id, **fields)
     _check_owner(row, project_id)
     return row
 
