@@ -110,6 +110,22 @@ def test_turns_are_listed_over_pages_as_they_are_asked_for(
     assert first.endswith("completed  local        0.61 s  hello → It is noon.")
 
 
+def test_what_was_said_has_a_line_of_its_own_where_it_does_not_fit_and_is_whole_in_a_pipe(
+    server: type[Server], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    server.turns = {"t1": turn("t1", transcript="hello " * 20)}
+    call("list")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith(" hello" * 20 + " → It is noon.")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    call("list")
+    head, said = capsys.readouterr().out.splitlines()
+    assert head.endswith("local        0.61 s")
+    assert said.startswith("  hello hello")
+    assert len(said) == 60
+
+
 def test_a_turn_is_shown_with_what_it_ran_on_and_what_its_models_were_told(
     server: type[Server], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,6 +135,7 @@ def test_a_turn_is_shown_with_what_it_ran_on_and_what_its_models_were_told(
     assert "» hello" in shown
     assert "stage    llm:llama-cpp smollm2 (openomni 0.2.0) on box, completed  model 0.250" in shown
     assert "told     system: Be brief." in shown
+    assert "told     user: hello" in shown
     assert "given    stt, recorded" in shown
     content = json.loads((tmp_path / "turn.json").read_text())
     assert (content["turn_id"], content["told"][0]["item_id"]) == ("t4", "i1")

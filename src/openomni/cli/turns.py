@@ -17,6 +17,7 @@ import typer
 
 from ..errors import OpenOmniError, WrongUsage
 from ..pipeline.again import Comparison, compare
+from ..pipeline.conversation import of_user
 from ..records import TurnRecord
 from ..storage.api import Api, Refused
 from .access import NO_TOKEN, TOKEN_HELP
@@ -55,8 +56,11 @@ def list_turns(
     given = {name: value for name, value in wanted.items() if value}
     turns = _with(server, token, lambda api: _listed(api, limit, **given))
     console = _console()
-    for turn in turns:
-        console.print(_line(turn), no_wrap=True, overflow="ellipsis", markup=False, highlight=False)
+    # Who reads it in a pipe gets each turn whole, in one line.
+    width = console.width if console.is_terminal else sys.maxsize
+    cut = {"no_wrap": True, "overflow": "ellipsis"} if console.is_terminal else {"soft_wrap": True}
+    for line in (line for turn in turns for line in _lines(turn, width)):
+        console.print(line, markup=False, highlight=False, **cut)
     if not turns:
         console.print("there is no such turn" if given else "there are no turns yet")
     write_json(json, {"turns": turns})
@@ -177,6 +181,8 @@ async def _whole(api: Api, turn_id: str) -> dict[str, Any]:
     while root["reruns"]:
         root = await _turn(api, root["reruns"])
     kept = {item["item_id"]: item for item in await api.get(f"/sessions/{root['session_id']}/items")}
+    # What a rerun was asked itself is kept with no session: it is what the turn has.
+    kept.setdefault(of_user(turn_id), {"role": "user", "content": turn["transcript"]})
     return {**turn, "builds": builds, "told": [kept[name] for name in turn["items"] if name in kept]}
 
 
@@ -231,13 +237,14 @@ def _progress(what: str) -> None:
         print(f"\r\033[K{what and f'· {what} …'}", end="", file=sys.stderr, flush=True)
 
 
-def _line(turn: Mapping[str, Any]) -> str:
+def _lines(turn: Mapping[str, Any], width: int) -> list[str]:
+    """One line, or two where what was said would not fit behind the rest."""
     at = datetime.fromtimestamp(turn["started_at"]).strftime("%Y-%m-%d %H:%M:%S") if turn["started_at"] else "–"
     heard = turn["voice_to_voice_s"]
     waited = f"{heard:6.2f} s" if heard is not None else "       –"
-    said = " ".join(turn["transcript"].split())
-    replied = " ".join(turn["reply_text"].split())
-    return f"{turn['turn_id']}  {at:19}  {turn['status']:<10} {turn['pipeline']:<10} {waited}  {said} → {replied}"
+    said = " → ".join(" ".join(turn[name].split()) for name in ("transcript", "reply_text"))
+    head = f"{turn['turn_id']}  {at:19}  {turn['status']:<10} {turn['pipeline']:<10} {waited}"
+    return [f"{head}  {said}"] if len(head) + 2 + len(said) <= width else [head, f"  {said}"]
 
 
 def _about(turn: Mapping[str, Any]) -> list[str]:
