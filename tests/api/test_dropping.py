@@ -126,17 +126,21 @@ def test_one_that_its_maker_sends_again_stays(
 
 @pytest.mark.parametrize("last", [False, True])
 def test_what_comes_while_its_recording_is_deleted_does_not_stay(
-    admin: Api, media: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch, last: bool
-) -> None:
+    admin: Api, media: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch, last: bool,
+    django_capture_on_commit_callbacks: Any,
+) -> None:  # fmt: skip
     put(admin, "coming", complete=False)
-    measured = rest._measured
+    stored = rest._stored
 
-    def deleted_now(row: Recording, told: int | None) -> Any:
-        Recording.objects.filter(pk=row.pk).delete()
-        return measured(row, told)
+    def deleted_first(row: Recording, *more: Any) -> Any:
+        with django_capture_on_commit_callbacks(execute=True):
+            Recording.objects.filter(pk=row.pk).delete()
+        assert DroppedMedia.objects.count() == 0
+        return stored(row, *more)
 
-    monkeypatch.setattr(rest, "_measured", deleted_now)
+    monkeypatch.setattr(rest, "_stored", deleted_first)
     begun = b"RIFF of coming"
     seal = f"&sha256={hashlib.sha256(begun + b'more').hexdigest()}" if last else ""
-    admin.error("PATCH", f"/recordings/coming?offset={len(begun)}{seal}", b"more", status=404)
+    with django_capture_on_commit_callbacks(execute=True):
+        admin.error("PATCH", f"/recordings/coming?offset=0{seal}", begun + b"more", status=404)
     assert media() == []

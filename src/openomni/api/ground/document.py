@@ -103,8 +103,8 @@ class Interface(NinjaAPI):
 
         @wraps(view)
         def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            newer = numbers(request.headers.get("OpenOmni-Version", "")) > numbers(__version__)
-            if request.GET and not newer:
+            # A part that is newer than this server may ask for more.
+            if request.GET and numbers(request.headers.get("OpenOmni-Version", "")) <= numbers(__version__):
                 check_query(request.GET, self._queries[str(request.method).lower(), _path(request)])
             return view(request, *args, **kwargs)
 

@@ -31,6 +31,7 @@ from ..records import snapshots, whose, writing
 from ..records.media_types import takes
 from ..records.models import Derived, Recording
 from ..records.signals import recording_completed
+from . import dropping
 from .schemas import RecordingOut
 from .store import storage
 
@@ -288,7 +289,7 @@ def _seal(row: Recording, sha256: str, size: int, samples: int | None) -> None:
 def _check_kept(row: Recording) -> None:
     """Of a recording that was deleted while bytes of it came, these go too."""
     if not Recording.objects.filter(pk=row.pk).exists():
-        storage().delete(row.key)
+        dropping.drop(row)
         not_found("recording", row.pk)
 
 

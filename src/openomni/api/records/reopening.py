@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from ..accounts.models import Token
 from ..ground.caller import Caller
-from .models import Session, Tombstone
+from . import writing
+from .models import Session
 
 
 def may_open(session_id: str, caller: Caller) -> bool:
     """Whether that id is nobody's, or a session that the caller may go on with: it is of what they are limited to, or
     they began it. One that was only announced, and names no place, is whose who opens it."""
-    erased = Tombstone.objects.filter(project_id=caller.project_id, kind=Tombstone.Kind.SESSION, key=session_id)
-    if erased.exists():
+    if writing.was_erased(caller.project_id, "session", session_id):
         return False  # nothing of it would be kept
     session = Session.objects.filter(pk=session_id).first()
     if session is None:
