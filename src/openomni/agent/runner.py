@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
 from .. import clock
+from ..background import ended
 from ..bus.calls import AgentLost, AgentRefused
 from ..bus.connection import Bus
 from ..bus.fleet import Fleet, Presence
@@ -119,8 +120,7 @@ class FleetRunner:
                     lost[agent.agent_id] = str(error)
                     self._judge(stage, call, lost)
         finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            await ended(reading)
 
     def _judge(self, stage: StageSpec, call: RemoteRun, lost: dict[str, str]) -> None:
         """Raises `StageError` when losing the last agent ends the task."""

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from .. import events
-from ..background import Background
+from ..background import Background, ended
 from ..events import (
     StageAlive,
     StageAnswer,
@@ -171,11 +171,11 @@ class _Sender:
         self._room.set()
 
     async def aclose(self) -> None:
-        if self._sending:
-            self._sending.cancel()
-            await asyncio.gather(self._sending, return_exceptions=True)
+        # Whoever waits for what comes after this call waits for each step here.
         if self._beating:
-            await self._beating.stop()
+            self._beating.cancel()
+        if self._sending:
+            await ended(self._sending)
         close = getattr(self._inputs, "aclose", None)
         if close:
             await close()

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 EVERY = 1.0
 ALIVE = 3.5
+SETTLES = 0.015
+"""Seconds that a change is left to settle before it is said: each saying wakes every host and agent of the project, and
+a call that has just come needs the processor more. Who asks a full agent meanwhile is refused, and asks another."""
 
 
 class OfferedComponent(msgspec.Struct, kw_only=True):
@@ -75,7 +78,8 @@ _GOODBYE = b""
 
 
 class Announcer:
-    """`async with Announcer(bus, presence):` says «here» every second, on `changed()`, and when asked; says goodbye."""
+    """`async with Announcer(bus, presence):` says «here» every second, soon after `changed()`, and when asked, and says
+    goodbye."""
 
     def __init__(self, bus: Bus, presence: Callable[[], Presence], every: float = EVERY) -> None:
         self._bus = bus
@@ -85,7 +89,7 @@ class Announcer:
         self._task: Background | None = None
 
     def changed(self) -> None:
-        """Says it at once."""
+        """Says it soon, with what else changes meanwhile."""
         self._change.set()
 
     async def __aenter__(self) -> Self:
@@ -121,6 +125,8 @@ class Announcer:
                     await self._change.wait()
             except TimeoutError:
                 pass
+            else:
+                await asyncio.sleep(SETTLES)
             self._change.clear()
             # Stale news would pile up in the outgoing buffer during an outage.
             if self._bus.connected.is_set():

@@ -83,21 +83,21 @@ class Callee:
     streams: bool
     interrupt: Callable[[], None]
     options: tuple[str, ...] = ()
+    asynchronous: bool = field(init=False)
+    _takes: int | None = field(init=False)
+    """How many positional arguments the method has room for; None for any number."""
     told: set[tuple[str, str]] = field(default_factory=set)
     """What it declined that the log has a line of."""
 
-    @property
-    def asynchronous(self) -> bool:
-        return inspect.iscoroutinefunction(self.method) or inspect.isasyncgenfunction(self.method)
+    def __post_init__(self) -> None:
+        # Once: a signature takes longer to read than a run takes to begin.
+        awaited = inspect.iscoroutinefunction(self.method) or inspect.isasyncgenfunction(self.method)
+        object.__setattr__(self, "asynchronous", awaited)
+        object.__setattr__(self, "_takes", _positional(self.method, self.options))
 
     def accepted(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         """As many of the kind's arguments as the author's method takes; the trailing ones may be left out."""
-        parameters = inspect.signature(self.method).parameters.values()
-        if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-            return arguments
-        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        taken = [each for each in parameters if each.kind in positional and each.name not in self.options]
-        return arguments[: len(taken)]
+        return arguments[: self._takes]
 
     def declines(self, option: str, value: str, reason: str) -> None:
         """Tells the log, once: a session asks for the same with each turn."""
@@ -112,6 +112,14 @@ class Callee:
         if isinstance(error, OpenOmniError):
             return StageError(self.label, str(error))
         return StageError(self.label, f"raised {words(error)}" if str(error) else f"raised {error!r}")
+
+
+def _positional(method: Callable[..., Any], options: tuple[str, ...]) -> int | None:
+    parameters = inspect.signature(method).parameters.values()
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return None
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(each.kind in positional and each.name not in options for each in parameters)
 
 
 class Run:
@@ -137,6 +145,7 @@ class Run:
         self._outputs: asyncio.Queue[Any] = asyncio.Queue(OUTPUTS_HELD)
         self._inside = False
         self._over = False
+        self._finished: Callable[[Run], None] | None = None
         self._working_since: float | None = None
         """Loop time since which it is the component's turn to give something; None while it waits for input."""
         self._asked = {name: value for name, value in asked.items() if name in callee.options}
@@ -150,9 +159,16 @@ class Run:
         def done(task: asyncio.Task[None]) -> None:
             if task.cancelled() and not self._outputs.full():
                 self._outputs.put_nowait(self._stopped())  # wakes a reader that did not ask for this stop
-            finished(self)
+            self._leave()
 
+        self._finished = finished
         self._task.add_done_callback(done)
+
+    def _leave(self) -> None:
+        """Once; the reader of the last output may be here before the task's own callback."""
+        finished, self._finished = self._finished, None
+        if finished is not None:
+            finished(self)
 
     async def next(self) -> Any:
         """The next output, or END. Raises what went wrong, and `StageError` when nothing comes for too long."""
@@ -175,8 +191,10 @@ class Run:
 
     async def stop(self) -> None:
         """Ends the run; returns once no output can follow, though a blocked call may still hold its thread."""
-        if self._over or self._task.done():
-            await asyncio.wait({self._task})  # its last step, so that the slot is free when the reader goes on
+        if self._over and not self._task.done():
+            await asyncio.wait({self._task})  # its last step
+        if self._task.done():
+            self._leave()  # the slot is free when the reader goes on
             return
         self.abandoned = True
         if self._chunks is not None:
@@ -200,6 +218,8 @@ class Run:
                     async for item, streamed in results:
                         for value in outputs.take(item, streamed):
                             await self._put(value)
+                        if streamed and self._timing.outputs == 1:
+                            await asyncio.sleep(0)  # the first is on its way before what comes at once with it
                 for value in outputs.end():
                     await self._put(value)
         except Exception as error:

@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from ..bus.sessions import OpenSession
 
 LOST = "its agent stopped, or lost the line to the client, before it was answered"
+HOPS = 4
+"""Steps of the event loop from a turn's beginning until its first stage's model works."""
 CUT_OFF = "its agent stopped, or lost the line to the client, while it was answered"
 
 
@@ -323,7 +325,8 @@ class LiveSession:
         self._replies.add(answer)
         # The turn goes on first: what is told and kept of it must not hold it up.
         self._waiting.put_nowait(answer)
-        await asyncio.sleep(0)
+        for _ in range(HOPS):
+            await asyncio.sleep(0)
         if spoken:
             await self._hearing.announce(draft)
         if not turn.utterance.speaks_first:

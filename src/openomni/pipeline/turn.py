@@ -137,7 +137,7 @@ class Turn:
         """Pictures that a model got, by their hash, and whether the camera saw them: the client put in the others."""
         self.told: list[str] = []
         """Names of the conversation's items that the language model got, its own utterance's the last."""
-        self._cleared: asyncio.Future[None] | None = None
+        self._cleared: asyncio.Event | None = None
         self.superseded = False
         """Set before `run` is cancelled because the person spoke on."""
         self.cleared: float | None = None
@@ -163,8 +163,6 @@ class Turn:
         except* OpenOmniError as failures:
             raise failures.exceptions[0] from None
         finally:
-            if self._cleared is not None:
-                self._cleared.cancel()
             for looking in self._looked_at.values():
                 looking.cancel()
             for task in self.tasks:
@@ -293,6 +291,9 @@ class Turn:
             self.reply.text += piece.said
             self._flows["reply"].put(text, task)
             await self.emit(ReplyText(self.turn_id, piece.said))
+            if not self.reply.rate:
+                # A model that writes much at once must not keep the voice from beginning with its first words.
+                await asyncio.sleep(0)
 
     async def _speak(self, audio: Audio, arrival: Arrival) -> None:
         reply = self.reply
@@ -437,9 +438,11 @@ class Turn:
         if self.clearance is None:
             return
         if self._cleared is None:
-            self._cleared = asyncio.ensure_future(self.clearance(transcript))
-        await asyncio.shield(self._cleared)
-        self.cleared = self.cleared or clock.now()
+            self._cleared = asyncio.Event()
+            await self.clearance(transcript)
+            self.cleared = clock.now()
+            self._cleared.set()
+        await self._cleared.wait()
 
     async def _before(self, task: TaskTrace, channel: Channel) -> Arrival | None:
         """The last value of a channel that a stage before this one makes; None when none does."""
