@@ -317,6 +317,7 @@ async def test_stage_that_is_dropped_takes_its_threads_along() -> None:
     stage = LocalStage("llm", type("Dropped", (), {"generate": lambda self, messages: "x"})())
     await outputs(stage, prompt())
     (worker,) = (thread for thread in threading.enumerate() if thread.name == "llm:Dropped#0")
+    await asyncio.sleep(0)  # the loop has let go of the run, too
     del stage
     gc.collect()
     await asyncio.to_thread(worker.join, 10)
