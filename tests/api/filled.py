@@ -10,6 +10,8 @@ import pytest
 
 from api.support import agent_with, person
 from openomni.api.accounts.models import Project, Scope, Token
+from openomni.api.datasets.models import Dataset, DatasetSample, DatasetUtterance, DatasetVersion
+from openomni.api.experiments.models import Cell, Experiment, ExperimentPipeline
 from openomni.api.people.models import Consent, Participant
 from openomni.api.pipelines.models import Pipeline, version_of
 from openomni.api.places.models import Device, Site
@@ -76,6 +78,25 @@ def filled(project: Project) -> Project:
         project=project, metric=metric, rater=rater, target="turn", target_id=turn.pk, outcome="scored", label=MARK
     )
     QueuedWork.objects.create(project=project, id=f"work{MARK}", session=session, work={"x": MARK}, waits=True)
+    dataset = DatasetVersion.objects.create(
+        project=project, dataset=Dataset.objects.create(project=project, name=f"dataset-{MARK}"), number=1, hash=MARK,
+        samples=1, source=MARK,
+    )  # fmt: skip
+    sample = DatasetSample.objects.create(
+        project=project, version=dataset, position=0, sample_id=MARK, hash=MARK, content={"id": MARK}
+    )
+    DatasetUtterance.objects.create(
+        project=project, sample=sample, index=0, recording=f"recording{MARK}", participant=participant.code
+    )
+    experiment = Experiment.objects.create(
+        project=project, name=f"experiment-{MARK}", dataset=dataset, baseline=MARK, manifest={"x": MARK}
+    )
+    tested = ExperimentPipeline.objects.create(
+        project=project, experiment=experiment, place=0, label=MARK, name=MARK, hash=MARK
+    )
+    Cell.objects.create(
+        project=project, id=f"cell{MARK}", experiment=experiment, pipeline=tested, sample=sample, repeat=1, order=0
+    )
     Token.issue(project, [Scope.ADMIN], name=MARK, id=f"{MARK}000")
     person(MARK, "owner", project)
     return project

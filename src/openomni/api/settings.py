@@ -55,6 +55,8 @@ INSTALLED_APPS = [
     "openomni.api.scores",
     "openomni.api.records",
     "openomni.api.queue",
+    "openomni.api.datasets",
+    "openomni.api.experiments",
     "openomni.api.studio",
     "openomni.api.conversations",
     "openomni.api.media",

@@ -1,0 +1,1 @@
+"""Datasets: frozen, versioned lists of samples, whose media are recordings."""

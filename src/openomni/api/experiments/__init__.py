@@ -1,0 +1,1 @@
+"""Experiments: datasets × pipelines × repeats, as cells that are run, scored and compared."""
