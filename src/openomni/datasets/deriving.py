@@ -15,13 +15,14 @@ import msgspec
 
 from ..errors import MediaError, WrongUsage, nearest
 from ..lazy import Lazy
-from ..media import Audio, Samples
+from ..media import Audio
 from .copying import paths
 from .listening import sha256, stretch_of
 from .samples import AtTime, Sample, Sound, Utterance, checked
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 else:
     np = Lazy("numpy")
 
@@ -119,13 +120,14 @@ def _check(option: str, values: Sequence[float], low: float, high: float) -> Non
 # ---- sound -----------------------------------------------------------------------------------------------------
 
 
-def levels(audio: Audio) -> Samples:
+def levels(audio: Audio) -> NDArray[np.float64]:
     """Root mean square of each frame of 20 ms; the last may be shorter."""
     size = max(round(FRAME_S * audio.rate), 1)
     squares = np.square(audio.samples, dtype=np.float64)
     starts = np.arange(0, len(squares), size)
     counts = np.diff(np.append(starts, len(squares)))
-    return np.sqrt(np.add.reduceat(squares, starts) / counts) if len(squares) else np.zeros(0)
+    sums: NDArray[np.float64] = np.add.reduceat(squares, starts) if len(squares) else np.zeros(0)
+    return np.sqrt(sums / counts[: len(sums)])
 
 
 def active_level(audio: Audio) -> float:
@@ -139,7 +141,9 @@ def active_level(audio: Audio) -> float:
     return float(np.sqrt(np.mean(np.square(active)))) if len(active) else 0.0
 
 
-def noise_of(kind: NoiseKind, count: int, rate: int, chance: np.random.Generator, voices: Sequence[Audio]) -> Samples:
+def noise_of(
+    kind: NoiseKind, count: int, rate: int, chance: np.random.Generator, voices: Sequence[Audio]
+) -> NDArray[np.float64]:
     """So many samples of noise, of any level. `voices`: what babble is made of."""
     if kind == "babble":
         return _babble(count, rate, chance, voices)
@@ -152,7 +156,7 @@ def noise_of(kind: NoiseKind, count: int, rate: int, chance: np.random.Generator
     return np.fft.irfft(spectrum * shape, count)
 
 
-def _babble(count: int, rate: int, chance: np.random.Generator, voices: Sequence[Audio]) -> Samples:
+def _babble(count: int, rate: int, chance: np.random.Generator, voices: Sequence[Audio]) -> NDArray[np.float64]:
     total = np.zeros(count)
     for number in chance.choice(len(voices), TALKERS, replace=False):
         voice = voices[number].resample(rate)
