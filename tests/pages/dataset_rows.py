@@ -5,14 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 
-def nothing() -> None:
-    from openomni.api.datasets.models import Dataset
-    from openomni.api.records.models import Recording
-
-    Dataset.objects.all().delete()
-    Recording.objects.all().delete()
-
-
 def datasets() -> None:
     """A dataset of single questions and dialogues in two versions, and one that was derived of it."""
     from openomni.api.datasets import keeping
