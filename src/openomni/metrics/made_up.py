@@ -44,7 +44,9 @@ def runs(folder: Path) -> dict[str, Run]:
     one = Sample(id="question", utterances=(said,))
     two = Sample(id="dialogue", utterances=(said, said))
     return {
-        "an utterance that is answered": Run(sample=one, turns=(plain,), cell="1", pipeline="a"),
+        "an utterance that is answered": Run(
+            sample=one, turns=(plain,), cell="1", pipeline="a", kinds=("stt", "llm", "tts")
+        ),
         "the same, live": Run(sample=one, turns=(live,), cell="2", pipeline="a"),
         "a reply that came early": Run(sample=one, turns=(_changed(live, voice_to_voice_s=-0.2),)),
         "an utterance without references": Run(
@@ -69,6 +71,10 @@ def runs(folder: Path) -> dict[str, Run]:
             sample=one,
             turns=(_changed(plain, status="failed", outcome="failed", reason="a stage failed", reply_sound=None),),
         ),
+        "a run that says what it costs": Run(
+            sample=one,
+            turns=(_changed(plain, stages=tuple(_priced(stage, 0.001) for stage in plain.stages)),),
+        ),
         "a run without a turn": Run(sample=one),
     }
 
@@ -82,6 +88,10 @@ def _stages() -> tuple[RunStage, ...]:
         RunStage(kind="tts", component="made-up", model_s=0.4, ttfb_s=0.1, queue_s=0.0, started_s=0.5, ended_s=0.9,
                  usage=UsageRecord(requests=1, characters=11, seconds_out=2.0)),
     )  # fmt: skip
+
+
+def _priced(stage: RunStage, cost: float) -> RunStage:
+    return msgspec.structs.replace(stage, usage=msgspec.structs.replace(stage.usage, cost=cost, currency="USD"))
 
 
 def _changed(turn: RunTurn, **fields: object) -> RunTurn:

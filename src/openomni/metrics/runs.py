@@ -123,6 +123,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cell: str = ""
     pipeline: str = ""
     """Its label in the experiment."""
+    kinds: tuple[str, ...] = ()
+    """Of the stages that the pipeline has; empty where that is not known."""
     repeat: int = 1
     turns: tuple[RunTurn, ...] = ()
 

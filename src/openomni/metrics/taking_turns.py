@@ -16,7 +16,7 @@ NOT_LIVE = "at fast pace each utterance is given whole, and nobody takes turns"
 
 @metric("unanswered_rate", version="1", better="lower", kind="accuracy", statistic="rate")
 def unanswered_rate(run: Run) -> Measured:
-    """Share of the utterances that got no reply: those answered by silence, and those that no turn was made of."""
+    """Share of the utterances that got no reply: answered by silence, failed on the way, or never heard as a turn."""
     utterances = range(len(run.sample.utterances))
     return share(
         sum(not any(turn.answered for turn in run.of_utterance(index)) for index in utterances), len(utterances)
