@@ -45,8 +45,8 @@ def run(*tests: str, database: str) -> None:
 
 @pytest.mark.long
 def test_all_tests_of_the_api_pass_on_postgresql(postgres: str) -> None:
-    # What starts servers of its own runs on SQLite, whatever this process runs on; the queries that ask who may see what
-    # are the same on both; and of these, what is asked of the database is asked by others, too, or is nothing.
+    # What starts servers of its own runs on SQLite, whatever this process runs on; the queries that ask who may see
+    # what are the same on both; and of these, what is asked of the database is asked by others, too, or is nothing.
     left_out = (
         "admin", "bodies", "fleet_and_pipeline_pages", "fleet_on_the_bus", "handler", "intake", "isolation", "layout",
         "look_tags", "openapi", "policy", "server", "throttle",
