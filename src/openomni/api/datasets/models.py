@@ -60,7 +60,7 @@ class DatasetVersion(ProjectOwned):
 
 @erased(participant="utterances__participant", recording="utterances__recording")
 class DatasetSample(ProjectOwned):
-    """One sample of a version. `content` is an `openomni.datasets.Sample` as JSON, whose paths are ids of recordings."""
+    """One sample of a version. `content`: an `openomni.datasets.Sample` as JSON, whose paths are ids of recordings."""
 
     version = models.ForeignKey(DatasetVersion, on_delete=models.CASCADE, related_name="rows")
     position = models.PositiveIntegerField()
