@@ -70,6 +70,8 @@ def outputs(record: TurnRecord, pipeline: Pipeline, begin: str, corrected: Mappi
     for kind in filter(None, (begin, *corrected)):
         if kind not in kinds:
             raise WrongUsage(f"the pipeline {pipeline.name} has no {kind} stage; it has {', '.join(kinds)}")
+    for kind in corrected:
+        _check_reaches(kind, pipeline, kinds[kinds.index(begin) :] if begin else kinds, corrected)
     values: dict[Channel, Sequence[Value]] = {}
     sources: dict[str, Given] = {}
     clauses: Sequence[str] = ()
@@ -82,7 +84,6 @@ def outputs(record: TurnRecord, pipeline: Pipeline, begin: str, corrected: Mappi
             clauses = voice.output.get("clauses") or ()
     for kind, text in corrected.items():
         values[KINDS[kind].gives[0]], sources[kind] = [_said(kind, text)], "corrected"
-        _check_reaches(kind, pipeline, kinds[kinds.index(begin) :] if begin else kinds, corrected)
     return GivenOutputs(values, sources, clauses)
 
 
