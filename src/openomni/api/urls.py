@@ -7,6 +7,7 @@ from ..version import __version__
 from .accounts import pages
 from .accounts.authentication import allow
 from .accounts.models import Scope
+from .conversations import again_page
 from .conversations import pages as conversations
 from .fleet import pages as fleet
 from .ground import errors
@@ -48,6 +49,7 @@ urlpatterns = [
     path("conversations/", conversations.conversations, name="conversations"),
     path("conversations/<str:session_id>/", conversations.conversation, name="conversation"),
     path("conversations/<str:session_id>/<str:turn_id>/timeline/", conversations.timeline, name="timeline"),
+    path("conversations/<str:session_id>/<str:turn_id>/again/", again_page.again, name="turn-again"),
     path("agents/", fleet.agents, name="agents"),
     path("agents/<str:agent_id>/", fleet.agent, name="agent"),
     path("agents/<str:agent_id>/drain/", fleet.drain, name="drain"),
