@@ -37,6 +37,8 @@ class SpokenStretch(NamedTuple):
     recording: str = ""
     start: float = 0.0
     end: float = 0.0
+    track: int | None = None
+    channel: int | None = None
 
 
 class Rerun(NamedTuple):
@@ -133,7 +135,8 @@ def _sound(turn: Turn, record: TurnRecord) -> SpokenStretch:
         said = record.segments[0]
         start, end = said.start, said.end + round(TAIL_SECONDS * AXIS_RATE)
     begins = 0 if turn.session.queued else recording.position
-    return SpokenStretch(recording.pk, max(start - begins, 0) / AXIS_RATE, max(end - begins, 0) / AXIS_RATE)
+    chosen = (utterance.track, utterance.channel) if utterance is not None else (None, None)
+    return SpokenStretch(recording.pk, max(start - begins, 0) / AXIS_RATE, max(end - begins, 0) / AXIS_RATE, *chosen)
 
 
 def _check(pipelines: Collection[spec.Pipeline], project_id: str, wait: bool) -> None:
@@ -200,6 +203,8 @@ def _work(each: Rerun, row: Turn, begin: str, given: Mapping[str, str]) -> Work:
         recording=each.sound.recording,
         start=each.sound.start,
         end=each.sound.end,
+        track=each.sound.track,
+        channel=each.sound.channel,
         options={"participant": each.turn.participant},
         reruns=each.turn.pk,
         begin=begin,
