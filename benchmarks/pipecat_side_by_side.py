@@ -39,11 +39,13 @@ from websockets.asyncio.client import connect
 
 from openomni import clock, models
 from openomni.bench import corpus, figures, machine, prompts
-from openomni.bench.caller import LEAD_IN_S, HeardReply, SaidUtterance, SyntheticCaller
 from openomni.bench.corpus import Corpus
-from openomni.bench.speech import SpokenUtterance
 from openomni.cli.processes import Child, children, free_port, run
 from openomni.cli.stack import agent_for, check_and_pull, running
+from openomni.client.caller.caller import LEAD_IN_S, SyntheticCaller
+from openomni.client.caller.ear import HeardReply
+from openomni.client.caller.room import SaidUtterance
+from openomni.client.caller.utterance import SpokenUtterance
 from openomni.client.wire import ReplyChunk
 from openomni.components.llm.requantised import as_mixed
 from openomni.errors import OpenOmniError

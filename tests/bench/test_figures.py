@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from openomni.bench import figures, kept
-from openomni.bench.caller import HeardReply, SaidUtterance, SyntheticCaller
 from openomni.bench.scenes import PlayedCall, Scene, Step
-from openomni.bench.speech import SpokenUtterance
+from openomni.client.caller.caller import SyntheticCaller
+from openomni.client.caller.ear import HeardReply
+from openomni.client.caller.room import SaidUtterance
+from openomni.client.caller.utterance import SpokenUtterance
 from openomni.client.listener.sources import BLOCK
 from openomni.events import AXIS_RATE
 from openomni.media import Audio

@@ -7,7 +7,8 @@ import pytest
 
 from openomni.bench import speech
 from openomni.bench.corpus import boundaries
-from openomni.bench.speech import SpokenUtterance, with_pauses
+from openomni.bench.speech import with_pauses
+from openomni.client.caller.utterance import SpokenUtterance
 from openomni.errors import OpenOmniError
 from openomni.events import AXIS_RATE
 from openomni.media import AUDIBLE, Audio

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..client.caller.caller import SyntheticCaller
+from ..client.caller.ear import HeardReply
 from ..events import AXIS_RATE
 from ..latency import percentile
-from .caller import HeardReply, SyntheticCaller
 from .scenes import PlayedCall, Scene
 
 PARTS = (

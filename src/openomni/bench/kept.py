@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx
 
 from .. import clock
+from ..client.caller.caller import SyntheticCaller
 from ..client.listener.sources import BLOCK
 from ..media import Audio, MediaError
 from . import corpus
-from .caller import SyntheticCaller
 
 HEADER = 44
 """Bytes in front of the samples of a WAV as the gateway records it."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from ..client.caller.utterance import SpokenUtterance
 from ..components import registry
 from ..errors import OpenOmniError
 from ..events import AXIS_RATE
@@ -28,26 +29,6 @@ EDGE_S = 0.04
 NEAR_S = 0.08
 """How far from where a recogniser puts the end of a word the quietest instant is looked for."""
 STEP = AXIS_RATE // 100
-
-
-@dataclass(frozen=True, slots=True)
-class SpokenUtterance:
-    """`audio` at 16 kHz; `start` and `end` are the places of its first speech sample and of the one after the last."""
-
-    name: str
-    voice: str
-    audio: Audio
-    start: int
-    end: int
-    text: str = ""
-    real: bool = False
-    pauses: tuple[tuple[int, int], ...] = ()
-    """Silences that were put into it, as (start, end)."""
-
-    @property
-    def seconds(self) -> float:
-        """Of the speech."""
-        return (self.end - self.start) / AXIS_RATE
 
 
 def utterance(name: str, voice: str, audio: Audio, text: str = "", real: bool = False) -> SpokenUtterance:
