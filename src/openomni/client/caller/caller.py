@@ -35,18 +35,25 @@ class SyntheticCaller:
         self.turns: list[dict[str, Any]] = []
         self.notices: list[str] = []
         self.lost_seconds = 0.0
+        self.breaks: list[str] = []
+        """Why the session had gaps."""
         self.session_id = ""
         self.replies: dict[str, HeardReply] = {}
+        self.over: list[dict[str, Any]] = []
+        """The turns of which no better account is to be expected."""
         self._news = asyncio.Event()
 
     @contextlib.asynccontextmanager
-    async def call(self, server: str, token: str, pipeline: str, folder: Path) -> AsyncIterator[None]:
+    async def call(
+        self, server: str, token: str, pipeline: str, folder: Path, **hello: str | bool
+    ) -> AsyncIterator[None]:
         """The session lasts as long as the block, and until the last reply was heard; replies are kept in `folder`.
-        Raises OpenOmniError when the session breaks, and ends the block for it."""
-        hello = {"role": "listener", "audio": "binary", "rate": AXIS_RATE, "source": "bench", "output": True}
+        `hello`: what else the gateway is told of it. Raises OpenOmniError when the session breaks, and ends the block
+        for it."""
+        told_gateway = {"role": "listener", "audio": "binary", "rate": AXIS_RATE, "source": "bench", "output": True}
         path = f"/v1/realtime?model={quote(pipeline, safe='')}"
-        told = Told(turn=lambda turn: None, notice=self.notices.append)
-        async with Link(server, token, path, hello) as link:
+        told = Told(turn=self._turn_over, notice=self.notices.append, text=self._reads)
+        async with Link(server, token, path, told_gateway | hello) as link:
             self.session_id = link.session_id
             listener = Listener(link, self.room, self._ear, ReplyFolder(folder), told,
                                 reports=True, full_duplex=True, wait=True)  # fmt: skip
@@ -61,11 +68,20 @@ class SyntheticCaller:
             finally:
                 self.turns = listener.turns
                 self.lost_seconds = listener.undelivered.seconds
+                self.breaks = listener.breaks
 
     def _ear(self, report: Report) -> Ear:
         self.ear = Ear(report, self._news.set)
         self.replies = self.ear.replies
         return self.ear
+
+    def _turn_over(self, turn: dict[str, Any]) -> None:
+        self.over.append(turn)
+        self._news.set()
+
+    def _reads(self, turn_id: str, text: str) -> None:
+        self.ear.says(turn_id, text)
+        self._news.set()
 
     async def say(self, utterance: SpokenUtterance) -> SaidUtterance:
         """Returns when its last sample was spoken."""
@@ -73,8 +89,9 @@ class SyntheticCaller:
         await asyncio.sleep(max(said.end - clock.now(), 0.0))
         return said
 
-    def begin(self, utterance: SpokenUtterance) -> SaidUtterance:
-        said = self.room.say(utterance)
+    def begin(self, utterance: SpokenUtterance, at: float | None = None) -> SaidUtterance:
+        """From now on, or with its sound from the stamp `at` on."""
+        said = self.room.say(utterance, at)
         self.said.append(said)
         return said
 

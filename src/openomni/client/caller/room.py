@@ -64,11 +64,13 @@ class Room:
     def stop(self) -> None:
         self._stopped = True
 
-    def say(self, utterance: SpokenUtterance) -> SaidUtterance:
-        """From the next block on."""
+    def say(self, utterance: SpokenUtterance, at: float | None = None) -> SaidUtterance:
+        """From the next block on, or so that its sound begins at the stamp `at`, where that is still to come."""
         if not self.began:
             raise OpenOmniError("the microphone is not open yet")
         position = self._position
+        if at is not None:
+            position = max(position, round((at - self.began) * AXIS_RATE))
         self._saying.append((position, utterance.audio.samples))
         start, end = (self.began + (position + place) / AXIS_RATE for place in (utterance.start, utterance.end))
         return SaidUtterance(utterance, position, start, end)
@@ -88,8 +90,10 @@ class Room:
         first = self._position % (len(self._noise) - BLOCK)
         samples = self._noise[first : first + BLOCK].copy()
         for position, speech in self._saying:
-            piece = speech[max(self._position - position, 0) : self._position - position + BLOCK]
-            samples[: len(piece)] += piece
+            into = self._position - position
+            if into > -BLOCK:
+                piece = speech[max(into, 0) : into + BLOCK]
+                samples[max(-into, 0) : max(-into, 0) + len(piece)] += piece
         self._saying = [each for each in self._saying if each[0] + len(each[1]) > self._position + BLOCK]
         pcm: bytes = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2").tobytes()
         self.sent.append(pcm)
