@@ -35,8 +35,7 @@ def line(seconds: float, when: When | None = None) -> Line:
 
 class Assistant:
     """Answers each utterance `wait` seconds after its end, with a reply of `seconds`, but for the first `deaf` of them;
-    falls silent as
-    soon as it is spoken into. What it says of its turns is as the gateway tells it."""
+    falls silent as soon as it is spoken into. What it says of its turns is as the gateway tells it."""
 
     def __init__(self, wait: float = 0.5, seconds: float = 2.0, deaf: int = 0) -> None:
         self.wait, self.seconds, self.deaf = wait, seconds, deaf

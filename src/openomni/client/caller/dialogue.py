@@ -81,8 +81,8 @@ async def _when(
             return _sound_end(before) + when.seconds, True
         case IntoReply():
             lead = line.utterance.start / AXIS_RATE
-            at = await _word(caller, before, when.word, lead, patience_s)
-            return (clock.now(), False) if at is None else (at - lead, True)
+            word = await _word(caller, before, when.word, lead, patience_s)
+            return (clock.now(), False) if word is None else (word - lead, True)
         case _:
             over = await _reply_over(caller, before, patience_s)
             return (clock.now() if over is None else over + when.seconds), over is not None
