@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
 import msgspec
@@ -60,10 +60,13 @@ class QueuedTurns:
         writer: RecordWriter,
         references: References,
         runner: Callable[[], FleetRunner],
+        unmeasured: Callable[[], Awaitable[None]],
     ) -> None:
+        """`unmeasured` returns once nobody measures on this machine."""
         self._bus, self._project, self._health, self._pool = bus, project, health, pool
         self._references, self._again = references, Again(references, recordings)
         self._recordings, self._replies, self._writer, self._runner = recordings, replies, writer, runner
+        self._unmeasured = unmeasured
         self._finished: OrderedDict[str, None] = OrderedDict()
         self._running = Beside()
 
@@ -71,6 +74,7 @@ class QueuedTurns:
         """Claims until it is cancelled; the turns that are under way go on then, until they end or `stop`."""
         async with WorkQueue(self._bus, self._project) as queue:
             while True:
+                await self._unmeasured()
                 await self._health.until_room("turn")
                 claim = await queue.claim()
                 self._running.start(self._do(claim), claim.name)
@@ -84,6 +88,7 @@ class QueuedTurns:
     async def _do(self, claim: Claim) -> None:
         async with claim:
             while True:
+                await self._unmeasured()
                 try:
                     with self._health.hold("turn"):
                         await self._settle(claim)
