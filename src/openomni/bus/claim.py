@@ -114,6 +114,16 @@ class Claim:
         """Gives it back at once, for another agent."""
         await self._settle(b"-NAK")
 
+    async def drop(self) -> None:
+        """Lets go of what was taken out of the queue meanwhile: nobody gets it, and nobody confirms that."""
+        if self._settled:
+            return
+        self._settled = True
+        if self._beating:
+            self._beating.cancel()
+        await self.forget()
+        await self._bus.publish(self._verdict_on, b"+TERM")
+
     async def bury(self, reason: str, cause: dead.Cause = "failed") -> None:
         """Moves it to the dead: copied there first, only then taken from the queue."""
         project = self.work.project
