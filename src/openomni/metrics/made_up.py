@@ -39,7 +39,7 @@ def runs(folder: Path) -> dict[str, Run]:
         reply_sound=reply, spoken_sound=spoken, utterance_s=1.5, turn_s=0.9, outcome="answered", language="en",
         warm=True, stages=_stages(),
     )  # fmt: skip
-    live = _changed(plain, live=True, turn_s=None, voice_to_voice_s=0.7)
+    live = _changed(plain, turn_s=None, voice_to_voice_s=0.7)
     bare = Utterance(sound=spoken)
     one = Sample(id="question", utterances=(said,))
     two = Sample(id="dialogue", utterances=(said, said))
@@ -47,12 +47,13 @@ def runs(folder: Path) -> dict[str, Run]:
         "an utterance that is answered": Run(
             sample=one, turns=(plain,), cell="1", pipeline="a", kinds=("stt", "llm", "tts")
         ),
-        "the same, live": Run(sample=one, turns=(live,), cell="2", pipeline="a"),
-        "a reply that came early": Run(sample=one, turns=(_changed(live, voice_to_voice_s=-0.2),)),
+        "the same, live": Run(live=True, sample=one, turns=(live,), cell="2", pipeline="a"),
+        "a reply that came early": Run(live=True, sample=one, turns=(_changed(live, voice_to_voice_s=-0.2),)),
         "an utterance without references": Run(
             sample=Sample(id="bare", utterances=(bare,)), turns=(_changed(plain, utterance=bare),)
         ),
         "an utterance that nobody answered": Run(
+            live=True,
             sample=one,
             turns=(_changed(live, reply_text="", reply_sound=None, voice_to_voice_s=None, outcome="unanswered"),),
         ),
@@ -61,6 +62,7 @@ def runs(folder: Path) -> dict[str, Run]:
             turns=(_changed(plain, transcript="", reply_text="", reply_sound=None, outcome="unanswered", stages=()),),
         ),
         "a dialogue, its first reply interrupted": Run(
+            live=True,
             sample=two,
             turns=(
                 _changed(live, interrupted=True, outcome="interrupted", overlap_s=0.4, yield_s=0.3),
@@ -91,6 +93,7 @@ def _stages() -> tuple[RunStage, ...]:
 
 
 def _priced(stage: RunStage, cost: float) -> RunStage:
+    assert stage.usage is not None
     return msgspec.structs.replace(stage, usage=msgspec.structs.replace(stage.usage, cost=cost, currency="USD"))
 
 

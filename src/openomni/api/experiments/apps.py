@@ -9,4 +9,4 @@ class ExperimentsConfig(AppConfig):
     verbose_name = "Experiments"
 
     def ready(self) -> None:
-        from . import reported  # noqa: F401 (it tells reports of experiments)
+        from . import erased_scores, reported  # noqa: F401 (they listen to rows that go, and tell reports of experiments)
