@@ -234,6 +234,10 @@ class UtteranceRecord(msgspec.Struct):
     recording: Id
     start: Position
     end: Position
+    track: Position | None = None
+    """Which of the recording's audio tracks, from 1; None: the one that is meant by whoever recorded it."""
+    channel: Position | None = None
+    """Which channel of the track, from 1; None: the mix of all."""
 
 
 class AskedRecord(msgspec.Struct, kw_only=True):

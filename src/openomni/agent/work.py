@@ -147,7 +147,7 @@ class QueuedTurns:
     async def _first(self, turn: TurnWork, pipeline: Pipeline) -> Known:
         """Of a recording that is run for the first time."""
         history = (await self._references.history(turn.session_id, turn.after)).last(HISTORY)
-        audio = await self._recordings.sound(turn.recording, turn.start, turn.end)
+        audio = await self._recordings.sound(turn.recording, turn.start, turn.end, turn.track, turn.channel)
         wants_pictures = any(stage.framework.frames for stage in pipeline.stages)
         pictures = await self._recordings.pictures(turn.recording, turn.start, turn.end) if wants_pictures else []
         utterance = Utterance(audio=audio, frames=pictures, history=history.messages, items=history.items)
@@ -204,7 +204,7 @@ class QueuedTurns:
 
     async def _utterances(self, turn: TurnWork, pipeline: Pipeline) -> list[SpeechEnded]:
         detector = await self._pool.turn_taking.detector(pipeline.turn_taking.vad)
-        async with self._recordings.held(turn.recording) as path:
+        async with self._recordings.held(turn.recording, track=turn.track, channel=turn.channel) as path:
             begin = max(turn.start - LEAD_IN_SECONDS, 0.0)
             sound = blocks(path, begin, turn.end)
             found = await asyncio.to_thread(lambda: list(find_utterances(sound, detector, pipeline.turn_taking)))

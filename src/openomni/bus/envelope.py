@@ -71,6 +71,10 @@ class TurnWork(msgspec.Struct, kw_only=True):
     recording: str
     start: float = 0.0
     end: float = -1.0
+    track: int | None = None
+    """Which of the recording's audio tracks is heard, from 1; None: the one that is meant by whoever recorded it."""
+    channel: int | None = None
+    """Which channel of the track, from 1; None: the mix of all."""
     segment: bool = False
     after: str = ""
     options: dict[str, Any] = {}

@@ -7,3 +7,6 @@ class ExperimentsConfig(AppConfig):
     name = "openomni.api.experiments"
     label = "experiments"
     verbose_name = "Experiments"
+
+    def ready(self) -> None:
+        from . import reported  # noqa: F401 (it tells reports of experiments)
