@@ -17,6 +17,7 @@ Kind = Literal["turn", "call", "score", "judge", "embed", "derive"]
 Lane = Literal["reprocess", "throughput", "latency"]
 LANES: tuple[Lane, ...] = ("reprocess", "throughput", "latency")
 REPROCESS: Lane = "reprocess"
+THROUGHPUT: Lane = "throughput"
 NO_GROUP = "-"
 """The group of work that belongs to no experiment and no campaign."""
 
@@ -81,7 +82,8 @@ class TurnWork(msgspec.Struct, kw_only=True):
     begin: str = ""
     """The kind of the stage that it runs from: those before give what they gave then."""
     given: dict[str, str] = {}
-    """By kind, what a stage is to have given instead."""
+    """By kind, what a stage is to have given instead: corrected by hand of a turn that is run again, else the
+    reference of what is said."""
 
     def work(self, project: str, spec_hash: str, **fields: Any) -> Work:
         """The envelope with this in it. A turn's work is named after it."""
@@ -96,6 +98,14 @@ class TurnWork(msgspec.Struct, kw_only=True):
         if work.kind != "turn":
             raise msgspec.ValidationError(f"Invalid value {work.kind[:MAX_LINE]!r} - at `$.kind`")
         return msgspec.convert(work.body, cls)
+
+
+class Cancelled(msgspec.Struct, kw_only=True):
+    """What agents are told of a group that was cancelled: its work that was ready by `at` (Unix time) is wanted no
+    more."""
+
+    group: str
+    at: float
 
 
 def found_turn(work_id: str, number: int) -> str:
