@@ -58,31 +58,27 @@ class Calls:
         self._bus, self._project, self._name, self._api = bus, project, name, api
         self._measuring, self._recordings, self._references = measuring, recordings, references
         self._writer = writer
-        self._cancelled = CancelledGroups()
 
     async def claim(self) -> None:
         """Claims until it is cancelled; the call that is played then is given up, and goes to another caller."""
-        async with (
-            await self._cancelled.listen(self._bus, self._project),
-            WorkQueue(self._bus, self._project, LATENCY) as queue,
-        ):
+        groups = CancelledGroups()
+        async with await groups.listen(self._bus, self._project), WorkQueue(self._bus, self._project, LATENCY) as queue:
             while True:
                 claim = await queue.claim()
-                playing = asyncio.create_task(self._do(claim), name=claim.name)
-                self._cancelled.watch(playing, claim)
-                try:
-                    await asyncio.wait({playing})
-                finally:
-                    await _over(playing)
-                if not playing.cancelled() and (error := playing.exception()) is not None:
-                    log.warning("%s could not be settled: %s", claim.name, error)
-
-    async def _do(self, claim: Claim) -> None:
-        async with claim:
-            if self._cancelled.covers(claim.work):
-                await claim.drop()
-            else:
-                await self._settle(claim)
+                async with claim:
+                    if groups.covers(claim.work):
+                        await claim.drop()
+                        continue
+                    playing = asyncio.create_task(self._settle(claim), name=claim.name)
+                    groups.watch(playing, claim)
+                    try:
+                        await asyncio.wait({playing})
+                    finally:
+                        await _over(playing)
+                    if playing.cancelled():
+                        log.info("%s is not wanted any more", claim.name)
+                    else:
+                        playing.result()
 
     async def _settle(self, claim: Claim) -> None:
         try:

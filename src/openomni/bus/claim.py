@@ -120,6 +120,8 @@ class Claim:
 
     async def drop(self) -> None:
         """It is wanted no more, and was taken out of the queue: the bus is told, and need not answer."""
+        if self._settled:
+            return
         self._settled, self._final = True, b"+TERM"
         if self._beating:
             self._beating.cancel()
