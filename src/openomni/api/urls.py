@@ -29,7 +29,8 @@ api = Interface(
 errors.install(api)
 # Each app's router has its full paths, so that what an app serves can be read in one place.
 # `queue` comes before `records`: /turns/queue is no turn.
-for app in ("accounts", "tokens", "places", "people", "fleet", "studio", "queue", "records", "conversations", "media"):
+for app in ("accounts", "tokens", "places", "people", "fleet", "studio", "queue", "records", "conversations", "media",
+            "experiments"):  # fmt: skip
     api.add_router("", f"openomni.api.{app}.rest.router")
 
 urlpatterns = [

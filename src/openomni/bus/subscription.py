@@ -131,7 +131,7 @@ class Subscription:
         """As `aclose`, after what the server had sent by then has come."""
         if self._inner and not self._closed:
             with contextlib.suppress(NatsError, TimeoutError):
-                await self._inner.drain()
+                await self._inner.drain()  # type: ignore[no-untyped-call]
         await self.aclose()
 
     async def aclose(self) -> None:

@@ -7,3 +7,12 @@ class ExperimentsConfig(AppConfig):
     name = "openomni.api.experiments"
     label = "experiments"
     verbose_name = "Experiments"
+
+    def ready(self) -> None:
+        from ..records import signals
+        from . import calling, settling
+
+        signals.turn_written.connect(settling.turn_was_written, dispatch_uid="experiments")
+        signals.turn_failed.connect(settling.turn_failed, dispatch_uid="experiments")
+        if (played := getattr(signals, "cell_written", None)) is not None:
+            played.connect(calling.was_played, dispatch_uid="experiments")
