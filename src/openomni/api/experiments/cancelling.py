@@ -15,7 +15,7 @@ REASON = "the experiment was cancelled"
 
 
 def cancel(experiment: Experiment) -> None:
-    """Returns when nothing of it is in the queue. Asked for again it goes on where it was. Raises BusError or BusAway
+    """Nothing of it is queued then, but for what the outbox had in hand, which it takes out again at once. Asked for again it goes on where it was. Raises BusError or BusAway
     where the bus does not answer: then it is cancelled, and cancelling again takes out what the bus still has."""
     with transaction.atomic():
         row = Experiment.objects.select_for_update().get(pk=experiment.pk)

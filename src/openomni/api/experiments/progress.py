@@ -113,7 +113,9 @@ def _held_up(found: State) -> list[str]:
     if not bus_line.connected():
         return ["the bus does not answer just now; what runs goes on when it is back"]
     now = Runnable.now(found.experiment)
-    lines = [line for row, counts in found.by_pipeline if counts.waiting for line in now.held_up.get(row.pk, [])]
+    waiting = Cell.objects.filter(experiment=found.experiment, status=Cell.Status.PLANNED).order_by()
+    keys = waiting.values_list("pipeline", flat=True).distinct()
+    lines = [line for key in keys for line in now.held_up.get(key, [])]
     slots, busy = (sum(getattr(agent, name) for agent in now.hosts) for name in ("slots", "busy"))
     if not lines and slots and busy >= slots:
         lines = [f"the agents are busy with as much as they do at once ({busy} of {slots} slots)"]
