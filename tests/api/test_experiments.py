@@ -15,6 +15,7 @@ from api.support import Api, api_for
 from openomni.api.accounts.models import Project, Scope
 from openomni.api.experiments import feeding, planning
 from openomni.api.experiments.models import Cell, Experiment
+from openomni.api.experiments.runnable import Runnable
 from openomni.api.pipelines import storing
 from openomni.pipeline import spec
 
@@ -215,10 +216,10 @@ class TestHeldUp:
         feeding.feed(Experiment.objects.get().pk)
         counts = {each["pipeline"]: each["cells"] for each in researcher("GET", "/experiments/e1")["pipelines"]}
         assert (counts["a"]["running"], counts["far"]["running"]) == (10, 0)
-        from openomni.api.experiments.runnable import Runnable
-
         ((lines),) = Runnable.now(Experiment.objects.get()).held_up.values()
-        assert lines == ["no live agent offers end_to_end:simulated; start one: openomni agent --offer end_to_end:simulated"]
+        assert lines == [
+            "no live agent offers end_to_end:simulated; start one: openomni agent --offer end_to_end:simulated"
+        ]
 
     def test_only_so_many_are_queued_at_a_time(
         self, researcher: Api, ready: list[str], monkeypatch: pytest.MonkeyPatch

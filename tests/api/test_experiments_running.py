@@ -52,9 +52,7 @@ def researcher(running: None, project: Project) -> Api:
 
 
 def run(api: Api, *names: str) -> Any:
-    return api(
-        "POST", "/experiments", {"dataset": "questions", "pipelines": list(names or "ab"), "name": "e1"}, 202
-    )
+    return api("POST", "/experiments", {"dataset": "questions", "pipelines": list(names or "ab"), "name": "e1"}, 202)
 
 
 def result(claim: Claim, body: TurnWork, **fields: Any) -> TurnRecord:

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from openomni import events, records
+from openomni.bounds import Uuid
 from openomni.bus.credentials import Credentials
 from openomni.bus.dead import DeadLetter
 from openomni.bus.envelope import TurnWork, Work
@@ -83,6 +84,8 @@ def filled(kind: Any) -> Any:
     """A value of a type with nothing left at its default; of a union, the richest of its members."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
+        if kind is Uuid:
+            return "0a" * 16
         return filled(args[0])
     if origin is Literal:
         return args[-1] or args[0]

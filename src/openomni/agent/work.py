@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
 import msgspec
@@ -63,10 +63,13 @@ class QueuedTurns:
         writer: RecordWriter,
         references: References,
         runner: Callable[[], FleetRunner],
+        unmeasured: Callable[[], Awaitable[None]],
     ) -> None:
+        """`unmeasured` returns once nobody measures on this machine."""
         self._bus, self._project, self._health, self._pool = bus, project, health, pool
         self._references, self._again = references, Again(references, recordings)
         self._recordings, self._replies, self._writer, self._runner = recordings, replies, writer, runner
+        self._unmeasured = unmeasured
         self._finished: OrderedDict[str, None] = OrderedDict()
         self._running, self._cancelled = Beside(), CancelledGroups()
 
@@ -78,6 +81,7 @@ class QueuedTurns:
             Lanes(self._bus, self._project, REPROCESS, THROUGHPUT) as lanes,
         ):
             while True:
+                await self._unmeasured()
                 await self._health.until_room("turn")
                 claim = await lanes.claim()
                 self._cancelled.watch(self._running.start(self._do(claim), claim.name), claim)
@@ -91,6 +95,7 @@ class QueuedTurns:
     async def _do(self, claim: Claim) -> None:
         async with claim:
             while True:
+                await self._unmeasured()
                 try:
                     with self._health.hold("turn"):
                         await self._settle(claim)
@@ -151,7 +156,7 @@ class QueuedTurns:
     async def _first(self, turn: TurnWork, pipeline: Pipeline) -> Known:
         """Of a recording that is run for the first time."""
         history = (await self._references.history(turn.session_id, turn.after)).last(HISTORY)
-        audio = await self._recordings.sound(turn.recording, turn.start, turn.end)
+        audio = await self._recordings.sound(turn.recording, turn.start, turn.end, turn.track, turn.channel)
         wants_pictures = any(stage.framework.frames for stage in pipeline.stages)
         pictures = await self._recordings.pictures(turn.recording, turn.start, turn.end) if wants_pictures else []
         given = referenced(pipeline, turn.given)
@@ -212,7 +217,7 @@ class QueuedTurns:
 
     async def _utterances(self, turn: TurnWork, pipeline: Pipeline) -> list[SpeechEnded]:
         detector = await self._pool.turn_taking.detector(pipeline.turn_taking.vad)
-        async with self._recordings.held(turn.recording) as path:
+        async with self._recordings.held(turn.recording, track=turn.track, channel=turn.channel) as path:
             begin = max(turn.start - LEAD_IN_SECONDS, 0.0)
             sound = blocks(path, begin, turn.end)
             found = await asyncio.to_thread(lambda: list(find_utterances(sound, detector, pipeline.turn_taking)))

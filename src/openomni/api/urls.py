@@ -7,6 +7,7 @@ from ..version import __version__
 from .accounts import pages
 from .accounts.authentication import allow
 from .accounts.models import Scope
+from .conversations import again_page
 from .conversations import pages as conversations
 from .fleet import pages as fleet
 from .ground import errors
@@ -30,7 +31,7 @@ errors.install(api)
 # Each app's router has its full paths, so that what an app serves can be read in one place.
 # `queue` comes before `records`: /turns/queue is no turn.
 for app in ("accounts", "tokens", "places", "people", "fleet", "studio", "queue", "records", "conversations", "media",
-            "experiments"):  # fmt: skip
+            "datasets", "reports", "experiments"):  # fmt: skip
     api.add_router("", f"openomni.api.{app}.rest.router")
 
 urlpatterns = [
@@ -49,6 +50,7 @@ urlpatterns = [
     path("conversations/", conversations.conversations, name="conversations"),
     path("conversations/<str:session_id>/", conversations.conversation, name="conversation"),
     path("conversations/<str:session_id>/<str:turn_id>/timeline/", conversations.timeline, name="timeline"),
+    path("conversations/<str:session_id>/<str:turn_id>/again/", again_page.again, name="turn-again"),
     path("agents/", fleet.agents, name="agents"),
     path("agents/<str:agent_id>/", fleet.agent, name="agent"),
     path("agents/<str:agent_id>/drain/", fleet.drain, name="drain"),

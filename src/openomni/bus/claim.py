@@ -119,7 +119,9 @@ class Claim:
         await self._settle(b"-NAK")
 
     async def drop(self) -> None:
-        """It is wanted no more, and was taken out of the queue: the bus is told, and need not answer."""
+        """Lets go of what was taken out of the queue meanwhile: nobody gets it, and nobody confirms that."""
+        if self._settled:
+            return
         self._settled, self._final = True, b"+TERM"
         if self._beating:
             self._beating.cancel()

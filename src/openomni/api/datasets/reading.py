@@ -7,17 +7,23 @@ import msgspec
 from ...datasets import Sample
 from ..ground.caller import Caller
 from ..ground.errors import not_found
+from ..ground.scoping import ProjectQuerySet
 from .models import Dataset, DatasetSample, DatasetVersion
+
+
+def datasets_of(caller: Caller) -> ProjectQuerySet[Dataset]:
+    """Those of the caller's project; what is still being sent is none."""
+    return Dataset.objects.of_caller(caller).filter(draft=False)
 
 
 def version_named(caller: Caller, text: str) -> DatasetVersion:
     """The newest version of "NAME", or that of "NAME@2". Raises Refusal, 404, with the nearest name."""
     name, at, number = text.partition("@")
-    rows = DatasetVersion.objects.of_caller(caller).filter(dataset__name=name)
+    rows = DatasetVersion.objects.of_caller(caller).filter(dataset__draft=False, dataset__name=name)
     rows = rows.select_related("dataset").order_by("-number")
     newest: DatasetVersion | None = rows.first()
     if newest is None:
-        not_found("dataset", name, Dataset.objects.of_caller(caller).values_list("name", flat=True))
+        not_found("dataset", name, datasets_of(caller).values_list("name", flat=True))
     if not at:
         return newest
     wanted = (

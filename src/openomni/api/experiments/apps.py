@@ -10,9 +10,12 @@ class ExperimentsConfig(AppConfig):
 
     def ready(self) -> None:
         from ..records import signals
-        from . import calling, settling
+        from . import (
+            calling,
+            reported,  # noqa: F401 (it tells reports of experiments)
+            settling,
+        )
 
         signals.turn_written.connect(settling.turn_was_written, dispatch_uid="experiments")
         signals.turn_failed.connect(settling.turn_failed, dispatch_uid="experiments")
-        if (played := getattr(signals, "cell_written", None)) is not None:
-            played.connect(calling.was_played, dispatch_uid="experiments")
+        signals.cell_played.connect(calling.was_played, dispatch_uid="experiments")

@@ -4,33 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from django.db import transaction
 
-from ...bus.envelope import Work
+from ...bus.envelope import CallUtterance, CallWork, Work
+from ...datasets import Utterance
+from ...records import CellRecord
 from ..datasets import reading
 from ..queue.models import QueuedWork
-from . import planning
+from . import planning, queueing
 from .models import Cell, Experiment
 
 WINDOW = 8
 """Calls that are queued at a time: one is played after the other, for they must not measure each other."""
-LANE = "latency"
-
-
-class CellRecord(Protocol):
-    """What a caller says of a cell that it played: `openomni.records.CellRecord`."""
-
-    project: str
-    cell: str
-    attempt: int
-    status: str
-    reason: str
-    session_id: str
-    started_at: float
-    ended_at: float
 
 
 def put(experiment: Experiment, cells: Sequence[Cell]) -> None:
@@ -49,44 +37,41 @@ def put(experiment: Experiment, cells: Sequence[Cell]) -> None:
 
 
 def _work(experiment: Experiment, cell: Cell) -> Work:
-    body = {
-        "cell": cell.pk, "experiment": str(experiment.pk), "pipeline": cell.pipeline.name, "session_id": cell.session,
-        "attempt": cell.attempt, "utterances": [_said(each) for each in reading.value_of(cell.sample).utterances],
-        "settings": {"seed": experiment.seed},
-    }  # fmt: skip
-    return Work(
-        work_id=cell.pk, kind="call", project=cell.project_id, lane=LANE, group=str(experiment.pk), subject_id=cell.pk,
-        attempt=cell.attempt, spec_hash=cell.pipeline.hash, body=body,
+    call = CallWork(
+        cell=cell.pk, experiment=str(experiment.pk), pipeline=cell.pipeline.name, session_id=cell.session,
+        attempt=cell.attempt, utterances=[_said(each) for each in reading.value_of(cell.sample).utterances],
+        settings={"seed": experiment.seed},
     )  # fmt: skip
+    return call.work(cell.project_id, cell.pipeline.hash, group=str(experiment.pk))
 
 
-def _said(said: Any) -> dict[str, Any]:
+def _said(said: Utterance) -> CallUtterance:
     sound = said.sound
-    return {
-        "recording": sound.path, "start": sound.start, "end": -1.0 if sound.end is None else sound.end,
-        "track": sound.track, "channel": sound.channel, "when": msgspec.to_builtins(said.when),
-    }  # fmt: skip
+    return CallUtterance(
+        recording=sound.path, start=sound.start, end=-1.0 if sound.end is None else sound.end, track=sound.track,
+        channel=sound.channel, when=said.when,
+    )  # fmt: skip
 
 
 def was_played(record: CellRecord, **_: Any) -> None:
     """What a caller says of a cell: a result, or that somebody else's conversation came in between, and it is played
     once more. A record of an earlier attempt, or one that comes again, changes nothing."""
-    from .feeding import room
-
     with transaction.atomic():
         rows = Cell.objects.select_for_update().filter(pk=record.cell, project_id=record.project)
-        cell = rows.filter(attempt=record.attempt, status__in=(Cell.Status.QUEUED, Cell.Status.RUNNING)).first()
+        cell = rows.filter(attempt=record.attempt, status__in=queueing.Fed).first()
         if cell is None:
             return
         QueuedWork.objects.filter(pk=cell.pk).delete()
         cell.session, cell.reason = record.session_id, record.reason
         cell.started_at, cell.ended_at = _moment(record.started_at), _moment(record.ended_at)
+        names = ("caller", "frames_lost", "microphone_late_s", "turns")
+        cell.played = {name: msgspec.to_builtins(getattr(record, name)) for name in names}
         if record.status == "disturbed":
             cell.status, cell.disturbed = Cell.Status.PLANNED, cell.disturbed + 1
         else:
             cell.status = Cell.Status.FAILED if record.status == "failed" else Cell.Status.DONE
         cell.save()
-    room.on_commit()
+    queueing.room.on_commit()
 
 
 def _moment(at: float) -> datetime | None:

@@ -15,8 +15,9 @@ REASON = "the experiment was cancelled"
 
 
 def cancel(experiment: Experiment) -> None:
-    """Nothing of it is queued then, but for what the outbox had in hand, which it takes out again at once. Asked for again it goes on where it was. Raises BusError or BusAway
-    where the bus does not answer: then it is cancelled, and cancelling again takes out what the bus still has."""
+    """Nothing of it is queued then, but for what the outbox had in hand, which that takes out again at once. Asked for
+    again it goes on where it was. Raises BusError or BusAway where the bus does not answer: then it is cancelled, and
+    cancelling again takes out what the bus still has."""
     with transaction.atomic():
         row = Experiment.objects.select_for_update().get(pk=experiment.pk)
         fed = Cell.objects.filter(experiment=row, status__in=queueing.Fed)

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from ...bus.connection import Bus
-from ..queue.wake import Wake, released
+from ..queue.wake import released
 from . import calling, queueing, scored
 from .models import Cell, Experiment, Pace
 from .runnable import Runnable
@@ -27,8 +27,6 @@ PER_SLOT, LEAST = 4, 64
 SHARE = 0.25
 """Of those, how many must be over before more are queued: a few at a time would cost as much as many."""
 Run = Callable[[Callable[[], Any]], Awaitable[Any]]
-room = Wake()
-"""That a cell is over, or that there are new ones."""
 
 
 async def watch(bus: Bus, run: Run) -> None:
@@ -45,7 +43,7 @@ async def watch(bus: Bus, run: Run) -> None:
                 if not found and await run(partial(is_over, key)):
                     scoring[key] = asyncio.create_task(_end(key, run), name=f"scoring experiment {key}")
             if not fed:
-                await room.wait(EVERY)
+                await queueing.room.wait(EVERY)
     finally:
         for task in scoring.values():
             task.cancel()

@@ -34,7 +34,8 @@ class Place(NamedTuple):
 
 def places(samples: int, pipelines: int, repeats: int, warm_up: int, seed: int, first: int = 0) -> Iterator[Place]:
     """All cells of so many samples and pipelines, in the order that the seed draws. Warm-up comes first: `warm_up`
-    samples through every pipeline, as far as there are samples. `first`: how many cells there are already, of other pipelines."""
+    samples through every pipeline, as far as there are samples. `first`: how many cells there are already, of other
+    pipelines."""
     drawn = random.Random(f"{seed} {first}")
     by_repeat = [(sample, repeat) for repeat in range(1, repeats + 1) for sample in range(samples)]
     drawn.shuffle(by_repeat)

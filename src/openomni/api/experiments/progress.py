@@ -124,7 +124,7 @@ def _held_up(found: State) -> list[str]:
 
 def turns(experiment: Experiment) -> dict[str, int]:
     """What became of the turns that are over, warm-up left out; each counts as one kind."""
-    counted = {name: 0 for name in ("total", *reversed(KINDS))}
+    counted = dict.fromkeys(("total", *reversed(KINDS)), 0)
     for row in _kinds(experiment).values("became").annotate(turns=Count("pk")):
         counted[row["became"]] += row["turns"]
         counted["total"] += row["turns"]

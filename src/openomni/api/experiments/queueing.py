@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 from django.utils import timezone
@@ -15,12 +14,15 @@ from ...pipeline import spec
 from ..datasets import reading
 from ..datasets.models import DatasetUtterance
 from ..queue.models import QueuedWork
+from ..queue.wake import Wake
 from ..records.models import UNFINISHED, Progress, Session, Turn
 from . import planning
 from .models import Cell, Experiment
 from .starting import REFERENCES
 
 ORIGIN = "experiment"
+room = Wake()
+"""That a cell is over, or that there are new ones."""
 Fed = (Cell.Status.QUEUED, Cell.Status.RUNNING)
 """What the queue has of an experiment."""
 
@@ -89,7 +91,8 @@ def _work(
     sound = said.sound
     body = TurnWork(
         turn_id=turn.pk, session_id=turn.session_id, index=turn.index, pipeline=pipeline.name, recording=sound.path,
-        start=sound.start, end=-1.0 if sound.end is None else sound.end, **_part(sound.track, sound.channel),
+        start=sound.start, end=-1.0 if sound.end is None else sound.end, track=sound.track,
+        channel=sound.channel,
         options={"origin": ORIGIN, "cell": cell.pk, "participant": who},
         given={kind: getattr(said, REFERENCES[kind]) for kind in experiment.given},
     )  # fmt: skip
@@ -99,8 +102,3 @@ def _work(
         id=work.work_id, project_id=turn.project_id, session_id=turn.session_id, place=turn.index,
         work=msgspec.to_builtins(work), waits=turn.index > 0,
     )  # fmt: skip
-
-
-def _part(track: int | None, channel: int | None) -> dict[str, Any]:
-    """Of a file's sound, where it is not all of it."""
-    return {name: each for name, each in (("track", track), ("channel", channel)) if each is not None}

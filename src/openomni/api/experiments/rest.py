@@ -12,8 +12,7 @@ from ..ground.caller import AuthedRequest
 from ..ground.document import also
 from ..ground.fields import Name
 from ..ground.paging import Page, Paging, page
-from . import cancelling, progress, starting
-from .feeding import room
+from . import cancelling, progress, queueing, starting
 from .models import Cell, Experiment
 from .schemas import CellOut, ExperimentLine, ExperimentNew, ExperimentOut, PipelinesNew
 
@@ -42,7 +41,7 @@ def run_experiment(request: AuthedRequest, payload: ExperimentNew) -> Any:
     fields = payload.dict()
     wanted = starting.Wanted(**{**fields, "name": fields["name"] or ""})
     experiment = starting.begin(request.auth, wanted)
-    room.call()
+    queueing.room.call()
     return Status(202, _whole(experiment))
 
 
@@ -57,7 +56,7 @@ def get_experiment(request: AuthedRequest, name: str) -> Any:
 def add_pipelines(request: AuthedRequest, name: str, payload: PipelinesNew) -> Any:
     """Only their cells are run; those that it has already change nothing."""
     experiment = starting.add(request.auth, name, payload.pipelines)
-    room.call()
+    queueing.room.call()
     return Status(202, _whole(experiment))
 
 

@@ -8,7 +8,6 @@ from django.utils import timezone
 
 from ..records.models import UNFINISHED, Progress, Turn
 from . import queueing
-from .feeding import room
 from .models import Cell
 from .runnable import can_run
 
@@ -56,7 +55,7 @@ def _settle(cell: Cell, turn: Turn) -> None:
     cell.ended_at = timezone.now() if over else None
     cell.save(update_fields=["status", "reason", "session", "started_at", "ended_at"])
     if cell.status != Cell.Status.RUNNING:
-        room.on_commit()
+        queueing.room.on_commit()
 
 
 def _lost_its_agents(cell: Cell) -> bool:

@@ -19,6 +19,7 @@ from ...records import (
     AttemptRecord,
     BrokenOffRecord,
     BuildRecord,
+    CellRecord,
     ItemRecord,
     RecordingRecord,
     SessionRecord,
@@ -44,7 +45,7 @@ from .models import (
     Tombstone,
     Turn,
 )
-from .signals import broken_off, turn_lost, turn_written
+from .signals import broken_off, cell_played, turn_lost, turn_written
 from .snapshots import ATTEMPT, ITEM, SESSION, STAGE, TURN, moment
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ def write_all(records: Sequence[AnyRecord]) -> None:
                 _write_build(record)
             case BrokenOffRecord():
                 _write_broken_off(record)
+            case CellRecord():
+                cell_played.send(CellRecord, record=record)
 
 
 class _Sessions:
