@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "dataset": "Inputs: imported, made of turns, derived, listed and exported.",
     "pipelines": "List, show and check pipelines.",
     "components": "List components, and check your own.",
+    "metrics": "List metrics, and check your own.",
     "models": "List, pull and check models.",
     "doctor": "Say what is slow, missing or misconfigured, and the mend.",
     "bench": "The benchmarks of this project.",

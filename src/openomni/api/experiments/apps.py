@@ -12,6 +12,7 @@ class ExperimentsConfig(AppConfig):
         from ..records import signals
         from . import (
             calling,
+            erased_scores,  # noqa: F401 (it listens to rows that go)
             reported,  # noqa: F401 (it tells reports of experiments)
             settling,
         )
