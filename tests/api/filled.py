@@ -125,7 +125,7 @@ def fields_of(method: str, path: str) -> list[str]:
 def ids_of(path: str) -> dict[str, str]:
     """The project's ids for the parameters of a path."""
     slug = {"sites": f"site-{MARK}", "devices": f"device-{MARK}", "projects": "home"}.get(path.split("/")[3], "")
-    ids = {**IDS, "slug": slug}
+    ids = {**IDS, "slug": slug} | ({"name": f"experiment-{MARK}"} if path.split("/")[3] == "experiments" else {})
     names = re.findall(r"{(\w+)}", path)
     assert ids.keys() >= set(names), f"{path}: say in IDS what its parameters are"
     return {name: ids[name] for name in names}

@@ -31,6 +31,7 @@ errors.install(api)
 # `queue` comes before `records`: /turns/queue is no turn.
 for app in ("accounts", "tokens", "places", "people", "fleet", "studio", "queue", "records", "conversations", "media"):
     api.add_router("", f"openomni.api.{app}.rest.router")
+api.add_router("", "openomni.api.experiments.comparison_rest.router")
 
 urlpatterns = [
     path("api/v1/", api.urls),

@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "listen": "Capture from a microphone or camera, or replay a file.",
     "respond": "Play what is said, on a speaker or into a folder.",
     "turns": "List and show turns, and run them again.",
+    "experiment": "Run datasets through pipelines, and compare what came of it.",
     "pipelines": "List, show and check pipelines.",
     "components": "List components, and check your own.",
     "models": "List, pull and check models.",
