@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "respond": "Play what is said, on a speaker or into a folder.",
     "turns": "List and show turns, and run them again.",
     "dataset": "Inputs: imported, made of turns, derived, listed and exported.",
+    "experiment": "Run datasets through pipelines, and compare what came of it.",
     "pipelines": "List, show and check pipelines.",
     "components": "List components, and check your own.",
     "metrics": "List metrics, and check your own.",
