@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "listen": "Capture from a microphone or camera, or replay a file.",
     "respond": "Play what is said, on a speaker or into a folder.",
     "turns": "List and show turns, and run them again.",
+    "report": "Tables of what was recorded: latency.",
     "pipelines": "List, show and check pipelines.",
     "components": "List components, and check your own.",
     "models": "List, pull and check models.",
