@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "respond": "Play what is said, on a speaker or into a folder.",
     "turns": "List and show turns, and run them again.",
     "pipelines": "List, show and check pipelines.",
+    "experiment": "Datasets through pipelines: run, follow, cancel.",
     "components": "List components, and check your own.",
     "models": "List, pull and check models.",
     "doctor": "Say what is slow, missing or misconfigured, and the mend.",
