@@ -138,7 +138,7 @@ def test_a_file_becomes_a_pipeline_and_another_content_of_it_is_not_mixed_in(tmp
     assert made["pipelines"][1]["pipeline"] == "mine"
     assert made["pipelines"][1]["pipeline_hash"] == spec.load(str(file)).hash
     file.write_text(yaml.safe_dump(simulated("mine", "Something else.")))
-    with pytest.raises(OpenOmniError, match="has the pipeline mine of hash .* and it was changed since"):
+    with pytest.raises(OpenOmniError, match=r"has the pipeline mine of hash .* and it was changed since"):
         run(["experiment", *asked])
 
 
