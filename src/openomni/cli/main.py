@@ -28,7 +28,6 @@ COMMANDS: Mapping[str, str] = {
     "experiment": "Run datasets through pipelines, and compare what came of it.",
     "report": "Tables of what was recorded: latency.",
     "pipelines": "List, show and check pipelines.",
-    "experiment": "Datasets through pipelines: run, follow, cancel.",
     "components": "List components, and check your own.",
     "metrics": "List metrics, and check your own.",
     "models": "List, pull and check models.",
