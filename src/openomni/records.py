@@ -255,8 +255,9 @@ class AskedRecord(msgspec.Struct, kw_only=True):
     """Nobody said anything: the agent began, or went on."""
 
 
-Given = Literal["recorded", "corrected"]
-"""Of a stage that did not run: its output was what it had given before, or what somebody says that it should be."""
+Given = Literal["recorded", "corrected", "reference"]
+"""Of a stage that did not run: its output was what it had given before, what somebody says that it should be, or what
+its dataset has as right."""
 
 
 class TurnRecord(Record, tag="turn", kw_only=True):

@@ -130,7 +130,7 @@ def fields_of(method: str, path: str) -> list[str]:
 def ids_of(path: str) -> dict[str, str]:
     """The project's ids for the parameters of a path."""
     slug = {"sites": f"site-{MARK}", "devices": f"device-{MARK}", "projects": "home"}.get(path.split("/")[3], "")
-    named = {"datasets": f"dataset-{MARK}", "experiments": f"experiment-{MARK}"}.get(path.split("/")[3])
+    named = {"experiments": f"experiment-{MARK}", "datasets": f"dataset-{MARK}"}.get(path.split("/")[3])
     ids = {**IDS, "slug": slug} | ({"name": named} if named else {})
     names = re.findall(r"{(\w+)}", path)
     assert ids.keys() >= set(names), f"{path}: say in IDS what its parameters are"

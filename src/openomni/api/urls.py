@@ -9,6 +9,7 @@ from .accounts.authentication import allow
 from .accounts.models import Scope
 from .conversations import again_page
 from .conversations import pages as conversations
+from .experiments import pages as experiments
 from .fleet import pages as fleet
 from .ground import errors
 from .ground.document import ABOUT, Interface
@@ -31,9 +32,10 @@ errors.install(api)
 # Each app's router has its full paths, so that what an app serves can be read in one place.
 # `queue` comes before `records`: /turns/queue is no turn.
 for app in ("accounts", "tokens", "places", "people", "fleet", "studio", "queue", "records", "conversations", "media",
-            "datasets", "reports"):  # fmt: skip
+            "datasets", "reports", "experiments"):  # fmt: skip
     api.add_router("", f"openomni.api.{app}.rest.router")
 api.add_router("", "openomni.api.experiments.scores_rest.router")
+api.add_router("", "openomni.api.experiments.comparison_rest.router")
 
 urlpatterns = [
     path("api/v1/", api.urls),
@@ -52,6 +54,9 @@ urlpatterns = [
     path("conversations/<str:session_id>/", conversations.conversation, name="conversation"),
     path("conversations/<str:session_id>/<str:turn_id>/timeline/", conversations.timeline, name="timeline"),
     path("conversations/<str:session_id>/<str:turn_id>/again/", again_page.again, name="turn-again"),
+    path("experiments/", experiments.experiments, name="experiments"),
+    path("experiments/<str:name>/", experiments.experiment, name="experiment"),
+    path("experiments/<str:name>/cancel/", experiments.cancel, name="cancel-experiment"),
     path("agents/", fleet.agents, name="agents"),
     path("agents/<str:agent_id>/", fleet.agent, name="agent"),
     path("agents/<str:agent_id>/drain/", fleet.drain, name="drain"),

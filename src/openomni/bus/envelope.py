@@ -19,6 +19,7 @@ Lane = Literal["reprocess", "throughput", "latency"]
 LANES: tuple[Lane, ...] = ("reprocess", "throughput", "latency")
 REPROCESS: Lane = "reprocess"
 LATENCY: Lane = "latency"
+THROUGHPUT: Lane = "throughput"
 NO_GROUP = "-"
 """The group of work that belongs to no experiment and no campaign."""
 
@@ -87,7 +88,8 @@ class TurnWork(msgspec.Struct, kw_only=True):
     begin: str = ""
     """The kind of the stage that it runs from: those before give what they gave then."""
     given: dict[str, str] = {}
-    """By kind, what a stage is to have given instead."""
+    """By kind, what a stage is to have given instead: corrected by hand of a turn that is run again, else the
+    reference of what is said."""
 
     def work(self, project: str, spec_hash: str, **fields: Any) -> Work:
         """The envelope with this in it. A turn's work is named after it."""
@@ -151,6 +153,14 @@ class CallWork(msgspec.Struct, kw_only=True):
 def call_session(session_id: str, number: int) -> str:
     """The session of the `number`th try of a call, from 1: what another caller left of it is nobody's to go on with."""
     return session_id if number <= 1 else uuid.uuid5(uuid.NAMESPACE_OID, f"{session_id} {number}").hex
+
+
+class Cancelled(msgspec.Struct, kw_only=True):
+    """What agents are told of a group that was cancelled: its work that was ready by `at` (Unix time) is wanted no
+    more."""
+
+    group: str
+    at: float
 
 
 def found_turn(work_id: str, number: int) -> str:

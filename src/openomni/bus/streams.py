@@ -5,6 +5,9 @@ Declared by a user of role `server`; declaring again changes only what differs, 
 
 from __future__ import annotations
 
+import time
+
+import msgspec
 from nats.errors import Error as NatsError
 from nats.js.api import (
     AckPolicy,
@@ -18,7 +21,7 @@ from nats.js.errors import NotFoundError
 
 from . import subjects
 from .connection import Bus, BusError
-from .envelope import LANES, REPROCESS
+from .envelope import LANES, REPROCESS, Cancelled
 
 ACK_WAIT = 10.0
 """Seconds without a sign of life after which a claim is handed on."""
@@ -117,14 +120,14 @@ async def work_consumer(bus: Bus, project: str, ack_wait: float = ACK_WAIT) -> N
 
 
 async def cancel(bus: Bus, project: str, group: str) -> None:
-    """Takes the work of a group out of the queue, in every lane, and tells the agents: a call that one plays ends. A
-    turn that one has claimed goes on."""
+    """Takes the work of a group out of the queue, in every lane, and has agents stop what they have claimed of it."""
     try:
         all_of_it = subjects.work(project, subjects.ANY, group, subjects.ANY)
         await bus.jetstream.purge_stream(subjects.WORK, subject=all_of_it)
-        await bus.publish(subjects.cancelled(project, group))
     except (NatsError, TimeoutError) as error:
         raise BusError(f"the work of {group} could not be cancelled: {error}") from None
+    told = Cancelled(group=group, at=time.time())
+    await bus.publish(subjects.cancelled(project, group), msgspec.json.encode(told))
 
 
 async def _stream(bus: Bus, config: StreamConfig) -> None:

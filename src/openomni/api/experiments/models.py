@@ -110,8 +110,8 @@ class Cell(ProjectOwned):
     """How often it was run: again when it was cancelled, or a person took its machine."""
     disturbed = models.PositiveIntegerField(default=0)
     """How often somebody else's conversation came in between."""
-    heard: models.JSONField[Any, Any] = models.JSONField(default=list, blank=True)
-    """Of a cell at real-time pace its `records.CalledRecord`s: each utterance as it was measured where it was heard."""
+    played: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)
+    """At real-time pace, what its caller measured: its name, and `turns`, a `records.CalledRecord` each."""
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 

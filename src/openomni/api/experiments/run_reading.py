@@ -98,7 +98,7 @@ def _recordings(project_id: str, keys: Collection[str]) -> dict[str, Recording]:
 
 
 def _turns(cell: Cell, sample: Sample, turns: Sequence[Turn], sounds: Sounds) -> tuple[RunTurn, ...]:
-    called = msgspec.convert(cell.heard, list[CalledRecord])
+    called = msgspec.convert(cell.played.get("turns", []), list[CalledRecord])
     of_turn = {turn_id: each for each in called for turn_id in (*each.turn_ids, each.turn_id)}
     made = []
     for turn in turns:
