@@ -9,6 +9,7 @@ from .accounts.authentication import allow
 from .accounts.models import Scope
 from .conversations import again_page
 from .conversations import pages as conversations
+from .datasets import pages as datasets
 from .experiments import pages as experiments
 from .fleet import pages as fleet
 from .ground import errors
@@ -53,6 +54,8 @@ urlpatterns = [
     path("conversations/", conversations.conversations, name="conversations"),
     path("conversations/<str:session_id>/", conversations.conversation, name="conversation"),
     path("conversations/<str:session_id>/<str:turn_id>/timeline/", conversations.timeline, name="timeline"),
+    path("datasets/", datasets.datasets, name="datasets"),
+    path("datasets/<str:name>/", datasets.dataset, name="dataset"),
     path("conversations/<str:session_id>/<str:turn_id>/again/", again_page.again, name="turn-again"),
     path("experiments/", experiments.experiments, name="experiments"),
     path("experiments/<str:name>/", experiments.experiment, name="experiment"),
