@@ -14,7 +14,7 @@ from openomni import events, records
 from openomni.bounds import Uuid
 from openomni.bus.credentials import Credentials
 from openomni.bus.dead import DeadLetter
-from openomni.bus.envelope import TurnWork, Work
+from openomni.bus.envelope import CallWork, TurnWork, Work
 from openomni.bus.fleet import OfferedComponent, Presence
 from openomni.bus.sessions import OpenSession, SessionOpened, SessionRefused
 from openomni.media import Audio, Frame
@@ -29,7 +29,7 @@ UNIONS: dict[Plane, Any] = {
 }
 PLAIN: dict[Plane, tuple[type, ...]] = {
     "msgpack": (Presence, OpenSession, SessionOpened, SessionRefused),
-    "json": (Work, TurnWork, OfferedComponent, Credentials, DeadLetter),
+    "json": (Work, TurnWork, CallWork, OfferedComponent, Credentials, DeadLetter),
 }
 KINDS = {kind.__name__: kind for kinds in PLAIN.values() for kind in kinds}
 

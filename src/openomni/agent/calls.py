@@ -7,15 +7,12 @@ import contextlib
 import logging
 import tempfile
 import time
-from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from nats.aio.msg import Msg
 
 from ..bounds import MAX_LINE
-from ..bus import subjects
 from ..bus.connection import Bus, BusError
 from ..bus.envelope import LATENCY, CallUtterance, CallWork, call_session
 from ..bus.records import RecordWriter
@@ -29,6 +26,7 @@ from ..pipeline.spec import Pipeline
 from ..records import CellRecord
 from ..storage.api import Api, Unreachable
 from .call_process import conduct
+from .cancelled import CancelledGroups
 from .measuring import Measuring
 from .recordings import Recordings
 from .references import References
@@ -60,27 +58,27 @@ class Calls:
         self._bus, self._project, self._name, self._api = bus, project, name, api
         self._measuring, self._recordings, self._references = measuring, recordings, references
         self._writer = writer
-        self._group = ""
-        self._unwanted = asyncio.Event()
 
     async def claim(self) -> None:
         """Claims until it is cancelled; the call that is played then is given up, and goes to another caller."""
-        async with (
-            await self._bus.subscribe(subjects.cancelled(self._project), self._cancelled),
-            WorkQueue(self._bus, self._project, LATENCY) as queue,
-        ):
+        groups = CancelledGroups()
+        async with await groups.listen(self._bus, self._project), WorkQueue(self._bus, self._project, LATENCY) as queue:
             while True:
                 claim = await queue.claim()
-                self._group = claim.work.group
-                self._unwanted.clear()
                 async with claim:
-                    if not await _before(self._settle(claim), self._unwanted.wait()):
-                        log.info("%s is not wanted any more", claim.name)
+                    if groups.covers(claim.work):
                         await claim.drop()
-
-    async def _cancelled(self, message: Msg) -> None:
-        if message.subject.rpartition(".")[2] == self._group:
-            self._unwanted.set()
+                        continue
+                    playing = asyncio.create_task(self._settle(claim), name=claim.name)
+                    groups.watch(playing, claim)
+                    try:
+                        await asyncio.wait({playing})
+                    finally:
+                        await _over(playing)
+                    if playing.cancelled():
+                        log.info("%s is not wanted any more", claim.name)
+                    else:
+                        playing.result()
 
     async def _settle(self, claim: Claim) -> None:
         try:
@@ -152,7 +150,8 @@ class Calls:
 
     async def _line(self, utterance: CallUtterance, path: Path) -> CallLine:
         """Raises `Unreachable` while its recording can't be had, `Refused` or `MediaError` when it never can."""
-        audio = await self._recordings.sound(utterance.recording, utterance.start, utterance.end)
+        of = utterance
+        audio = await self._recordings.sound(of.recording, of.start, of.end, of.track, of.channel)
         if utterance.speech is not None:
             first, last = (round((at - utterance.start) * AXIS_RATE) for at in utterance.speech)
             bounds: tuple[int, int] | None = (max(first, 0), min(last, len(audio.samples)))
@@ -172,18 +171,6 @@ class Calls:
                 return
             except BusError as error:
                 log.warning("%s; the call is not acknowledged before it is recorded", error)
-
-
-async def _before(doing: Awaitable[None], end: Awaitable[object]) -> bool:
-    """Whether it was done before the end came, which cancels it."""
-    done, ended = asyncio.ensure_future(doing), asyncio.ensure_future(end)
-    try:
-        await asyncio.wait({done, ended}, return_when=asyncio.FIRST_COMPLETED)
-        if done.done():
-            done.result()
-        return done.done()
-    finally:
-        await _over(done, ended)
 
 
 async def _unless(playing: asyncio.Task[CallOutcome], watching: asyncio.Task[str]) -> CallOutcome | None:

@@ -19,8 +19,10 @@ class ServerThreads:
         self._running = ExitStack()
 
     def start(self) -> None:
+        from .experiments import scoring
         from .media import deriving, dropping
 
+        self._running.callback(scoring.start())
         self._running.callback(deriving.start())
         self._running.callback(dropping.start())
         if not settings.BUS_URL:

@@ -34,6 +34,8 @@ errors.install(api)
 for app in ("accounts", "tokens", "places", "people", "fleet", "studio", "queue", "records", "conversations", "media",
             "datasets", "reports", "experiments"):  # fmt: skip
     api.add_router("", f"openomni.api.{app}.rest.router")
+api.add_router("", "openomni.api.experiments.scores_rest.router")
+api.add_router("", "openomni.api.experiments.comparison_rest.router")
 
 urlpatterns = [
     path("api/v1/", api.urls),

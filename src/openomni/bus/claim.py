@@ -119,7 +119,7 @@ class Claim:
         await self._settle(b"-NAK")
 
     async def drop(self) -> None:
-        """Lets go of what was taken out of the queue meanwhile: nobody gets it, and nobody confirms that."""
+        """It is wanted no more, and was taken out of the queue: the bus is told, and need not answer."""
         if self._settled:
             return
         self._settled, self._final = True, b"+TERM"

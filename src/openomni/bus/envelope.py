@@ -18,8 +18,8 @@ Kind = Literal["turn", "call", "score", "judge", "embed", "derive"]
 Lane = Literal["reprocess", "throughput", "latency"]
 LANES: tuple[Lane, ...] = ("reprocess", "throughput", "latency")
 REPROCESS: Lane = "reprocess"
-THROUGHPUT: Lane = "throughput"
 LATENCY: Lane = "latency"
+THROUGHPUT: Lane = "throughput"
 NO_GROUP = "-"
 """The group of work that belongs to no experiment and no campaign."""
 
@@ -106,14 +106,6 @@ class TurnWork(msgspec.Struct, kw_only=True):
         return msgspec.convert(work.body, cls)
 
 
-class Cancelled(msgspec.Struct, kw_only=True):
-    """What agents are told of a group that was cancelled: its work that was ready by `at` (Unix time) is wanted no
-    more."""
-
-    group: str
-    at: float
-
-
 class CallUtterance(msgspec.Struct, kw_only=True):
     """What is said in a call: from `start` to `end` seconds of a recording (`end` < 0: to its end), by its rule."""
 
@@ -161,6 +153,14 @@ class CallWork(msgspec.Struct, kw_only=True):
 def call_session(session_id: str, number: int) -> str:
     """The session of the `number`th try of a call, from 1: what another caller left of it is nobody's to go on with."""
     return session_id if number <= 1 else uuid.uuid5(uuid.NAMESPACE_OID, f"{session_id} {number}").hex
+
+
+class Cancelled(msgspec.Struct, kw_only=True):
+    """What agents are told of a group that was cancelled: its work that was ready by `at` (Unix time) is wanted no
+    more."""
+
+    group: str
+    at: float
 
 
 def found_turn(work_id: str, number: int) -> str:

@@ -15,15 +15,18 @@ import typer
 from ..errors import OpenOmniError, WrongUsage
 from ..pipeline import spec
 from ..storage.api import Api
+from . import experiment_compare, experiment_score
 from .access import NO_TOKEN, TOKEN_HELP
 from .chosen import is_file
 from .experiment_following import follow, lines_of
 from .output import check_json, write_json
 
 app = typer.Typer(
-    help="Datasets through pipelines: run, follow, cancel.",
+    help="Run datasets through pipelines, score and compare what came of it.",
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
 )  # fmt: skip
+app.command("score")(experiment_score.score)
+experiment_compare.register(app)
 T = TypeVar("T")
 
 Server = Annotated[str, typer.Option(envvar="OPENOMNI_SERVER", help="Address of the server.")]

@@ -88,6 +88,14 @@ def outputs(record: TurnRecord, pipeline: Pipeline, begin: str, corrected: Mappi
     return GivenOutputs(values, sources, clauses)
 
 
+def _check_reaches(kind: str, pipeline: Pipeline, run: Sequence[str], corrected: Mapping[str, str]) -> None:
+    """What is given must be taken by a stage that runs."""
+    takes = {each: KINDS[each].takes for each in dict.fromkeys(stage.kind for stage in pipeline.stages)}
+    takers = [each for each, taken in takes.items() if set(KINDS[kind].gives) & set(taken) and each not in corrected]
+    if takers and not set(takers) & set(run):
+        raise WrongUsage(f"--with {kind}=…: no stage that runs takes it; begin at {takers[0]}, or leave it out")
+
+
 def referenced(pipeline: Pipeline, references: Mapping[str, str]) -> GivenOutputs:
     """What is given to a pipeline that runs an utterance for the first time: by kind, what was written down as right,
     in the place of that stage. Raises WrongUsage for a stage that the pipeline does not have, or that gives no text."""
@@ -103,14 +111,6 @@ def check_has(pipeline: Pipeline, kind: str) -> None:
     kinds = list(dict.fromkeys(stage.kind for stage in pipeline.stages))
     if kind not in kinds:
         raise WrongUsage(f"the pipeline {pipeline.name} has no {kind} stage; it has {', '.join(kinds)}")
-
-
-def _check_reaches(kind: str, pipeline: Pipeline, run: Sequence[str], corrected: Mapping[str, str]) -> None:
-    """What is given must be taken by a stage that runs."""
-    takes = {each: KINDS[each].takes for each in dict.fromkeys(stage.kind for stage in pipeline.stages)}
-    takers = [each for each, taken in takes.items() if set(KINDS[kind].gives) & set(taken) and each not in corrected]
-    if takers and not set(takers) & set(run):
-        raise WrongUsage(f"--with {kind}=…: no stage that runs takes it; begin at {takers[0]}, or leave it out")
 
 
 def stage_of(record: TurnRecord, kind: str) -> StageRecord | None:

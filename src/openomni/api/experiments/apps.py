@@ -12,10 +12,11 @@ class ExperimentsConfig(AppConfig):
         from ..records import signals
         from . import (
             calling,
+            erased_scores,  # noqa: F401 (it listens to rows that go)
             reported,  # noqa: F401 (it tells reports of experiments)
             settling,
         )
 
         signals.turn_written.connect(settling.turn_was_written, dispatch_uid="experiments")
         signals.turn_failed.connect(settling.turn_failed, dispatch_uid="experiments")
-        signals.cell_played.connect(calling.was_played, dispatch_uid="experiments")
+        signals.cell_written.connect(calling.was_played, dispatch_uid="experiments")
