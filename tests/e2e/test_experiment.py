@@ -88,6 +88,7 @@ def test_every_cell_is_run_once_whoever_dies(bare: Installation, tmp_path: Path)
     done = result(bare)
     assert (done["status"], done["cells"]["planned"], done["cells"]["done"]) == ("done", CELLS, CELLS)
     assert (done["turns"]["total"], done["turns"]["failed"], done["turns"]["cancelled"]) == (TURNS, 0, 0)
+    assert done["cells"]["scored"] == CELLS
     before = cells(bare)
     assert {each["status"] for each in before.values()} == {"done"}
     assert len({each["session_id"] for each in before.values()}) == len(before) == CELLS + len(PIPELINES)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Case, CharField, Count, Q, QuerySet, Value, When
+from django.db.models import Case, Count, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from ..datasets.models import DatasetUtterance
@@ -70,14 +70,16 @@ def states(experiments: Iterable[Experiment]) -> list[State]:
     for row in ExperimentPipeline.objects.filter(experiment__in=found):
         pipelines[row.pk] = row, Counts()
         found[row.experiment_id].by_pipeline.append(pipelines[row.pk])
-    counted = Cell.objects.filter(experiment__in=found).order_by()
-    warming = Case(When(repeat=WARM_UP, then=Value("1")), default=Value(""), output_field=CharField())
-    counted = counted.values("experiment", "pipeline", "status", warming=warming).annotate(cells=Count("pk"))
-    for row in counted:
-        state = found[row["experiment"]]
+    warming = Case(When(repeat=WARM_UP, then=Value(1)), default=Value(0))
+    by = Cell.objects.filter(experiment__in=found).order_by().annotate(warming=warming)
+    counted = by.values("experiment", "pipeline", "status", "warming").annotate(cells=Count("pk"))
+    for key, pipeline, status, warms, cells in counted.values_list(
+        "experiment", "pipeline", "status", "warming", "cells"
+    ):
+        state = found[key]
         given_up = state.experiment.status == Experiment.Status.CANCELLED
-        for counts in [state.warm_up] if row["warming"] else [state.cells, pipelines[row["pipeline"]][1]]:
-            counts.add(row["status"], row["cells"], given_up)
+        for counts in [state.warm_up] if warms else [state.cells, pipelines[pipeline][1]]:
+            counts.add(status, cells, given_up)
     return list(found.values())
 
 
