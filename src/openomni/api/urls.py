@@ -8,6 +8,7 @@ from .accounts import pages
 from .accounts.authentication import allow
 from .accounts.models import Scope
 from .conversations import pages as conversations
+from .experiments import comparison_pages
 from .fleet import pages as fleet
 from .ground import errors
 from .ground.document import ABOUT, Interface
@@ -49,6 +50,8 @@ urlpatterns = [
     path("conversations/", conversations.conversations, name="conversations"),
     path("conversations/<str:session_id>/", conversations.conversation, name="conversation"),
     path("conversations/<str:session_id>/<str:turn_id>/timeline/", conversations.timeline, name="timeline"),
+    path("experiments/<str:name>/comparison/", comparison_pages.comparison, name="experiment-comparison"),
+    path("experiments/<str:name>/samples/<path:sample_id>/", comparison_pages.sample, name="experiment-sample"),
     path("agents/", fleet.agents, name="agents"),
     path("agents/<str:agent_id>/", fleet.agent, name="agent"),
     path("agents/<str:agent_id>/drain/", fleet.drain, name="drain"),
