@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 from . import jpeg
 from .errors import MediaError as MediaError
 from .lazy import Lazy
-from .media_file import MediaFile, Told, audio_track, moving, pictures, sound, upright
+from .media_file import MediaFile, Told, audio_track, channels, moving, pictures, sound, upright
 
 if TYPE_CHECKING:
     import numpy as np
@@ -180,22 +180,33 @@ class AudioReader:
     """Reads the sound of a file in blocks, so that an hour takes no more memory than a second.
 
     It stands where a player has it: what begins late, or has holes, has silence there; what is damaged is left out.
-    `told` gets a line on each such thing, and on which of several tracks it is; `track` chooses one (from 1). Raises
-    `MediaError` with the mend for a file that is missing, empty, no media, or without an audio track.
+    `told` gets a line on each such thing, and on which of several tracks it is; `track` chooses one, and `channel` one
+    of its channels rather than their mix (both from 1). Raises `MediaError` with the mend for a file that is missing,
+    empty, no media, or without such a track or channel.
     """
 
     def __init__(
-        self, path: str | Path, rate: int | None = None, *, track: int | None = None, told: Told | None = None
+        self,
+        path: str | Path,
+        rate: int | None = None,
+        *,
+        track: int | None = None,
+        channel: int | None = None,
+        told: Told | None = None,
     ) -> None:
         self._file = MediaFile(path, told)
         try:
             self._stream = audio_track(self._file, track)
+            count = self._stream.channels or 1
+            if channel is not None and not 1 <= channel <= count:
+                raise MediaError(f"{self._file.name} has no channel {channel}, for it has {count}; choose one of those")
         except BaseException:
             self._file.close()
             raise
         self.track = self._file.container.streams.audio.index(self._stream) + 1
         """The number of the track that it is, from 1."""
         self.rate = rate or self._stream.rate or FALLBACK_RATE
+        self._count, self._channel = count, channel
 
     @property
     def duration(self) -> float | None:
@@ -207,7 +218,7 @@ class AudioReader:
         size = max(round(seconds * self.rate), 1)
         pending: list[Samples] = []
         held = 0
-        for piece in sound(self._file, self._stream, self.rate):
+        for piece in self._pieces():
             pending.append(piece)
             held += len(piece)
             while held >= size:
@@ -216,6 +227,12 @@ class AudioReader:
                 pending, held = [joined[size:]], held - size
         if held:
             yield Audio(np.concatenate(pending), self.rate)
+
+    def _pieces(self) -> Iterator[Samples]:
+        if self._channel is None:
+            return sound(self._file, self._stream, self.rate)
+        chosen = self._channel - 1
+        return (planes[chosen] for planes in channels(self._file, self._stream, self.rate, self._count))
 
     def close(self) -> None:
         self._file.close()

@@ -77,7 +77,7 @@ class Server:
     async def pictures(self, session_id: str, wanted: Any) -> list[str]:
         return ["film"]
 
-    async def sound(self, recording_id: str, start: float, end: float) -> Audio:
+    async def sound(self, recording_id: str, start: float, end: float, *chosen: int | None) -> Audio:
         whole = b"".join(each.pcm for each in self.sounds)
         return Audio.from_pcm16(whole[2 * round(start * 16_000) : 2 * round(end * 16_000)], 16_000)
 

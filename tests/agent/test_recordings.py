@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import wave
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -153,6 +154,21 @@ async def test_queued_turns_hear_a_file_where_a_player_has_it(tmp_path: Path) ->
     assert found(await cache.sound("a", 0, -1)) == pytest.approx([3.0, 8.0], abs=0.05)
     assert found(await cache.sound("a", 7.5, 9.0)) == pytest.approx([0.5], abs=0.05)
     assert [frame.at for frame in await cache.pictures("a", 3, 5, 1.0)] == pytest.approx([3.0, 4.0])
+
+
+async def test_a_channel_of_a_track_is_heard_alone_and_the_other_failing_is_not_its_fault(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "a.wav"), "wb") as out:
+        out.setparams((2, 2, RATE, 0, "NONE", ""))
+        out.writeframes((np.tile([0.5, 0.1], (RATE, 1)) * 32767).astype("<i2").tobytes())
+    server = Server(a=tmp_path / "a.wav")
+    cache = Recordings(server, tmp_path / "cache")  # type: ignore[arg-type]
+    wanted = [(None, None), (None, 1), (1, 2), (None, 3), (2, None)]
+    heard = await asyncio.gather(*(cache.sound("a", 0, -1, *each) for each in wanted), return_exceptions=True)
+    levels = [each.samples.mean() if isinstance(each, Audio) else str(each) for each in heard]
+    assert levels[:3] == pytest.approx([0.3, 0.5, 0.1], abs=0.001)
+    assert "recording a has no channel 3, for it has 2" in levels[3]
+    assert "audio track" in levels[4]
+    assert (await cache.sound("a", 0, -1, None, 2)).samples.mean() == pytest.approx(0.1, abs=0.001)
 
 
 async def test_the_very_pictures_that_were_shown_are_found_by_their_hash(tmp_path: Path) -> None:

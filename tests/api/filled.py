@@ -83,7 +83,12 @@ def filled(project: Project) -> Project:
         samples=1, source=MARK,
     )  # fmt: skip
     sample = DatasetSample.objects.create(
-        project=project, version=dataset, position=0, sample_id=MARK, hash=MARK, content={"id": MARK}
+        project=project,
+        version=dataset,
+        position=0,
+        sample_id=MARK,
+        hash=MARK,
+        content={"id": MARK, "utterances": [{"sound": {"path": f"recording{MARK}"}}]},
     )
     DatasetUtterance.objects.create(
         project=project, sample=sample, index=0, recording=f"recording{MARK}", participant=participant.code
@@ -106,7 +111,7 @@ IDS = {
     "agent_id": f"agent{MARK}", "session_id": f"session{MARK}", "turn_id": f"turn{MARK}", "task_id": f"task{MARK}",
     "recording_id": f"recording{MARK}", "token_id": f"{MARK}000", "code": f"code-{MARK}", "name": f"pipeline-{MARK}",
     "which": "1", "purpose": "recording", "sequence": "1", "build": f"build{MARK}", "hash": MARK, "kind": "peaks",
-    "tag": f"tag-{MARK}",
+    "tag": f"tag-{MARK}", "draft": f"draft{MARK}",
 }  # fmt: skip
 
 
@@ -125,7 +130,8 @@ def fields_of(method: str, path: str) -> list[str]:
 def ids_of(path: str) -> dict[str, str]:
     """The project's ids for the parameters of a path."""
     slug = {"sites": f"site-{MARK}", "devices": f"device-{MARK}", "projects": "home"}.get(path.split("/")[3], "")
-    ids = {**IDS, "slug": slug} | ({"name": f"experiment-{MARK}"} if path.split("/")[3] == "experiments" else {})
+    named = {"experiments": f"experiment-{MARK}", "datasets": f"dataset-{MARK}"}.get(path.split("/")[3])
+    ids = {**IDS, "slug": slug} | ({"name": named} if named else {})
     names = re.findall(r"{(\w+)}", path)
     assert ids.keys() >= set(names), f"{path}: say in IDS what its parameters are"
     return {name: ids[name] for name in names}

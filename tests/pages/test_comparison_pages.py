@@ -23,7 +23,7 @@ def test_a_comparison_is_read_and_its_samples_are_heard_side_by_side(
     expect(word).to_contain_text("better")
     expect(word).to_contain_text("worse")
     expect(page.get_by_role("img", name="local-quick: −").first).to_be_visible()
-    expect(page.get_by_text("local-twin answers differently")).to_be_visible()
+    expect(page.get_by_text("Answered differently from repeat to repeat")).to_be_visible()
     axe(page)
     shots(page, "comparison-full")
     page.locator("#samples tbody a").first.click()

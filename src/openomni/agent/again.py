@@ -57,7 +57,9 @@ class Again:
             clauses=given.clauses,
         )
         if turn.recording:
-            utterance.audio = await self._recordings.sound(turn.recording, turn.start, turn.end)
+            utterance.audio = await self._recordings.sound(
+                turn.recording, turn.start, turn.end, turn.track, turn.channel
+            )
             if not record.frames and any(stage.framework.frames for stage in pipeline.stages):
                 # The pipeline is another one than then, which saw nothing.
                 utterance.frames = await self._recordings.pictures(turn.recording, turn.start, turn.end)

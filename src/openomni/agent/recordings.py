@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -39,6 +40,21 @@ class _Tracks(msgspec.Struct):
     video: int | None = None
 
 
+class _Part(NamedTuple):
+    """What of a recording is heard."""
+
+    recording_id: str
+    track: int | None
+    channel: int | None
+
+    @property
+    def file(self) -> str:
+        """The name of its WAV."""
+        if self.track is None and self.channel is None:
+            return f"{self.recording_id}.wav"
+        return f"{self.recording_id}.{self.track or 0}-{self.channel or 0}.wav"
+
+
 class Recordings:
     """The cache in `folder`. An hour takes 115 MB on disk, and no more memory than a second does."""
 
@@ -51,12 +67,15 @@ class Recordings:
         self._choosing = threading.Lock()
         """What is in use, and what goes, is decided by one thread at a time."""
 
-    async def sound(self, recording_id: str, start: float, end: float) -> Audio:
-        """From `start` to `end` (negative: to the end) in seconds, at 16 kHz.
+    async def sound(
+        self, recording_id: str, start: float, end: float, track: int | None = None, channel: int | None = None
+    ) -> Audio:
+        """From `start` to `end` (negative: to the end) in seconds, at 16 kHz; of one `track`, rather than the one that
+        its recorder meant, and of one `channel`, rather than the mix of all, both from 1.
 
         Raises `Unreachable` while the recording can't be had, `Refused` or `MediaError` when it never can.
         """
-        async with self.held(recording_id) as path:
+        async with self.held(recording_id, track=track, channel=channel) as path:
             return await asyncio.to_thread(_read, path, start, end)
 
     async def pictures(self, recording_id: str, start: float, end: float, every: float = 0.5) -> list[Frame]:
@@ -71,31 +90,46 @@ class Recordings:
             return await asyncio.to_thread(_find, path.with_suffix(ORIGINAL), wanted)
 
     @asynccontextmanager
-    async def held(self, recording_id: str, original: bool = False, sound: bool = True) -> AsyncIterator[Path]:
+    async def held(
+        self,
+        recording_id: str,
+        original: bool = False,
+        sound: bool = True,
+        track: int | None = None,
+        channel: int | None = None,
+    ) -> AsyncIterator[Path]:
         """A WAV of the whole, mono at 16 kHz, with `original` beside it the file as it was captured, without `sound`
-        that alone; neither leaves the disk before the end. Turns that ask at once share one download."""
-        path = self._folder / f"{recording_id}.wav"
-        wanted = [path] * sound + [path.with_suffix(ORIGINAL)] * original
+        that alone; neither leaves the disk before the end. Turns that ask at once share one download. Of another
+        `track` or `channel` there is another WAV."""
+        part = _Part(recording_id, track, channel)
+        path = self._folder / part.file
+        wanted = [path] * sound + [self._folder / f"{recording_id}{ORIGINAL}"] * original
         with self._choosing:
             self._in_use[recording_id] += 1
         try:
             while not all(file.exists() for file in wanted):
-                await self._fetched(recording_id, path, sound)
+                await self._fetched(part, sound)
             for file in wanted:
                 os.utime(file)
             yield path
         finally:
             self._in_use -= Counter([recording_id])
 
-    async def _fetched(self, recording_id: str, path: Path, sound: bool) -> None:
+    async def _fetched(self, part: _Part, sound: bool) -> None:
+        recording_id = part.recording_id
         task = self._fetching.get(recording_id)
+        if task is not None and task.get_name() != part.file:
+            await asyncio.wait([task])  # another track of it; what is wrong with that is not ours
+            return
         if task is None:
-            task = asyncio.create_task(self._fetch(recording_id, path, sound), name=f"recording {recording_id}")
+            task = asyncio.create_task(self._fetch(part, sound), name=part.file)
             self._fetching[recording_id] = task
             task.add_done_callback(lambda _: self._fetching.pop(recording_id, None))
         await asyncio.shield(task)
 
-    async def _fetch(self, recording_id: str, path: Path, sound: bool) -> None:
+    async def _fetch(self, part: _Part, sound: bool) -> None:
+        recording_id = part.recording_id
+        path = self._folder / f"{recording_id}.wav"
         known = await self._api.get(f"/recordings/{recording_id}")
         if isinstance(known, dict) and known.get("status", "complete") != "complete":
             raise Unreachable(f"recording {recording_id} is still being uploaded; its turn is tried again later")
@@ -106,7 +140,7 @@ class Recordings:
         path.with_suffix(TRACKS).write_bytes(msgspec.json.encode(tracks))
         try:
             if sound:
-                await asyncio.to_thread(_decode, original, path, tracks.audio)
+                await asyncio.to_thread(_decode, original, self._folder / part.file, part, tracks.audio)
         except MediaError as error:
             original.unlink(missing_ok=True)
             raise MediaError(str(error).replace(str(original), f"recording {recording_id}")) from None
@@ -136,9 +170,11 @@ def blocks(path: Path, start: float = 0.0, end: float = -1.0) -> Iterator[Audio]
             yield Audio.from_pcm16(file.readframes(min(round(BLOCK_SECONDS * AXIS_RATE), left)), AXIS_RATE)
 
 
-def _decode(original: Path, path: Path, track: int | None) -> None:
+def _decode(original: Path, path: Path, wanted: _Part, meant: int | None) -> None:
+    """`meant`: the track that is heard where none is `wanted`."""
     part = path.with_suffix(".part")
-    with AudioReader(original, AXIS_RATE, track=track) as reader, ExitStack() as closing:
+    track = meant if wanted.track is None else wanted.track
+    with AudioReader(original, AXIS_RATE, track=track, channel=wanted.channel) as reader, ExitStack() as closing:
         out = closing.enter_context(wave.open(str(part), "wb"))
         out.setnchannels(1)
         out.setsampwidth(2)

@@ -7,8 +7,10 @@ from ..version import __version__
 from .accounts import pages
 from .accounts.authentication import allow
 from .accounts.models import Scope
+from .conversations import again_page
 from .conversations import pages as conversations
 from .experiments import comparison_pages
+from .experiments import pages as experiments
 from .fleet import pages as fleet
 from .ground import errors
 from .ground.document import ABOUT, Interface
@@ -30,8 +32,10 @@ api = Interface(
 errors.install(api)
 # Each app's router has its full paths, so that what an app serves can be read in one place.
 # `queue` comes before `records`: /turns/queue is no turn.
-for app in ("accounts", "tokens", "places", "people", "fleet", "studio", "queue", "records", "conversations", "media"):
+for app in ("accounts", "tokens", "places", "people", "fleet", "studio", "queue", "records", "conversations", "media",
+            "datasets", "reports", "experiments"):  # fmt: skip
     api.add_router("", f"openomni.api.{app}.rest.router")
+api.add_router("", "openomni.api.experiments.scores_rest.router")
 api.add_router("", "openomni.api.experiments.comparison_rest.router")
 
 urlpatterns = [
@@ -52,6 +56,10 @@ urlpatterns = [
     path("conversations/<str:session_id>/<str:turn_id>/timeline/", conversations.timeline, name="timeline"),
     path("experiments/<str:name>/comparison/", comparison_pages.comparison, name="experiment-comparison"),
     path("experiments/<str:name>/samples/<path:sample_id>/", comparison_pages.sample, name="experiment-sample"),
+    path("conversations/<str:session_id>/<str:turn_id>/again/", again_page.again, name="turn-again"),
+    path("experiments/", experiments.experiments, name="experiments"),
+    path("experiments/<str:name>/", experiments.experiment, name="experiment"),
+    path("experiments/<str:name>/cancel/", experiments.cancel, name="cancel-experiment"),
     path("agents/", fleet.agents, name="agents"),
     path("agents/<str:agent_id>/", fleet.agent, name="agent"),
     path("agents/<str:agent_id>/drain/", fleet.drain, name="drain"),

@@ -86,6 +86,9 @@ class Account:
     recording: str = ""
     sound: tuple[int, int] | None = None
     """From which sample of it to which the recogniser got, on the axis of `start` and `end`."""
+    track: int | None = None
+    channel: int | None = None
+    """Which of its tracks and channels, where one was chosen."""
     reply_recording: str = ""
     status: Status = "started"
     reason: str = ""
@@ -232,10 +235,15 @@ class Account:
             yield_s=self.yield_s,
             frames=[each.record(self.recording if seen else "") for each, seen in turn.shown.values()],
             items=turn.told,
-            utterance=UtteranceRecord(self.recording, *self.sound) if self.recording and self.sound else None,
+            utterance=self._utterance(),
             asked=turn.utterance.asked,
             given=dict(turn.utterance.given_as),
         )
+
+    def _utterance(self) -> UtteranceRecord | None:
+        if not self.recording or not self.sound:
+            return None
+        return UtteranceRecord(self.recording, *self.sound, track=self.track, channel=self.channel)
 
     def _segments(self) -> list[SegmentRecord]:
         participant = self.provenance.participant

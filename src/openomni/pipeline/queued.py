@@ -71,6 +71,8 @@ async def run_queued(
         began_at=time.time(),
         recording=wanted.recording,
         sound=(start, end) if end > start else None,
+        track=wanted.track,
+        channel=wanted.channel,
         live=False,
         provenance=provenance_of(wanted),
         source="reprocess",

@@ -68,6 +68,8 @@ class RecordingMeta(msgspec.Struct, kw_only=True, omit_defaults=True):
     kind: Literal["audio", "video", "reply", "picture"]
     media_type: str
     rate: int | None = None
+    samples: int | None = None
+    """How many there are, where its maker has counted them; without them it is read from the file."""
     started_at: float | None = None
     session_id: str = ""
     turn_id: str = ""
@@ -111,6 +113,9 @@ class Api:
     async def post(self, path: str, body: Any) -> Any:
         """Every POST of this API may come twice: what it makes is known by an id or a name that the asker chose."""
         return await self._patiently(lambda: self._asked("POST", path, body=body))
+
+    async def put(self, path: str, body: Any) -> Any:
+        return await self._patiently(lambda: self._asked("PUT", path, body=body))
 
     def tell_away(self, error: Unreachable, what_then: str) -> None:
         """One line for a person, once until the server is back."""

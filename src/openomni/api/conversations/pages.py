@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 
 from ...events import AXIS_RATE
 from ...latency import counts, median
+from ..accounts.models import Role
 from ..ground.errors import Refusal
 from ..ground.paging import Paging
 from ..ground.paging import page as paged
@@ -184,6 +185,7 @@ def conversation(request: HttpRequest, session_id: str) -> HttpResponse:
         "told": told,
         "lines": [_line(turn, places[turn.pk], words.get(turn.pk)) for turn in turns],
         "recordings": [each for each in filed if not each.recording.turn_id],
+        "again": where.may(Role.RESEARCHER),
         "live": session.status == Session.Status.OPEN,
         "follows": session.status == Session.Status.OPEN or any(each.waits for each in filed),
         "rest": f"/api/v1/sessions/{session.pk}",

@@ -15,6 +15,8 @@ class Dataset(ProjectOwned):
     """A name; what it names are its versions."""
 
     name = models.CharField(max_length=80)
+    draft = models.BooleanField(default=False, editable=False)
+    """It is still being sent, under a name that its sender made: nobody sees it until it is frozen."""
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -60,7 +62,7 @@ class DatasetVersion(ProjectOwned):
 
 @erased(participant="utterances__participant", recording="utterances__recording")
 class DatasetSample(ProjectOwned):
-    """One sample of a version. `content` is an `openomni.datasets.Sample` as JSON, whose paths are ids of recordings."""
+    """One sample of a version. `content` is an `openomni.datasets.Sample` as JSON; its paths are ids of recordings."""
 
     version = models.ForeignKey(DatasetVersion, on_delete=models.CASCADE, related_name="rows")
     position = models.PositiveIntegerField()

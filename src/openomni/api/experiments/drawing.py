@@ -41,7 +41,7 @@ class Scale:
         ]
         reach += [abs(row["difference"]) for row in entry["pipelines"] if row["difference"] is not None]
         margin = entry["margin"]
-        end = round_up(max([*reach, margin or 0.0], default=0.0) or 1.0)
+        end = round_up(max([*reach, margin or 0.0], default=0.0) or 1.0, FINER)
         unit = entry["unit"]
         made = cls(end, unit, None)
         return cls(end, unit, (made.x(-margin), made.x(margin)) if margin else None)
@@ -69,10 +69,14 @@ def percent(value: float) -> str:
     return f"{value:.2f}%"
 
 
-def round_up(value: float) -> float:
-    """To 1, 2 or 5 times a power of ten."""
+STEPS = (1.0, 2.0, 5.0, 10.0)
+FINER = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+
+
+def round_up(value: float, steps: Sequence[float] = STEPS) -> float:
+    """To one of the steps times a power of ten."""
     power = 10.0 ** math.floor(math.log10(value))
-    return next(each * power for each in (1, 2, 5, 10) if value <= each * power * (1 + 1e-9))
+    return next(each * power for each in steps if value <= each * power * (1 + 1e-9))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,121 @@
+"""Reports over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from ninja import Field, Query, Router, Schema
+
+from ... import bounds
+from ..accounts.authentication import allow
+from ..accounts.models import Scope
+from ..ground.caller import AuthedRequest
+from ..ground.document import also
+from ..ground.fields import Moment, Name, OneOf
+from . import latency
+from .selection import Selection
+
+router = Router(tags=["reports"])
+READERS = allow(Scope.VIEWER)
+
+Include = Literal["bench", "warm-up", "interrupted", "failed", "superseded"]
+By = Literal[
+    "agent", "component", "day", "device", "language", "model", "origin", "participant", "session", "site",
+]  # fmt: skip
+Seconds = float
+Interval = tuple[float, float] | None
+
+
+class SelectionQuery(Schema):
+    pipeline: Name = Field("", description="name or hash")
+    experiment: Name = Field("", description="turns of its cells, of the runs that count")
+    since: Moment | None = Field(None, description="recorded from then on")
+    session: Name = ""
+    participant: Name = ""
+    origin: Annotated[str, OneOf("origin", "", "person", "text", "replay", "reprocess", "experiment", "bench")] = ""
+    include: list[Include] = Field([], max_length=5, description="what is left out of figures otherwise")
+    by: list[By] = Field([], max_length=10, description="what rows are told apart by, too")
+    late_after: float = Field(3.0, ge=0, le=bounds.MAX_SECONDS, description="seconds; above it a turn was late")
+
+    def selection(self) -> Selection:
+        given = self.dict(exclude={"include", "by", "late_after"})
+        return Selection(
+            **given, include=frozenset(self.include), by=tuple(self.by), late_after_s=self.late_after
+        )  # fmt: skip
+
+
+class LatencyRow(Schema):
+    """One figure of one stage, or of whole turns (`kind` "turn"), in seconds. Live and queued turns have rows of their
+    own. Quantiles are linear between neighbours, `sd` has n − 1, intervals are 95 %."""
+
+    pipeline: str
+    pipeline_hash: str
+    live: bool
+    kind: str
+    component: str | None
+    model: str | None
+    agent: str | None
+    day: str | None = Field(None, description="only where rows are told apart by it, as are the next ones; UTC")
+    device: str | None = None
+    language: str | None = None
+    origin: str | None = None
+    participant: str | None = None
+    session: str | None = None
+    site: str | None = None
+    figure: str
+    count: int
+    mean: float
+    sd: float | None
+    min: float
+    p25: float
+    p50: float
+    p75: float
+    p90: float
+    p95: float
+    p99: float
+    max: float
+    mean_interval: Interval = Field(description="by Student's t; null for a single value")
+    p95_interval: Interval = Field(description="by order statistics; null where fewer than 10 values lie beyond p95")
+
+
+class Outcomes(Schema):
+    """Each turn counts once: as the first that holds of failed, cancelled, missing, unanswered, interrupted, early,
+    late, on_time. The counts add up to `total`."""
+
+    total: int
+    on_time: int
+    late: int
+    early: int
+    interrupted: int
+    unanswered: int
+    failed: int
+    cancelled: int
+    missing: int
+
+
+class LeftOut(Schema):
+    """Turns that are in no figure and in no count, for they were not asked for."""
+
+    bench: int
+    warm_up: int
+    superseded: int
+
+
+class LatencyReport(Schema):
+    rows: list[LatencyRow]
+    turns: Outcomes
+    left_out: LeftOut
+
+
+@router.get(
+    "/reports/latency",
+    auth=READERS,
+    response=LatencyReport,
+    exclude_unset=True,
+    summary="How long turns and their stages took",
+    openapi_extra=also(400),
+)
+def report_latency(request: AuthedRequest, wanted: Query[SelectionQuery]) -> Any:
+    """Figures are of turns and stages that were completed, not interrupted, no warm-up (no model had to be loaded),
+    neither a benchmark's nor superseded, unless `include` says otherwise. A report takes 250,000 turns at most."""
+    return latency.report(request.auth, wanted.selection())
