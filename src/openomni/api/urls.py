@@ -37,6 +37,7 @@ for app in ("accounts", "tokens", "places", "people", "fleet", "studio", "queue"
     api.add_router("", f"openomni.api.{app}.rest.router")
 api.add_router("", "openomni.api.experiments.scores_rest.router")
 api.add_router("", "openomni.api.experiments.comparison_rest.router")
+api.add_router("", "openomni.api.experiments.import_rest.router")
 
 urlpatterns = [
     path("api/v1/", api.urls),
