@@ -10,6 +10,7 @@ from .accounts.models import Scope
 from .conversations import again_page
 from .conversations import pages as conversations
 from .datasets import pages as datasets
+from .experiments import comparison_pages
 from .experiments import pages as experiments
 from .fleet import pages as fleet
 from .ground import errors
@@ -37,6 +38,7 @@ for app in ("accounts", "tokens", "places", "people", "fleet", "studio", "queue"
     api.add_router("", f"openomni.api.{app}.rest.router")
 api.add_router("", "openomni.api.experiments.scores_rest.router")
 api.add_router("", "openomni.api.experiments.comparison_rest.router")
+api.add_router("", "openomni.api.experiments.import_rest.router")
 
 urlpatterns = [
     path("api/v1/", api.urls),
@@ -56,6 +58,8 @@ urlpatterns = [
     path("conversations/<str:session_id>/<str:turn_id>/timeline/", conversations.timeline, name="timeline"),
     path("datasets/", datasets.datasets, name="datasets"),
     path("datasets/<str:name>/", datasets.dataset, name="dataset"),
+    path("experiments/<str:name>/comparison/", comparison_pages.comparison, name="experiment-comparison"),
+    path("experiments/<str:name>/samples/<path:sample_id>/", comparison_pages.sample, name="experiment-sample"),
     path("conversations/<str:session_id>/<str:turn_id>/again/", again_page.again, name="turn-again"),
     path("experiments/", experiments.experiments, name="experiments"),
     path("experiments/<str:name>/", experiments.experiment, name="experiment"),

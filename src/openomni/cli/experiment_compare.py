@@ -117,8 +117,8 @@ def _beside(found: Mapping[str, Any]) -> Iterable[str]:
         yield f"on the Pareto front of {axes}: {', '.join(chances)}"
     for entry in found["metrics"]:
         for row in entry["pipelines"]:
-            if row["reason"] or row.get("undecided_because"):
-                yield f"{row['pipeline']}, {entry['metric']} ({entry['statistic']}): {row['reason'] or row['undecided_because']}"
+            if why := row["reason"] or row.get("undecided_because"):
+                yield f"{row['pipeline']}, {entry['metric']} ({entry['statistic']}): {why}"
             more = (row["settled_by"] or {}).get("more_samples")
             if more:
                 yield (f"{row['pipeline']}, {entry['metric']}: a difference as large as this one would take about "
