@@ -29,11 +29,12 @@ PAGES = (
     ("conversations", "Conversations"),
     ("pipelines", "Pipelines"),
     ("agents", "Agents"),
+    ("latency-report", "Reports"),
     ("admin:index", "Data"),
 )
 """What the navigation leads to: the name of a route, and its text. A view below one of them sets `section` to that
 name in its context."""
-OF_CONVERSATIONS = ("talk", "conversations", "admin:index")
+OF_CONVERSATIONS = ("talk", "conversations", "latency-report", "admin:index")
 """Those of them that are nothing for an annotator."""
 
 View = Callable[..., HttpResponse]
