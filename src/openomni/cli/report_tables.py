@@ -70,9 +70,7 @@ def _figures(rows: Sequence[Row], heads: bool = False) -> Table:
         interval = row["p95_interval"]
         around = f"[{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
         numbers = [f"{row[name]:.3f}" for name in ("mean", "p50", "p90", "p95")]
-        table.add_row(
-            f"  {row['figure'].removesuffix('_s')}", f"{row['count']:,}", *numbers, escape(around)
-        )
+        table.add_row(f"  {row['figure'].removesuffix('_s')}", f"{row['count']:,}", *numbers, escape(around))
     return table
 
 
