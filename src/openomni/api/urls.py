@@ -17,6 +17,7 @@ from .ground import errors
 from .ground.document import ABOUT, Interface
 from .ground.intake import Json
 from .look import pages as look
+from .reports import pages as reports
 from .start import pages as start
 from .studio import pages as studio
 from .talk import pages as talk
@@ -67,6 +68,7 @@ urlpatterns = [
     path("agents/", fleet.agents, name="agents"),
     path("agents/<str:agent_id>/", fleet.agent, name="agent"),
     path("agents/<str:agent_id>/drain/", fleet.drain, name="drain"),
+    path("reports/latency/", reports.latency, name="latency-report"),
     path("admin/", admin.site.urls),
     path("look/", look.parts, name="look"),
     path("health/", start.health, name="health"),
