@@ -130,7 +130,8 @@ def fields_of(method: str, path: str) -> list[str]:
 def ids_of(path: str) -> dict[str, str]:
     """The project's ids for the parameters of a path."""
     slug = {"sites": f"site-{MARK}", "devices": f"device-{MARK}", "projects": "home"}.get(path.split("/")[3], "")
-    ids = {**IDS, "slug": slug} | ({"name": f"dataset-{MARK}"} if path.split("/")[3] == "datasets" else {})
+    named = {"experiments": f"experiment-{MARK}", "datasets": f"dataset-{MARK}"}.get(path.split("/")[3])
+    ids = {**IDS, "slug": slug} | ({"name": named} if named else {})
     names = re.findall(r"{(\w+)}", path)
     assert ids.keys() >= set(names), f"{path}: say in IDS what its parameters are"
     return {name: ids[name] for name in names}

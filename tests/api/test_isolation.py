@@ -225,8 +225,12 @@ def test_a_token_of_every_scope_stays_in_its_project(filled: Project, other_proj
 
 # ---- tokens of one site or device ----------------------------------------------------------------------------
 
-WHOLE = ("builds", "hello", "me", "auth", "projects", "agents", "components", "pipelines", "tags")
+WHOLE = ("builds", "hello", "me", "auth", "projects", "agents", "components", "pipelines", "tags",
+         "experiments")  # fmt: skip
 """What is of no place: everybody in the project may read it, and who is limited to a place may not change it."""
+
+NOTHING = ("datasets", "dataset-drafts")
+"""What is of all places together, and of which who is limited to a place gets nothing."""
 
 LIMITS = ("site", "device")
 
@@ -278,7 +282,7 @@ def test_a_token_of_a_place_or_of_a_device_alone_gets_and_changes_nothing_of_ano
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.parametrize("path", [path for method, path in endpoints() if method == "get"])
 def test_a_token_of_the_place_does_find_them(path: str, limit: str, placed: Project) -> None:
-    if path.split("/")[3] in WHOLE or path.endswith(("/tasks/dead", "/recording", "/peaks", "/{kind}")):
+    if path.split("/")[3] in (*WHOLE, *NOTHING) or path.endswith(("/tasks/dead", "/recording", "/peaks", "/{kind}")):
         return  # not of a place; or it needs a bus or real sound, and has tests of its own
     own = api_for(placed, Scope.ADMIN, **{limit: f"{limit}-{MARK}"})
     answer = own.raw("GET", filled_in(path))
@@ -289,7 +293,7 @@ def test_a_token_of_the_place_does_find_them(path: str, limit: str, placed: Proj
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.parametrize(
     ("method", "path"),
-    [(method, path) for method, path in endpoints() if method != "get" and path.split("/")[3] in WHOLE],
+    [(method, path) for method, path in endpoints() if method != "get" and path.split("/")[3] in (*WHOLE, *NOTHING)],
 )
 def test_who_is_limited_to_a_place_changes_nothing_of_the_whole_project(
     method: str, path: str, limit: str, placed: Project

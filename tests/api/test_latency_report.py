@@ -255,7 +255,7 @@ def test_more_than_it_takes_is_refused_with_the_mend(project: Project, monkeypat
     session = session_of(project)
     for _ in range(3):
         turn_of(session, voice_to_voice_s=0.5, language=str(next(_ids)))
-    monkeypatch.setattr(latency, "MAX_ROWS", 2)
+    monkeypatch.setattr(latency, "MAX_KEYS", 2)
     with pytest.raises(Refusal, match="tell them apart by less"):
         latency.report(caller_of(project), Selection(by=("language",)))
     monkeypatch.setattr(selection, "MAX_TURNS", 2)

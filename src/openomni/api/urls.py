@@ -31,8 +31,10 @@ errors.install(api)
 # Each app's router has its full paths, so that what an app serves can be read in one place.
 # `queue` comes before `records`: /turns/queue is no turn.
 for app in ("accounts", "tokens", "places", "people", "fleet", "studio", "queue", "records", "conversations", "media",
-            "datasets", "reports"):  # fmt: skip
+            "datasets", "reports", "experiments"):  # fmt: skip
     api.add_router("", f"openomni.api.{app}.rest.router")
+api.add_router("", "openomni.api.experiments.scores_rest.router")
+api.add_router("", "openomni.api.experiments.comparison_rest.router")
 
 urlpatterns = [
     path("api/v1/", api.urls),

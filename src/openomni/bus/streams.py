@@ -126,7 +126,8 @@ async def cancel(bus: Bus, project: str, group: str) -> None:
         await bus.jetstream.purge_stream(subjects.WORK, subject=all_of_it)
     except (NatsError, TimeoutError) as error:
         raise BusError(f"the work of {group} could not be cancelled: {error}") from None
-    await bus.publish(subjects.cancelled(project), msgspec.json.encode(Cancelled(group=group, at=time.time())))
+    told = Cancelled(group=group, at=time.time())
+    await bus.publish(subjects.cancelled(project, group), msgspec.json.encode(told))
 
 
 async def _stream(bus: Bus, config: StreamConfig) -> None:

@@ -56,11 +56,6 @@ def who(project: str) -> str:
     return f"oo.{_project(project)}.fleet.who"
 
 
-def cancelled(project: str) -> str:
-    """«The work of this group is wanted no more»: from the API to all agents of a project."""
-    return f"oo.{_project(project)}.fleet.cancelled"
-
-
 def agent(project: str, agent_id: str) -> str:
     """All that one agent serves."""
     return f"oo.{_project(project)}.agent.{_token(agent_id, 'agent id')}.*"

@@ -38,6 +38,8 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """As `dataset_hash` has it; empty where there is an error."""
     files: dict[str, str] = {}
     """Path → SHA-256 of the media files that the samples name."""
+    lengths: dict[str, tuple[int, int]] = {}
+    """Path → samples of sound in that file, and how many there are a second."""
     seconds: float = 0.0
     """Of sound that the samples have, in all."""
     problems: tuple[Problem, ...] = ()
@@ -115,6 +117,7 @@ def audit(
         samples=samples,
         hash=dataset_hash(samples, files),
         files=files,
+        lengths={path: length for path, length in hearing.lengths().items() if path in files},
         seconds=hearing.seconds(),
         problems=problems.listed(),
     )

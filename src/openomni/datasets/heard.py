@@ -215,6 +215,11 @@ class Hearing:
         channel = None if heard.channels == 1 else sound.channel
         return msgspec.structs.replace(sound, end=None if last else sound.end, channel=channel)
 
+    def lengths(self) -> dict[str, tuple[int, int]]:
+        """Path → samples and rate of the longest of its tracks that were listened to."""
+        longest = sorted(self._heard.items(), key=lambda item: item[1].duration)
+        return {path: (heard.samples, heard.rate) for (path, _, _), heard in longest}
+
     def seconds(self) -> float:
         """Of sound that the samples have, in all."""
         kept = (self.held(said) for said in self._said if said.sample not in self._left_out)

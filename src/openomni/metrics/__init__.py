@@ -13,7 +13,18 @@ No database here and no bus: who keeps scores is somebody else's subject.
 from __future__ import annotations
 
 from .declaring import metric
-from .results import Measured, NotApplicable, Result, not_applicable
+from .results import Measured, NotApplicable, Result, Unanswered, not_applicable, unanswered
 from .runs import Run, RunStage, RunTurn
 
-__all__ = ["Measured", "NotApplicable", "Result", "Run", "RunStage", "RunTurn", "metric", "not_applicable"]
+__all__ = [
+    "Measured",
+    "NotApplicable",
+    "Result",
+    "Run",
+    "RunStage",
+    "RunTurn",
+    "Unanswered",
+    "metric",
+    "not_applicable",
+    "unanswered",
+]

@@ -22,7 +22,7 @@ from ..components.fence import words
 from ..errors import OpenOmniError
 from . import registry
 from .results import Result, failed, line
-from .runs import Run, RunTurn
+from .runs import Run, RunTurn, SoundAwaited
 
 NICE = 10
 BUILT = 32
@@ -30,8 +30,8 @@ BUILT = 32
 
 
 def main() -> None:
-    """Answers are `{"metrics": […], "problems": […]}`, `{"described": {…}}`, `{"ready": true}`, `{"result": {…}}`, and
-    to any order `{"failed": "why", "usage": bool}`."""
+    """Answers are `{"metrics": […], "problems": […]}`, `{"described": {…}}`, `{"ready": true}`, `{"result": {…}}` or
+    `{"awaited": "what"}`, and to any order `{"failed": "why", "usage": bool}`."""
     answers = withdraw()
     child = Child()
     for said in sys.stdin:
@@ -75,6 +75,8 @@ class Child:
                     return {"ready": True}
                 case _:
                     return {"result": msgspec.to_builtins(self._measured(order))}
+        except SoundAwaited as error:
+            return {"awaited": line(error)}
         except OpenOmniError as error:
             return {"failed": line(error), "usage": error.exit_code == 2}
         except MemoryError:

@@ -52,7 +52,7 @@ def checks(
         scorer.warm_up(metric, parameters)
         for what, given in _given(info.takes, made_up.runs(Path(folder))):
             result = scorer.measure(metric, given, parameters, twice=True)
-            note(Check(what, result.reason if result.outcome == "failed" else "", told(result)))
+            note(Check(what, result.reason if result.fault else "", told(result)))
         scored = any(check.result and check.result[0] != "–" for check in done)
         note(Check("scores one of them", "" if scored else "it applies to none; is there something that it measures?"))
     return info, done
@@ -73,7 +73,7 @@ def told(result: Result) -> str:
         case "not_applicable":
             return f"– {result.reason}"
         case _:
-            return ""
+            return "" if result.fault else f"– {result.reason}"
 
 
 def _given(takes: str, runs: Mapping[str, Run]) -> Sequence[tuple[str, RunTurn | Run | tuple[Run, ...]]]:

@@ -39,18 +39,21 @@ def runs(folder: Path) -> dict[str, Run]:
         reply_sound=reply, spoken_sound=spoken, utterance_s=1.5, turn_s=0.9, outcome="answered", language="en",
         warm=True, stages=_stages(),
     )  # fmt: skip
-    live = _changed(plain, live=True, turn_s=None, voice_to_voice_s=0.7)
+    live = _changed(plain, turn_s=None, voice_to_voice_s=0.7)
     bare = Utterance(sound=spoken)
     one = Sample(id="question", utterances=(said,))
     two = Sample(id="dialogue", utterances=(said, said))
     return {
-        "an utterance that is answered": Run(sample=one, turns=(plain,), cell="1", pipeline="a"),
-        "the same, live": Run(sample=one, turns=(live,), cell="2", pipeline="a"),
-        "a reply that came early": Run(sample=one, turns=(_changed(live, voice_to_voice_s=-0.2),)),
+        "an utterance that is answered": Run(
+            sample=one, turns=(plain,), cell="1", pipeline="a", kinds=("stt", "llm", "tts")
+        ),
+        "the same, live": Run(live=True, sample=one, turns=(live,), cell="2", pipeline="a"),
+        "a reply that came early": Run(live=True, sample=one, turns=(_changed(live, voice_to_voice_s=-0.2),)),
         "an utterance without references": Run(
             sample=Sample(id="bare", utterances=(bare,)), turns=(_changed(plain, utterance=bare),)
         ),
         "an utterance that nobody answered": Run(
+            live=True,
             sample=one,
             turns=(_changed(live, reply_text="", reply_sound=None, voice_to_voice_s=None, outcome="unanswered"),),
         ),
@@ -59,6 +62,7 @@ def runs(folder: Path) -> dict[str, Run]:
             turns=(_changed(plain, transcript="", reply_text="", reply_sound=None, outcome="unanswered", stages=()),),
         ),
         "a dialogue, its first reply interrupted": Run(
+            live=True,
             sample=two,
             turns=(
                 _changed(live, interrupted=True, outcome="interrupted", overlap_s=0.4, yield_s=0.3),
@@ -68,6 +72,10 @@ def runs(folder: Path) -> dict[str, Run]:
         "a turn that failed": Run(
             sample=one,
             turns=(_changed(plain, status="failed", outcome="failed", reason="a stage failed", reply_sound=None),),
+        ),
+        "a run that says what it costs": Run(
+            sample=one,
+            turns=(_changed(plain, stages=tuple(_priced(stage, 0.001) for stage in plain.stages)),),
         ),
         "a run without a turn": Run(sample=one),
     }
@@ -82,6 +90,11 @@ def _stages() -> tuple[RunStage, ...]:
         RunStage(kind="tts", component="made-up", model_s=0.4, ttfb_s=0.1, queue_s=0.0, started_s=0.5, ended_s=0.9,
                  usage=UsageRecord(requests=1, characters=11, seconds_out=2.0)),
     )  # fmt: skip
+
+
+def _priced(stage: RunStage, cost: float) -> RunStage:
+    assert stage.usage is not None
+    return msgspec.structs.replace(stage, usage=msgspec.structs.replace(stage.usage, cost=cost, currency="USD"))
 
 
 def _changed(turn: RunTurn, **fields: object) -> RunTurn:

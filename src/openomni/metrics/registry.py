@@ -27,6 +27,7 @@ from ..components.fence import fenced, words
 from ..errors import OpenOmniError, WrongUsage, nearest
 from .declaring import Declaration, declaration_of, declared
 from .results import Result, WrongResult, failed, result_of
+from .runs import SoundAwaited
 
 GROUP = "openomni.metrics"
 M = TypeVar("M")
@@ -73,10 +74,12 @@ class Metric:
             raise OpenOmniError(f"{self.info.name} could not be made ready: {words(error)}") from error
 
     def measure(self, taken: Any) -> Result:
-        """What comes of one call. Never raises: an error is an outcome, with its reason."""
+        """What comes of one call; an error is an outcome, with its reason. Raises SoundAwaited alone."""
         try:
             with fenced(interruptible=True):
                 return result_of(self._measure(taken))
+        except SoundAwaited:
+            raise
         except WrongResult as error:
             return failed(str(error))
         except Exception as error:

@@ -46,6 +46,20 @@ def not_applicable(reason: str, /, **detail: Any) -> NotApplicable:
     return NotApplicable(reason, detail)
 
 
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """What was waited for never came. It is neither a latency of zero nor left out: a comparison takes it as endless,
+    for else whoever answers only what is easy would be the fastest."""
+
+    reason: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def unanswered(reason: str, /, **detail: Any) -> Unanswered:
+    """What a latency gives where nothing came: why, and what else is to be kept."""
+    return Unanswered(reason, detail)
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What came of one call, within the bounds of a score. `label` in place of a value for what is no number."""
 
@@ -54,6 +68,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     label: str = ""
     reason: str = ""
     detail: dict[str, Any] = {}
+    fault: bool = False
+    """It is the metric that failed, not what it measured."""
 
 
 class WrongResult(OpenOmniError):
@@ -61,13 +77,15 @@ class WrongResult(OpenOmniError):
 
 
 def failed(reason: str) -> Result:
-    return Result(outcome="failed", reason=line(reason))
+    return Result(outcome="failed", reason=line(reason), fault=True)
 
 
 def result_of(given: object) -> Result:
     """What a metric gave, as it is kept. Raises `WrongResult` for NaN and other things that are no score."""
     if isinstance(given, NotApplicable):
         return Result(outcome="not_applicable", reason=line(given.reason), detail=_detail(given.detail))
+    if isinstance(given, Unanswered):
+        return Result(outcome="failed", reason=line(given.reason), detail=_detail(given.detail))
     if not isinstance(given, Measured):
         given = Measured(given)  # type: ignore[arg-type]  # which is what is found out
     detail = {**given.detail, **_counted(given)}

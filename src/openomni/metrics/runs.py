@@ -15,11 +15,16 @@ import msgspec
 
 from ..datasets import Sample, Sound, Utterance
 from ..datasets.listening import stretch_of
+from ..errors import MediaError, OpenOmniError
 from ..media import Audio
 from ..records import UsageRecord
 
 KEPT_SOUNDS = 2
 """Decoded sounds that stay in memory for the next metric: a reply, and what it answers."""
+
+
+class SoundAwaited(OpenOmniError):
+    """A sound is not here yet, and will be; nothing is known of what was to be measured."""
 
 
 class RunStage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -59,6 +64,8 @@ class RunTurn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reply_text: str = ""
     reply_sound: Sound | None = None
     """Where the reply's sound is on this machine; `reply()` has the sound itself."""
+    reply_awaited: bool = False
+    """It is on its way yet."""
     spoken_sound: Sound | None = None
     """Where that of the utterance is; `utterance_sound()` has it."""
     utterance_s: float | None = None
@@ -73,27 +80,28 @@ class RunTurn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: str = "completed"
     reason: str = ""
     interrupted: bool = False
-    live: bool = False
-    """Somebody could hear the reply while it was made: real-time pace."""
     warm: bool | None = None
     overlap_s: float | None = None
     """How long both spoke; None where nobody spoke into the reply."""
     yield_s: float | None = None
     """From the first sample of what stopped the reply until it was silent."""
     language: str = ""
+    cut: bool | None = None
+    """Whether the pipeline took the turn before the utterance was over; None where nobody can say."""
     given: dict[str, str] = {}
     """By kind, the stages whose output was given rather than made."""
     time_points: dict[str, float] = {}
 
     def reply(self) -> Audio | None:
-        """The reply as it was spoken, mono; None where there was none. Raises MediaError for sound that is broken."""
+        """The reply as it was spoken, mono; None where there was none. Raises MediaError for sound that is broken, and
+        SoundAwaited while it is on its way: who asked is asked again later."""
+        if self.reply_awaited:
+            raise SoundAwaited("the sound of the reply is on its way yet; score again later")
         return None if self.reply_sound is None else _sound(self.reply_sound)
 
     def utterance_sound(self) -> Audio:
         """What was said, mono. Raises MediaError where it is not there, or broken."""
         if self.spoken_sound is None:
-            from ..errors import MediaError
-
             raise MediaError("the sound of this utterance is not kept here")
         return _sound(self.spoken_sound)
 
@@ -123,7 +131,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cell: str = ""
     pipeline: str = ""
     """Its label in the experiment."""
+    kinds: tuple[str, ...] = ()
+    """Of the stages that the pipeline has; empty where that is not known."""
     repeat: int = 1
+    live: bool = False
+    """At real-time pace, as a person has it; at fast pace its utterances went through the queue."""
     turns: tuple[RunTurn, ...] = ()
 
     @property

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -18,7 +19,7 @@ from ..children import die_with_parent
 from ..errors import OpenOmniError, WrongUsage
 from .registry import MetricInfo
 from .results import Result, failed
-from .runs import Run, RunTurn
+from .runs import Run, RunTurn, SoundAwaited
 
 CALL_S = 60.0
 """Seconds that one call of a metric may take."""
@@ -50,6 +51,8 @@ class Scorer:
         self._lock = threading.Lock()
         self._closed = False
         self._warm: set[str] = set()
+        self.late: Counter[str] = Counter()
+        """By metric, how many calls in a row took too long."""
 
     def registered(self) -> tuple[list[MetricInfo], list[str]]:
         """All metrics that are found here, and what is wrong with packages that offer some."""
@@ -73,15 +76,18 @@ class Scorer:
         twice: bool = False,
     ) -> Result:  # fmt: skip
         """What comes of one call; a metric that raises, hangs or ends its process has failed, with the reason. `twice`:
-        it is asked the same again, and has failed where that differs. Raises ScorerClosed."""
+        it is asked the same again, and has failed where that differs. Raises ScorerClosed, and SoundAwaited where it
+        wants a sound that is on its way."""
         try:
             self.warm_up(metric, parameters)
             order = {"do": "measure", "metric": metric, "parameters": dict(parameters or {}), "twice": twice}
             answer = self._asked({**order, "given": msgspec.to_builtins(given)}, self._call_s * (1 + twice))
-        except ScorerClosed:
+        except (ScorerClosed, SoundAwaited):
             raise
         except OpenOmniError as error:
+            self.late[metric] = self.late[metric] + 1 if isinstance(error, Late) else 0
             return failed(str(error))
+        self.late[metric] = 0
         return msgspec.convert(answer["result"], Result)
 
     def close(self) -> None:
@@ -145,6 +151,8 @@ class Late(OpenOmniError):
 
 
 def _answer(answer: dict[str, Any]) -> dict[str, Any]:
+    if "awaited" in answer:
+        raise SoundAwaited(answer["awaited"])
     if "failed" in answer:
         raise (WrongUsage if answer["usage"] else OpenOmniError)(answer["failed"])
     return answer

@@ -22,7 +22,7 @@ def _declare(kind: str, figure: Figure) -> None:
         if any(kind in turn.given for turn in run.turns):
             return not_applicable(f"the output of {kind} was given, so it did not run")
         found = [seconds for turn in run.turns if turn.counts and (seconds := _of(turn, kind, figure)) is not None]
-        return mean_of(found, run, f"no stage of kind {kind} ran to its end")
+        return mean_of(found, f"no stage of kind {kind} ran to its end")
 
     measure.__doc__ = ABOUT[figure].format(kind=kind)
     measure.__qualname__ = measure.__name__ = f"{kind}_{figure}"

@@ -16,7 +16,7 @@ NOT_LIVE = "at fast pace each utterance is given whole, and nobody takes turns"
 
 @metric("unanswered_rate", version="1", better="lower", kind="accuracy", statistic="rate")
 def unanswered_rate(run: Run) -> Measured:
-    """Share of the utterances that got no reply: those answered by silence, and those that no turn was made of."""
+    """Share of the utterances that got no reply: answered by silence, failed on the way, or never heard as a turn."""
     utterances = range(len(run.sample.utterances))
     return share(
         sum(not any(turn.answered for turn in run.of_utterance(index)) for index in utterances), len(utterances)
@@ -26,7 +26,7 @@ def unanswered_rate(run: Run) -> Measured:
 @metric("early_rate", version="1", better="lower", kind="accuracy", statistic="rate")
 def early_rate(run: Run) -> Measured | NotApplicable:
     """Share of the utterances whose reply was heard before the person had finished: a voice-to-voice below zero."""
-    if not any(turn.live for turn in run.turns):
+    if not run.live:
         return not_applicable(NOT_LIVE)
     utterances = range(len(run.sample.utterances))
     early = [any((turn.voice_to_voice_s or 0.0) < 0 for turn in run.of_utterance(index)) for index in utterances]
@@ -35,15 +35,15 @@ def early_rate(run: Run) -> Measured | NotApplicable:
 
 @metric("cut_rate", version="1", better="lower", kind="accuracy", statistic="rate")
 def cut_rate(run: Run) -> Measured | NotApplicable:
-    """Share of the utterances that were cut: more than one turn was made of what was said at once."""
-    if not any(turn.live for turn in run.turns):
+    """Share of the utterances that were cut: a turn was taken before its last speech sample, or several made of it."""
+    if not run.live:
         return not_applicable(NOT_LIVE)
     utterances = range(len(run.sample.utterances))
-    made = [len([turn for turn in run.of_utterance(index) if turn.outcome != "dismissed"]) for index in utterances]
-    return share(sum(each > 1 for each in made), len(utterances))
+    made = [[turn for turn in run.of_utterance(index) if turn.outcome != "dismissed"] for index in utterances]
+    return share(sum(len(turns) > 1 or any(turn.cut for turn in turns) for turns in made), len(utterances))
 
 
 @metric("yield_s", version="1", unit="s", better="lower", kind="latency")
 def yield_s(run: Run) -> Measured | NotApplicable:
     """From the first sample of what a person said into a reply until that reply was silent."""
-    return mean_of([turn.yield_s for turn in run.turns if turn.yield_s is not None], run, "nobody stopped a reply")
+    return mean_of([turn.yield_s for turn in run.turns if turn.yield_s is not None], "nobody stopped a reply")

@@ -11,7 +11,7 @@ from ..evaluation import text
 from ..evaluation.text import Errors
 from .declaring import metric
 from .results import Measured, NotApplicable, not_applicable
-from .runs import Run, RunTurn
+from .runs import Run
 
 Normaliser = Literal["auto", "english", "basic", "none"]
 
@@ -56,7 +56,7 @@ class _ErrorRate:
             return not_applicable("no utterance of the sample has a reference text")
         if any("stt" in turn.given for turn in run.turns):
             return not_applicable("the transcript was given to the pipeline, not recognised")
-        if not any(_recognises(turn) for turn in run.turns):
+        if not _recognises(run):
             return not_applicable("the pipeline writes no transcript")
         said, heard = [], []
         for index, utterance in enumerate(run.sample.utterances):
@@ -67,8 +67,9 @@ class _ErrorRate:
         return rate_of(type(self).unit_errors(said, heard), self.noun)
 
 
-def _recognises(turn: RunTurn) -> bool:
-    return bool(turn.transcript.strip() or turn.of_kind("stt"))
+def _recognises(run: Run) -> bool:
+    """Whether a transcript could have been written. Where nobody knows what the pipeline is made of, it could."""
+    return not run.kinds or "stt" in run.kinds or bool(run.transcript)
 
 
 def rate_of(found: Errors, noun: str) -> Measured | NotApplicable:

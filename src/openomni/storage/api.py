@@ -68,6 +68,8 @@ class RecordingMeta(msgspec.Struct, kw_only=True, omit_defaults=True):
     kind: Literal["audio", "video", "reply", "picture"]
     media_type: str
     rate: int | None = None
+    samples: int | None = None
+    """How many there are, where its maker has counted them; without them it is read from the file."""
     started_at: float | None = None
     session_id: str = ""
     turn_id: str = ""

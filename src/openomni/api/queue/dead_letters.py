@@ -21,7 +21,7 @@ from ..ground.caller import AuthedRequest
 from ..ground.errors import Refusal, conflict
 from ..records import writing
 from ..records.models import UNFINISHED, Progress, Turn
-from ..records.signals import cell_written
+from ..records.signals import cell_written, turn_failed
 from . import following
 
 log = logging.getLogger("openomni.api")
@@ -123,6 +123,7 @@ def _set(work: work.Work, been: Iterable[str], **fields: str) -> bool:
             writing.follow_queue(turn.session)
             if turn.status not in UNFINISHED:
                 following.turn_is_over(turn)
+                turn_failed.send(Turn, turn=turn)
     return bool(changed)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -22,8 +22,8 @@ from .selection import Selected, Selection, select
 
 CHUNK = 5_000
 """Rows that the database hands over at a time."""
-MAX_ROWS = 5_000
-"""Of a report; who asks for more asks for a row of almost each turn."""
+MAX_KEYS = 2_000
+"""Of what tells rows apart, so many at most: who asks for more asks for a row of almost each turn."""
 TURN = "turn"
 """In place of a kind, of what is about the whole turn."""
 _SPEAKS = {kind.name for kind in KINDS.values() if "voice" in (*kind.gives, *kind.may_give)}
@@ -53,25 +53,30 @@ class _Of:
     spoken_s: float | None = None
     ended_s: float | None = None
 
+    @property
+    def key(self) -> Key:
+        return Key(self.pipeline, self.pipeline_hash, self.live, TURN, None, None, None, self.by)
+
 
 @dataclass(slots=True)
 class Measured:
-    """All values of a report: by row and figure those that were measured, in seconds; what became of the turns; and by
-    what, how many were left out of both."""
+    """All values of a report: by what tells rows apart and by figure those that were measured, in seconds; what became
+    of the turns; and by what, how many were left out of both."""
 
-    values: dict[tuple[Key, str], array[float]] = field(default_factory=dict)
+    values: dict[Key, dict[str, array[float]]] = field(default_factory=dict)
     turns: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
 
-    def add(self, key: Key, figure: str, value: float | None) -> None:
-        if value is None:
-            return
-        kept = self.values.get((key, figure))
+    def of(self, key: Key, figures: Sequence[str]) -> list[array[float]]:
+        """Where the values of these figures go, in their order."""
+        kept = self.values.get(key)
         if kept is None:
-            if len(self.values) >= MAX_ROWS:
-                bad_request(f"this makes more than {MAX_ROWS:,} rows; tell them apart by less, or ask for fewer turns")
-            kept = self.values[key, figure] = array("d")
-        kept.append(value)
+            if len(self.values) >= MAX_KEYS:
+                bad_request(
+                    f"this makes rows for more than {MAX_KEYS:,} stages; tell them apart by less, or ask for fewer turns"
+                )
+            kept = self.values[key] = {name: array("d") for name in figures}
+        return [kept[name] for name in figures]
 
 
 def report(caller: Caller, wanted: Selection) -> dict[str, Any]:
@@ -81,23 +86,20 @@ def report(caller: Caller, wanted: Selection) -> dict[str, Any]:
 
 def told(measured: Measured, wanted: Selection) -> dict[str, Any]:
     """As JSON has it, rows in the order of pipelines, turns before their stages."""
-    order = {name: place for place, name in enumerate((*OF_TURNS, *OF_TASKS))}
     kinds = {name: place for place, name in enumerate((TURN, *KINDS))}
 
-    def place(item: tuple[Key, str]) -> tuple[Any, ...]:
-        key, figure = item
+    def place(key: Key) -> tuple[Any, ...]:
         named = (key.component or "", key.model or "", key.agent or "")
-        by = tuple(value or "" for value in key.by)
         pipeline = (key.pipeline, key.pipeline_hash, not key.live)
-        return (*pipeline, by, kinds.get(key.kind, len(kinds)), key.kind, *named, order[figure])
+        return (*pipeline, key.by, kinds.get(key.kind, len(kinds)), key.kind, *named)
 
     rows = [
-        {**key._asdict(), **dict(zip(wanted.of_turns, key.by, strict=True)), "figure": figure}
-        | summary(measured.values[key, figure])
-        for key, figure in sorted(measured.values, key=place)
+        {name: value for name, value in key._asdict().items() if name != "by"}
+        | {**dict(zip(wanted.of_turns, key.by, strict=True)), "figure": figure, **summary(values)}
+        for key in sorted(measured.values, key=place)
+        for figure, values in measured.values[key].items()
+        if values
     ]
-    for row in rows:
-        del row["by"]
     counts = {name: measured.turns[name] for name in OUTCOMES}
     return {
         "rows": rows,
@@ -113,8 +115,8 @@ def measure(selected: Selected, wanted: Selection) -> Measured:
     statuses = _statuses(wanted)
     models = _models(selected)
     fields = ("turn_id", "kind", "component", "agent", "build", "status", "started_s", "ended_s", *OF_TASKS[:-1])
-    # One key for each of the few rows that there are, rather than for each task.
-    keys: dict[tuple[Any, ...], Key] = {}
+    # Looked up once for each task, so by what is at hand.
+    known: dict[tuple[Any, ...], list[array[float]]] = {}
     for turn_id, kind, component, agent, build, status, started, ended, *times in (
         selected.tasks.values_list(*fields).iterator(CHUNK)
     ):  # fmt: skip
@@ -122,20 +124,23 @@ def measure(selected: Selected, wanted: Selection) -> Measured:
         if turn is None or status not in statuses:
             continue
         if ended is not None:
-            turn.ended_s = max(ended, turn.ended_s or ended)
+            turn.ended_s = ended if turn.ended_s is None else max(ended, turn.ended_s)
             if kind in _SPEAKS:
-                turn.spoken_s = max(ended, turn.spoken_s or ended)
-        about = (turn.pipeline, turn.pipeline_hash, turn.live, kind, component, build, agent, turn.by)
-        key = keys.get(about)
-        if key is None:
-            key = keys[about] = Key(*about[:5], models.get(build, ""), agent, turn.by)
-        for figure, value in zip(OF_TASKS, times, strict=False):
-            found.add(key, figure, value)
+                turn.spoken_s = ended if turn.spoken_s is None else max(ended, turn.spoken_s)
+        about = (turn.pipeline_hash, turn.pipeline, turn.live, kind, component, build, agent, turn.by)
+        columns = known.get(about)
+        if columns is None:
+            of = (turn.pipeline, turn.pipeline_hash, turn.live, kind, component, models.get(build, ""), agent, turn.by)
+            columns = known[about] = found.of(Key(*of), OF_TASKS)
+        for column, value in zip(columns, times, strict=False):
+            if value is not None:
+                column.append(value)
         if started is not None and ended is not None:
-            found.add(key, OF_TASKS[-1], ended - started)
+            columns[-1].append(ended - started)
     for turn in chosen.values():
-        key = Key(turn.pipeline, turn.pipeline_hash, turn.live, TURN, None, None, None, turn.by)
-        found.add(key, "turn_s", turn.spoken_s if turn.spoken_s is not None else turn.ended_s)
+        last = turn.spoken_s if turn.spoken_s is not None else turn.ended_s
+        if last is not None:
+            found.of(turn.key, OF_TURNS)[1].append(last)
     return found
 
 
@@ -167,8 +172,8 @@ def _turns(selected: Selected, wanted: Selection, found: Measured) -> Iterator[t
         if status not in statuses or (interrupted and "interrupted" not in wanted.include):
             continue
         turn = _Of(pipeline, hash_, live, tuple(map(_text, by)))
-        key = Key(pipeline, hash_, live, TURN, None, None, None, turn.by)
-        found.add(key, "voice_to_voice_s", waited)
+        if waited is not None:
+            found.of(turn.key, OF_TURNS)[0].append(waited)
         yield pk, turn
     if selected.plan is not None and selected.whole:
         for key_, cell_ in selected.plan.cells.items():

@@ -1,0 +1,160 @@
+"""`openomni dataset`, with the API in this process behind its HTTP."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar
+from urllib.parse import urlencode
+
+import msgspec
+import pytest
+from django.db import connections
+from django.test import Client
+
+from api.support import api_for
+from ground.damaged import write
+from made_datasets import audio_folder, jsonl, tone
+from openomni.api.accounts.models import Project, Scope
+from openomni.api.datasets.models import DatasetSample, DatasetVersion
+from openomni.api.records.models import Recording
+from openomni.cli import dataset_server
+from openomni.cli.main import run
+from openomni.datasets import audit
+from openomni.datasets.listening import sha256
+from openomni.errors import OpenOmniError, WrongUsage
+from openomni.storage.http import Http, HttpAnswer
+
+
+class InProcess(Http):
+    """Asks the API here, on the test's own connection to the database, rather than over a wire."""
+
+    database: ClassVar[Any]
+
+    async def call(
+        self, method: str, path: str, *, query: Any = None, body: bytes | None = None, headers: Any = None,
+        into: BinaryIO | None = None,
+    ) -> HttpAnswer:  # fmt: skip
+        connections["default"] = self.database
+        sent = {**self._headers, **(headers or {})}
+        kind = sent.pop("Content-Type", "application/json")
+        address = f"{path}?{urlencode(query)}" if query else path
+        answer = Client().generic(method, address, body or b"", content_type=kind, headers=sent)
+        held = b"".join([piece async for piece in answer]) if answer.streaming else answer.content
+        if into is not None and answer.status_code < 300:
+            into.write(held)
+            held = b""
+        return HttpAnswer(answer.status_code, {k.lower(): v for k, v in answer.items()}, held)
+
+
+@pytest.fixture(autouse=True)
+def server(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    InProcess.database = connections["default"]
+    monkeypatch.setenv("OPENOMNI_TOKEN", api_for(project, Scope.RESEARCHER).token)
+    monkeypatch.setattr("openomni.storage.api.Http", InProcess)
+
+
+def did(*arguments: str | Path) -> None:
+    """A command that goes well."""
+    with pytest.raises(SystemExit) as ended:
+        run(["dataset", *map(str, arguments)])
+    assert ended.value.code == 0
+
+
+def told(tmp_path: Path, *arguments: str | Path) -> Any:
+    """What it writes as JSON."""
+    file = tmp_path / "told.json"
+    did(*arguments, "--json", file)
+    return json.loads(file.read_text())
+
+
+def test_what_is_taken_is_listed_shown_and_kept_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = audio_folder(tmp_path / "in")
+    expected = {"dataset": "clips", "version": 1, "hash": audit(root).hash, "samples": 3, "taken": True, "problems": []}
+    for _ in range(2):
+        assert told(tmp_path, "import", root, "--name", "clips") == expected
+    assert (DatasetVersion.objects.count(), Recording.objects.count()) == (1, 3)
+    recording = Recording.objects.first()
+    assert recording is not None
+    assert (recording.kind, recording.seconds, recording.status) == ("audio", 1.0, "complete")
+    (row,) = told(tmp_path, "list")["datasets"]
+    assert (row["name"], row["seconds"]) == ("clips", 3.0)
+    capsys.readouterr()
+    assert told(tmp_path, "show", "clips@1")["sheet"]["speakers"]["utterances"] == {"amy": 3}
+    assert "amy 3" in capsys.readouterr().out
+
+
+def test_an_error_takes_nothing_and_all_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = audio_folder(tmp_path / "in")
+    (root / "clips/0.wav").unlink()
+    (root / "clips/1.wav").write_bytes(b"RIFF")
+    file = tmp_path / "told.json"
+    with pytest.raises(OpenOmniError, match="2 errors, and nothing was taken") as refused:
+        run(["dataset", "import", str(root), "--name", "clips", "--json", str(file)])
+    assert refused.value.exit_code == 1
+    assert capsys.readouterr().err.count("error: ") == 2
+    said = json.loads(file.read_text())
+    assert (said["taken"], said["version"], len(said["problems"])) == (False, None, 2)
+    assert not Recording.objects.exists()
+
+
+def test_a_dry_run_takes_nothing_and_needs_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENOMNI_TOKEN")
+    root = audio_folder(tmp_path / "in")
+    shutil.copy(root / "clips/0.wav", root / "clips/9.wav")
+    with pytest.raises(OpenOmniError, match="1 error"):
+        run(["dataset", "import", str(root), "--name", "clips", "--dry-run"])
+    said = told(tmp_path, "import", root, "--name", "clips", "--dry-run", "--accept", "unnamed")
+    assert (said["taken"], said["samples"], said["problems"][0]["severity"]) == (False, 3, "warning")
+    with pytest.raises(WrongUsage, match="no token"):
+        run(["dataset", "import", str(root), "--name", "clips"])
+    with pytest.raises(WrongUsage, match="--name"):
+        run(["dataset", "import", str(root), "--dry-run"])
+    with pytest.raises(WrongUsage, match="did you mean 'questions'"):
+        run(["dataset", "import", "builtin:question", "--dry-run"])
+
+
+@pytest.mark.parametrize("format", ["jsonl", "lhotse"])
+def test_what_is_exported_and_imported_again_is_the_same_version(format: str, tmp_path: Path) -> None:
+    made = told(tmp_path, "import", jsonl(tmp_path / "in"), "--name", "talk")
+    out = tmp_path / "out"
+    assert told(tmp_path, "export", "talk", "--format", format, "--out", out)["hash"] == made["hash"]
+    assert audit(out).hash == made["hash"]
+    assert told(tmp_path, "import", out, "--name", "talk")["version"] == 1
+    with pytest.raises(WrongUsage, match="not empty"):
+        run(["dataset", "export", "talk", "--format", format, "--out", str(out)])
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("openomni-")] == []
+
+
+def test_a_videos_sound_and_frames_come_along(tmp_path: Path) -> None:
+    film = write(tmp_path / "film.mkv", [(0.0, tone(1, 3.0, 48_000))], pictures=3.0)
+    did("import", film, "--name", "film", "--time-points", "00:01,00:02")
+    recording = Recording.objects.get()
+    assert (recording.kind, recording.media_type, recording.sha256) == ("video", "video/x-matroska", sha256(film))
+    assert [row.seconds for row in DatasetSample.objects.all()] == pytest.approx([1.0, 1.0, 1.0], abs=0.1)
+    did("export", "film", "--out", tmp_path / "out")
+    assert sha256(tmp_path / "out/media/film.mkv") == recording.sha256
+
+
+def test_samples_go_in_parts_and_an_interrupted_import_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset_server, "PART_SAMPLES", 1)
+    root, posted = audio_folder(tmp_path / "in"), []
+    post = dataset_server.Api.post
+
+    async def counted(self: Any, path: str, body: Any) -> Any:
+        if "drafts" in path:
+            posted.append(body["offset"])
+            if len(posted) == 3:
+                raise OpenOmniError("the cable was pulled")
+        return await post(self, path, body)
+
+    monkeypatch.setattr(dataset_server.Api, "post", counted)
+    with pytest.raises(OpenOmniError, match="cable"):
+        run(["dataset", "import", str(root), "--name", "clips"])
+    did("import", root, "--name", "clips")
+    assert posted == [0, 1, 2, 0, 2]
+    ids = [each.sample_id for each in DatasetSample.objects.order_by("position")]
+    assert ids == [each.id for each in audit(root).samples]
+    assert msgspec.convert(DatasetSample.objects.all()[0].content, dataset_server.Sample).utterances[0].text
