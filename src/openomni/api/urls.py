@@ -9,6 +9,7 @@ from .accounts.authentication import allow
 from .accounts.models import Scope
 from .conversations import again_page
 from .conversations import pages as conversations
+from .experiments import pages as experiments
 from .fleet import pages as fleet
 from .ground import errors
 from .ground.document import ABOUT, Interface
@@ -53,6 +54,9 @@ urlpatterns = [
     path("conversations/<str:session_id>/", conversations.conversation, name="conversation"),
     path("conversations/<str:session_id>/<str:turn_id>/timeline/", conversations.timeline, name="timeline"),
     path("conversations/<str:session_id>/<str:turn_id>/again/", again_page.again, name="turn-again"),
+    path("experiments/", experiments.experiments, name="experiments"),
+    path("experiments/<str:name>/", experiments.experiment, name="experiment"),
+    path("experiments/<str:name>/cancel/", experiments.cancel, name="cancel-experiment"),
     path("agents/", fleet.agents, name="agents"),
     path("agents/<str:agent_id>/", fleet.agent, name="agent"),
     path("agents/<str:agent_id>/drain/", fleet.drain, name="drain"),

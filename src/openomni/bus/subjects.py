@@ -61,6 +61,11 @@ def agent(project: str, agent_id: str) -> str:
     return f"oo.{_project(project)}.agent.{_token(agent_id, 'agent id')}.*"
 
 
+def cancelled(project: str, group: str = ANY) -> str:
+    """Where it is said that the work of a group is not wanted any more."""
+    return f"oo.{_project(project)}.fleet.cancelled.{_token(group, 'group')}"
+
+
 def lease(project: str, machine: str) -> str:
     """The key of a machine's lease, in its bucket."""
     return f"{_project(project)}.{_token(machine, 'machine')}"

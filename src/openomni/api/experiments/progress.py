@@ -151,6 +151,13 @@ def _kinds(experiment: Experiment) -> QuerySet[Turn, Any]:
     return over.annotate(became=became)
 
 
+def clock(seconds: float) -> str:
+    """1:02:03, or 2:03."""
+    minutes, second = divmod(max(round(seconds), 0), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
 def told(found: State) -> dict[str, Any]:
     """As the command line and REST give it."""
     experiment = found.experiment

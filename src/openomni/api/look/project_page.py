@@ -28,12 +28,13 @@ PAGES = (
     ("talk", "Talk"),
     ("conversations", "Conversations"),
     ("pipelines", "Pipelines"),
+    ("experiments", "Experiments"),
     ("agents", "Agents"),
     ("admin:index", "Data"),
 )
 """What the navigation leads to: the name of a route, and its text. A view below one of them sets `section` to that
 name in its context."""
-OF_CONVERSATIONS = ("talk", "conversations", "admin:index")
+OF_CONVERSATIONS = ("talk", "conversations", "experiments", "admin:index")
 """Those of them that are nothing for an annotator."""
 
 View = Callable[..., HttpResponse]
