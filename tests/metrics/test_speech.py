@@ -1,4 +1,4 @@
-"""The metrics that listen, with their models: a real voice, the same voice in noise, and one that says something else."""
+"""The metrics that listen, with their models: a real voice, the same in noise, and one that says something else."""
 
 from __future__ import annotations
 
