@@ -98,7 +98,10 @@ def metrics() -> Iterator[str]:
         if rows:
             yield from _table(("parameter", "default", ""), rows)
     yield "## Units of a table of prices\n"
-    yield from _table(("unit", "of what is counted", "how many"), ((f"`{unit}`", what, f"{many:g}") for unit, (what, many) in UNITS.items()))
+    yield from _table(
+        ("unit", "of what is counted", "how many"),
+        ((f"`{unit}`", what, f"{many:g}") for unit, (what, many) in UNITS.items()),
+    )
 
 
 def pipelines() -> Iterator[str]:

@@ -15,7 +15,7 @@ EXTRAS: Mapping[str, set[str]] = {
     "agent": _AGENT,
     "api": _MEDIA | _BUS | {"cryptography", "dj_database_url", "django", "ninja", "unfold", "psycopg", "pydantic",
                             "psutil", "segno", "starlette", "uvicorn"},
-    "evaluation": {"evalica", "jiwer", "onnxruntime", "pandas", "pyarrow", "scipy", "soxr", "statsmodels",
+    "evaluation": {"evalica", "jiwer", "matplotlib", "onnxruntime", "pandas", "pyarrow", "scipy", "soxr", "statsmodels",
                    "whisper_normalizer"},
     "local": _AGENT | {"faster_whisper", "gguf", "onnx", "onnxruntime", "piper", "xllamacpp"},
 }  # fmt: skip

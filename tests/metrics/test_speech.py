@@ -1,4 +1,4 @@
-"""The metrics that listen, with their models: a real voice, the same in noise, and what it does not say."""
+"""The metrics that listen, with their models: a real voice, the same in noise, and one that says something else."""
 
 from __future__ import annotations
 
