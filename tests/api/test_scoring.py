@@ -230,7 +230,7 @@ def test_at_real_time_pace_what_the_caller_heard_counts(experiment: Experiment) 
         "voice_to_voice_s": -0.25,
         "cut": True,
     }
-    Cell.objects.filter(pk="fast-s0-1").update(heard=[called])
+    Cell.objects.filter(pk="fast-s0-1").update(played={"turns": [called]})
     scoring.score(experiment, ["voice_to_voice_s", "early_rate", "cut_rate"])
     values = dict(Score.objects.filter(target_id="fast-s0-1").values_list("metric__name", "value"))
     assert values == {"voice_to_voice_s": -0.25, "early_rate": 1, "cut_rate": 1}
