@@ -2,10 +2,10 @@
 
     python benchmarks/fast_pace.py --rounds 3 --agents 1
 
-The bare loop is a process that imports the components alone, one utterance after another, in as many processes as there
-are agents. The other side is `openomni experiment run` on as many agents. Both are warm before the clock starts; the
-figure is the turns a minute of the experiment's cells ÷ those of the loop, of the medians of the rounds. Let the machine
-do nothing else.
+The bare loop is a process that imports the components alone, one utterance after another, in as many processes as
+there are agents. The other side is `openomni experiment run` on as many agents. Both are warm before the clock starts;
+the figure is the turns a minute of the experiment's cells ÷ those of the loop, of the medians of the rounds. Let the
+machine do nothing else.
 """
 
 from __future__ import annotations
