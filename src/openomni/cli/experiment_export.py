@@ -82,11 +82,12 @@ def parts(bundle: Mapping[str, Any]) -> Iterator[dict[str, list[Any]]]:
         part: list[Any] = []
         size = 0
         for row in rows:
-            size += len(msgspec.json.encode(row)) + 1
-            if part and (size > PART_BYTES or len(part) >= PART_ROWS):
+            length = len(msgspec.json.encode(row)) + 1
+            if part and (size + length > PART_BYTES or len(part) >= PART_ROWS):
                 yield {kind: part}
                 part, size = [], 0
             part.append(row)
+            size += length
         if part:
             yield {kind: part}
 

@@ -215,8 +215,8 @@ def _in_models(experiment: Experiment, turns: Mapping[str, str]) -> dict[str, di
 def _timed(runs: Sequence[Run], name: str, seconds: Mapping[str, float]) -> Iterator[Measured]:
     uses = {run.pipeline for run in runs if run.cell in seconds}
     for run in runs:
-        value = seconds.get(run.cell)
-        outcome = "scored" if value is not None else "planned" if not run.is_over else "not_applicable"
+        value = seconds.get(run.cell) if run.is_over else None
+        outcome = "scored" if value is not None else "not_applicable" if run.is_over else "planned"
         if run.status == Cell.Status.FAILED and value is None and run.pipeline in uses:
             outcome = "failed"
         yield Measured(run.sample, run.group, run.pipeline, run.repeat, name, outcome, value)

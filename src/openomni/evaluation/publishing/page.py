@@ -13,7 +13,7 @@ STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a24; --soft: #55556a; --ground: #fff; --line: #d9d9e3; }
 @media (prefers-color-scheme: dark) { :root { --ink: #ececf2; --soft: #b0b0c2; --ground: #121218; --line: #34343f; } }
 body { background: var(--ground); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; margin: 0 auto;
-  max-width: 64rem; padding: 1.5rem 1rem 4rem; }
+  max-width: 76rem; padding: 1.5rem 1rem 4rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid var(--line); padding: .35rem .6rem; text-align: left; vertical-align: top; }
 td.n, th.n { font-variant-numeric: tabular-nums; text-align: right; white-space: nowrap; }
