@@ -21,10 +21,7 @@ LOOK_EVERY = 0.5
 """Seconds between looks at how far it is."""
 OUTCOMES = ("scored", "not_applicable", "failed", "skipped")
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-
-@app.command()
 def score(
     name: Annotated[str, typer.Argument(metavar="NAME", help="As `openomni experiment list` shows it.")],
     metrics: Annotated[
