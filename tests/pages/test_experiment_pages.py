@@ -17,7 +17,7 @@ Shots = Callable[[Page, str], object]
 @pytest.fixture(autouse=True)
 def empty(site: Site) -> Iterator[None]:
     yield
-    site.fill("pages.experiment_rows:clear")
+    site.fill("pages.progress_rows:clear")
 
 
 def test_without_any_the_page_says_how_to_begin(site: Site, visit: Visit, axe: Axe, shots: Shots) -> None:
@@ -29,7 +29,7 @@ def test_without_any_the_page_says_how_to_begin(site: Site, visit: Visit, axe: A
 
 
 def test_how_far_each_is(site: Site, visit: Visit, axe: Axe, shots: Shots) -> None:
-    site.fill("pages.experiment_rows:running")
+    site.fill("pages.progress_rows:running")
     page = visit("/experiments/")
     bar = page.locator(".experiments > li").filter(has_text="questions-of-tuesday").get_by_role("meter")
     expect(bar).to_have_attribute("aria-valuetext", "97 of 180 run, 12 running, 3 failed")

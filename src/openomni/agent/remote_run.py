@@ -35,7 +35,7 @@ class Clocks:
         self._estimators[agent_id].add(sent, there, there, received)
 
     def offset(self, agent_id: str) -> Offset:
-        return self._estimators[agent_id].offset or Offset()
+        return self._estimators[agent_id].at(clock.now()) or Offset()
 
 
 class RemoteRun:

@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from ninja import Field, Query, Router, Schema
 
-from ... import bounds
 from ..accounts.authentication import allow
 from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest
 from ..ground.document import also
-from ..ground.fields import Moment, Name, OneOf
 from . import latency
-from .selection import Selection
+from .query import SelectionQuery
 
 router = Router(tags=["reports"])
 READERS = allow(Scope.VIEWER)
 
-Include = Literal["bench", "warm-up", "interrupted", "failed", "superseded"]
-By = Literal[
-    "agent", "component", "day", "device", "language", "model", "origin", "participant", "session", "site",
-]  # fmt: skip
-Seconds = float
 Interval = tuple[float, float] | None
-
-
-class SelectionQuery(Schema):
-    pipeline: Name = Field("", description="name or hash")
-    experiment: Name = Field("", description="turns of its cells, of the runs that count")
-    since: Moment | None = Field(None, description="recorded from then on")
-    session: Name = ""
-    participant: Name = ""
-    origin: Annotated[str, OneOf("origin", "", "person", "text", "replay", "reprocess", "experiment", "bench")] = ""
-    include: list[Include] = Field([], max_length=5, description="what is left out of figures otherwise")
-    by: list[By] = Field([], max_length=10, description="what rows are told apart by, too")
-    late_after: float = Field(3.0, ge=0, le=bounds.MAX_SECONDS, description="seconds; above it a turn was late")
-
-    def selection(self) -> Selection:
-        given = self.dict(exclude={"include", "by", "late_after"})
-        return Selection(
-            **given, include=frozenset(self.include), by=tuple(self.by), late_after_s=self.late_after
-        )  # fmt: skip
 
 
 class LatencyRow(Schema):
