@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from api.support import agent_with
 from openomni.api.accounts.models import Project
-from openomni.api.datasets.models import Dataset, DatasetSample, DatasetVersion
+from openomni.api.datasets.models import Dataset, DatasetSample, DatasetUtterance, DatasetVersion
 from openomni.api.pipelines import storing
 from openomni.api.records.models import Recording
 from openomni.datasets import IntoReply, Sample, Sound, Utterance
@@ -41,13 +41,18 @@ def dataset(project: Project, *samples: Sample, name: str = "questions", number:
     )
     for path in {said.sound.path for each in samples for said in each.utterances}:
         Recording.objects.get_or_create(id=path, project=project, defaults={"status": Recording.Status.COMPLETE})
-    DatasetSample.objects.bulk_create(
+    rows = DatasetSample.objects.bulk_create(
         DatasetSample(
             project=project, version=version, position=position, sample_id=each.id, hash=each.id,
             needs_realtime=each.needs_realtime, content=msgspec.to_builtins(each),
         )
         for position, each in enumerate(samples)
     )  # fmt: skip
+    DatasetUtterance.objects.bulk_create(
+        DatasetUtterance(project=project, sample=row, index=index, recording=said.sound.path)
+        for row, each in zip(rows, samples, strict=True)
+        for index, said in enumerate(each.utterances)
+    )
     return version
 
 

@@ -40,7 +40,7 @@ def experimented(
         for each, fields in {
             "turn_s": {"takes": "cell", "unit": "s", "better": "lower"},
             "wer": {"takes": "cell", "better": "lower", "parameters": {"kind": "accuracy", "statistic": "rate"}},
-            "cost": {"takes": "cell", "unit": "USD", "better": "lower"},
+            "cost": {"takes": "cell", "better": "lower"},
         }.items()
     }
     rater, _ = Rater.objects.get_or_create(project=project, kind="program", name="openomni", version="1")

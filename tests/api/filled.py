@@ -102,6 +102,15 @@ def filled(project: Project) -> Project:
     Cell.objects.create(
         project=project, id=f"cell{MARK}", experiment=experiment, pipeline=tested, sample=sample, repeat=1, order=0
     )
+    Score.objects.create(
+        project=project,
+        metric=metric,
+        rater=rater,
+        target="cell",
+        target_id=f"cell{MARK}",
+        outcome="scored",
+        label=MARK,
+    )
     Token.issue(project, [Scope.ADMIN], name=MARK, id=f"{MARK}000")
     person(MARK, "owner", project)
     return project

@@ -18,7 +18,7 @@ from ground.damaged import write
 from made_datasets import audio_folder, jsonl, tone
 from openomni.api.accounts.models import Project, Scope
 from openomni.api.datasets.models import DatasetSample, DatasetVersion
-from openomni.api.records.models import Recording
+from openomni.api.records.models import Recording, Session, Turn
 from openomni.cli import dataset_server
 from openomni.cli.main import run
 from openomni.datasets import audit
@@ -158,3 +158,35 @@ def test_samples_go_in_parts_and_an_interrupted_import_goes_on(tmp_path: Path, m
     ids = [each.sample_id for each in DatasetSample.objects.order_by("position")]
     assert ids == [each.id for each in audit(root).samples]
     assert msgspec.convert(DatasetSample.objects.all()[0].content, dataset_server.Sample).utterances[0].text
+
+
+def test_a_derived_dataset_is_kept_with_what_it_was_made_of(tmp_path: Path) -> None:
+    did("import", audio_folder(tmp_path / "in"), "--name", "clips")
+    wanted = ("derive", "clips", "--as", "noisy", "--noise", "pink", "--snr", "20,0", "--seed", "3")
+    made = told(tmp_path, *wanted)
+    assert (made["derived_from"], made["samples"], made["seconds"]) == ("clips@1", 6, 6.0)
+    assert made["derivation"] == {
+        "changes": [{"type": "noise", "kind": "pink", "snr": 20.0}, {"type": "noise", "kind": "pink", "snr": 0.0}],
+        "seed": 3,
+    }
+    own = set(DatasetSample.objects.filter(version__dataset__name="clips").values_list("sample_id", flat=True))
+    pairs = DatasetSample.objects.filter(version__dataset__name="noisy").values_list("sample_id", "pair")
+    assert {pair for _, pair in pairs} == own
+    assert all(key.startswith(f"{pair}~pink") for key, pair in pairs)
+    assert told(tmp_path, *wanted)["version"] == 1
+    with pytest.raises(WrongUsage, match="--snr 'x'"):
+        run(["dataset", "derive", "clips", "--as", "noisy", "--noise", "pink", "--snr", "x"])
+
+
+def test_recorded_turns_become_a_dataset(tmp_path: Path, project: Project) -> None:
+    session = Session.objects.create(project=project, id="s1", pipeline="local")
+    Recording.objects.create(project=project, id="r1", status="complete", sha256="1" * 64, rate=16_000, samples=32_000)
+    place = {"recording": "r1", "start": 0, "end": 16_000}
+    Turn.objects.create(project=project, id="t1", session=session, index=0, status="completed", utterance=place)
+    for chosen in (("--turns", "all"), ("--turns", "session=s1,since=2020-01-01T00:00:00Z"), ("--sessions", "s1")):
+        made = told(tmp_path, "make", "monday", *chosen)
+        assert (made["samples"], made["seconds"], made["left_out"]) == (1, 1.0, [])
+    with pytest.raises(WrongUsage, match="did you mean 'session'"):
+        run(["dataset", "make", "monday", "--turns", "sesion=s1"])
+    with pytest.raises(WrongUsage, match="--sessions"):
+        run(["dataset", "make", "monday"])

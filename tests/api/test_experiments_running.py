@@ -15,7 +15,7 @@ from api.bus import connecting, line
 from api.experiment_rows import agent, dataset, pipelines, sample
 from api.support import Api, api_for
 from openomni.api.accounts.models import Project, Scope
-from openomni.api.experiments import feeding
+from openomni.api.experiments import feeding, scored
 from openomni.api.experiments.models import Cell
 from openomni.api.fleet.models import Agent
 from openomni.api.queue import dead_letters, outbox
@@ -36,8 +36,9 @@ Act = Callable[[Claim, TurnWork, RecordWriter], Any]
 
 
 @pytest.fixture
-def running(connecting: Any, line: Line, transactional_db: None) -> Iterator[None]:
-    """What a server does beside answering, as far as experiments are concerned."""
+def running(connecting: Any, line: Line, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a server does beside answering, as far as experiments are concerned; but for scoring, which takes long."""
+    monkeypatch.setattr(scored, "score", lambda key: None)
     stop = recorder.start(connecting, dead_letters.watch, outbox.watch, feeding.watch)
     yield
     stop()

@@ -108,7 +108,7 @@ def slowly(table: list[tuple[dict[str, Any], list[dict[str, Any]]]], include: se
         }
         counts[next(name for name, does in holds.items() if does)] += 1
         good = {"completed"} | {"failed", "superseded"} & include
-        good |= {"cancelled"} if "interrupted" in include else set()
+        good |= {"cancelled"} if turn["interrupted"] else set()
         if turn["status"] not in good or (turn["interrupted"] and "interrupted" not in include):
             continue
         if turn["warm"] is False and "warm-up" not in include:

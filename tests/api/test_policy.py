@@ -15,7 +15,9 @@ def heads(path: str, project: Project) -> dict[str, str]:
     return dict(browser.get(path).headers)
 
 
-@pytest.mark.parametrize("path", ["/", "/talk/", "/admin/login/", "/agents/", "/none/", "/api/v1/me", "/api/v1/docs"])
+@pytest.mark.parametrize(
+    "path", ["/", "/talk/", "/admin/login/", "/agents/", "/datasets/", "/none/", "/api/v1/me", "/api/v1/docs"]
+)
 def test_no_page_of_ours_runs_what_stands_in_it(project: Project, path: str) -> None:
     head = heads(path, project)
     policy = head["Content-Security-Policy"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import httpx
 import pytest
@@ -202,3 +204,45 @@ def test_since_is_a_day_a_moment_or_so_long_ago() -> None:
     ]  # fmt: skip
     assert moment("2026-01-31T10:00:00+01:00") == "2026-01-31T09:00:00Z"
     assert moment("") == ""
+
+
+# ---- the notebook of the docs --------------------------------------------------------------------------------
+
+
+def test_the_notebook_of_the_docs_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its blocks, one after another, against a server that says what an experiment's would."""
+    metrics = [
+        {
+            "metric": name, "version": "1", "unit": unit, "statistic": "mean", "better": "lower", "kind": "accuracy",
+            "pipelines": [
+                {"pipeline": "a", "planned": 8, "run": 8, "scored": 8, "value": 0.2, "interval": [0.1, 0.3],
+                 "difference": None, "difference_interval": None, "verdict": None},
+                {"pipeline": "b", "planned": 8, "run": 8, "scored": 7, "value": 0.1, "interval": [0.0, 0.2],
+                 "difference": -0.1, "difference_interval": [-0.15, -0.05], "verdict": "better"},
+                {"pipeline": "c", "planned": 8, "run": 8, "scored": 0, "value": None, "interval": None,
+                 "difference": None, "difference_interval": None, "verdict": "too_few"},
+            ],
+        }
+        for name, unit in (("wer", ""), ("turn_s", "s"))
+    ]  # fmt: skip
+    row = {"pipeline": "a", "kind": "llm", "figure": "model_s", "p50": 0.25}
+    answered_by(
+        monkeypatch,
+        comparison=COMPARED | {"metrics": metrics, "baseline": "a"},
+        cells={"items": [{"cell": "c1", "pipeline": "a", "status": "done"}], "next": None},
+        turns={"items": [{"turn_id": "t", "cell": "c1", "transcript": "", "reply_text": "", "outcome": "answered"}],
+               "next": None},
+        latency={"rows": [row], "turns": {"total": 1}, "left_out": {}},
+    ).close()  # fmt: skip
+    monkeypatch.setenv("OPENOMNI_SERVER", "http://127.0.0.1:1")
+    monkeypatch.setenv("OPENOMNI_TOKEN", "oo_x")
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "docs/guides/from-experiment-to-figure.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.S | re.M)
+    assert len(blocks) == 8
+    cells: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, cells)
+    assert "0.100 (-0.100 [-0.150, -0.050])" in cells["wide"].to_string()
+    drawn = ElementTree.fromstring((tmp_path / "difference.svg").read_text())
+    assert len(drawn.findall("{http://www.w3.org/2000/svg}circle")) == 1, "what the data can't carry is not drawn"

@@ -9,12 +9,15 @@ from .accounts.authentication import allow
 from .accounts.models import Scope
 from .conversations import again_page
 from .conversations import pages as conversations
+from .datasets import pages as datasets
+from .experiments import comparison_pages
 from .experiments import pages as experiments
 from .fleet import pages as fleet
 from .ground import errors
 from .ground.document import ABOUT, Interface
 from .ground.intake import Json
 from .look import pages as look
+from .reports import pages as reports
 from .start import pages as start
 from .studio import pages as studio
 from .talk import pages as talk
@@ -36,6 +39,7 @@ for app in ("accounts", "tokens", "places", "people", "fleet", "studio", "queue"
     api.add_router("", f"openomni.api.{app}.rest.router")
 api.add_router("", "openomni.api.experiments.scores_rest.router")
 api.add_router("", "openomni.api.experiments.comparison_rest.router")
+api.add_router("", "openomni.api.experiments.import_rest.router")
 
 urlpatterns = [
     path("api/v1/", api.urls),
@@ -53,6 +57,10 @@ urlpatterns = [
     path("conversations/", conversations.conversations, name="conversations"),
     path("conversations/<str:session_id>/", conversations.conversation, name="conversation"),
     path("conversations/<str:session_id>/<str:turn_id>/timeline/", conversations.timeline, name="timeline"),
+    path("datasets/", datasets.datasets, name="datasets"),
+    path("datasets/<str:name>/", datasets.dataset, name="dataset"),
+    path("experiments/<str:name>/comparison/", comparison_pages.comparison, name="experiment-comparison"),
+    path("experiments/<str:name>/samples/<path:sample_id>/", comparison_pages.sample, name="experiment-sample"),
     path("conversations/<str:session_id>/<str:turn_id>/again/", again_page.again, name="turn-again"),
     path("experiments/", experiments.experiments, name="experiments"),
     path("experiments/<str:name>/", experiments.experiment, name="experiment"),
@@ -60,6 +68,7 @@ urlpatterns = [
     path("agents/", fleet.agents, name="agents"),
     path("agents/<str:agent_id>/", fleet.agent, name="agent"),
     path("agents/<str:agent_id>/drain/", fleet.drain, name="drain"),
+    path("reports/latency/", reports.latency, name="latency-report"),
     path("admin/", admin.site.urls),
     path("look/", look.parts, name="look"),
     path("health/", start.health, name="health"),

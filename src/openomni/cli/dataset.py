@@ -8,13 +8,16 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from urllib.parse import quote
 
 import typer
 
 from .. import datasets
-from ..errors import OpenOmniError, WrongUsage
+from ..datasets import deriving
+from ..errors import OpenOmniError, WrongUsage, nearest
 from ..media_file import parse_time_points
 from ..storage.api import Api
+from . import dataset_derive
 from . import dataset_server as server_side
 from .access import NO_TOKEN, TOKEN_HELP
 from .dataset_import import BUILTIN, found_in, take
@@ -32,6 +35,7 @@ Token = Annotated[str, typer.Option(envvar="OPENOMNI_TOKEN", help=TOKEN_HELP.for
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result to this file.")]
 Named = Annotated[str, typer.Argument(metavar="NAME", help="Its name, or NAME@VERSION.")]
 HERE = "http://127.0.0.1:8000"
+FILTER = ("session", "pipeline", "tag", "participant", "device", "since", "until")
 SHOWN = 200
 """Problems that are printed; all of them are in the file of `--json`."""
 
@@ -66,7 +70,7 @@ def import_(
         path,
         format=format or None,
         time_points=parse_time_points(time_points) or None,
-        accept=[kind.strip() for kind in accept.split(",") if kind.strip()],
+        accept=_words(accept),
         progress=lambda done, total: _line(f"listened to {done} of {total} files"),
         told=_line,
     )
@@ -143,6 +147,60 @@ def export(
     write_json(json, {**told, "format": format, "out": str(out)})
 
 
+@app.command()
+def make(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is to be called.")],
+    turns: Annotated[
+        str, typer.Option(metavar="FILTER", help=f"Live turns: all, or KEY=VALUE,… of {', '.join(FILTER)}.")
+    ] = "",
+    sessions: Annotated[str, typer.Option(metavar="ID,…", help="Whole sessions, each a dialogue.")] = "",
+    server: Server = HERE,
+    token: Token = "",
+    json: Json = None,
+) -> None:
+    """Make a dataset of what was recorded live: turns as samples, or sessions as dialogues with their very timing.
+
+    Example: openomni dataset make monday --turns tag=interview,since=2026-01-05T00:00:00Z
+    """
+    check_json(json)
+    if bool(turns) == bool(sessions):
+        raise WrongUsage("say what it is made of: --turns FILTER, or --sessions ID,…")
+    wanted: dict[str, Any] = {"turns": _filter(turns)} if turns else {"sessions": _words(sessions)}
+    path = f"/datasets/{quote(name, safe='')}/recorded"
+    made = _with(server, token, lambda api, _: api.patient(lambda line: None).post(path, wanted))
+    for each in made["left_out"][:SHOWN]:
+        typer.echo(f"left out: turn {each['turn_id']}: {each['why']}", err=True)
+    kept = made["kept"]
+    typer.echo(f"{kept['dataset']}@{kept['version']}: {_count(kept['samples'], 'sample')}, {_hours(kept['seconds'])}")
+    write_json(json, {**kept, "left_out": made["left_out"]})
+
+
+@app.command()
+def derive(
+    named: Named,
+    new: Annotated[str, typer.Option("--as", metavar="NEW", help="What the derived dataset is to be called.")],
+    noise: Annotated[str, typer.Option(metavar="KIND", help=f"One of {', '.join(deriving.NOISES)}; with --snr.")] = "",
+    snr: Annotated[str, typer.Option(metavar="DB,…", help="Speech over noise, in dB.")] = "",
+    loss: Annotated[str, typer.Option(metavar="PERCENT,…", help="Packets of 20 ms that are lost.")] = "",
+    speed: Annotated[str, typer.Option(metavar="FACTOR,…", help="Quicker and higher, or slower and lower.")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="What is drawn follows from it.")] = 0,
+    server: Server = HERE,
+    token: Token = "",
+    json: Json = None,
+) -> None:
+    """Make the same samples with noise, lost packets, or at another speed; each is paired with its own.
+
+    Example: openomni dataset derive corpus --as corpus-noisy --noise pink --snr 20,10,0
+    """
+    check_json(json)
+    wanted = deriving.changes(
+        noise=noise, snr=_numbers("--snr", snr), loss=_numbers("--loss", loss), speed=_numbers("--speed", speed)
+    )
+    made = _with(server, token, lambda api, progress: dataset_derive.derive(api, named, new, wanted, seed, progress))
+    typer.echo(f"{made['dataset']}@{made['version']}: {_count(made['samples'], 'sample')}, {_hours(made['seconds'])}")
+    write_json(json, made)
+
+
 # ---- asking the server ---------------------------------------------------------------------------------------
 
 
@@ -162,6 +220,29 @@ def _beside(out: Path) -> Path:
     """Where there is room for what is written to `out`: on the same disk."""
     out.parent.mkdir(parents=True, exist_ok=True)
     return out.parent
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        return [float(word) for word in _words(text)]
+    except ValueError:
+        raise WrongUsage(f"{option} {text!r}: write numbers with commas between them, as in 20,10,0") from None
+
+
+def _filter(text: str) -> dict[str, str]:
+    if text == "all":
+        return {}
+    given = dict.fromkeys(FILTER, "")
+    for part in _words(text):
+        key, _, value = part.partition("=")
+        if key not in FILTER or not value:
+            raise WrongUsage(f"--turns {part!r}: write all, or KEY=VALUE; {nearest(key, FILTER)}")
+        given[key] = value
+    return {key: value for key, value in given.items() if value}
 
 
 # ---- how it looks --------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from .progress import Progress
 
 AT_ONCE = 4
 PART_BYTES = 4 << 20
-PART_SAMPLES = 500
+PART_SAMPLES = 250
 PAGE = 500
 DISAGREEMENTS = 5
 """How often the server may hold other bytes than were sent."""

@@ -15,7 +15,7 @@ import typer
 from ..errors import OpenOmniError, WrongUsage
 from ..pipeline import spec
 from ..storage.api import Api
-from . import experiment_compare, experiment_score
+from . import experiment_compare, experiment_export, experiment_score
 from .access import NO_TOKEN, TOKEN_HELP
 from .chosen import is_file
 from .experiment_following import follow, lines_of
@@ -27,6 +27,7 @@ app = typer.Typer(
 )  # fmt: skip
 app.command("score")(experiment_score.score)
 experiment_compare.register(app)
+experiment_export.register(app)
 T = TypeVar("T")
 
 Server = Annotated[str, typer.Option(envvar="OPENOMNI_SERVER", help="Address of the server.")]

@@ -45,8 +45,8 @@ def compare(
     where = f"/experiments/{quote(name, safe='')}/comparison"
     found = _with(server, token, lambda api: api.get(where, **_given(baseline=baseline, metrics=metrics)))
     console = _console()
-    for entry in found["metrics"]:
-        console.print(_table(entry, found["baseline"]))
+    for entry in _shown(found):
+        console.print(_table(entry))
     for line in _beside(found):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if samples:
@@ -71,30 +71,38 @@ def _holding(found: Mapping[str, Any], verdict: str) -> Iterable[str]:
                 yield f"{row['pipeline']} by {entry['metric']} ({entry['statistic']})"
 
 
-def _table(entry: Mapping[str, Any], baseline: str) -> Table:
+def _shown(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What has a value, the metrics of the picture's axes first."""
+    axes = [name for name in found["axes"].values() if name]
+    told = [entry for entry in found["metrics"] if any(row["value"] is not None for row in entry["pipelines"])]
+    return sorted(told, key=lambda entry: axes.index(entry["metric"]) if entry["metric"] in axes else len(axes))
+
+
+def _table(entry: Mapping[str, Any]) -> Table:
+    """At most 80 columns wide, with names of pipelines of up to 20."""
     from rich.table import Table
     from rich.text import Text
 
-    unit = f", {entry['unit']}" if entry["unit"] else ""
-    title = f"{entry['metric']} ({entry['statistic']}{unit}; {entry['better']} is better)"
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column("pipeline", overflow="fold")
-    for heading in ("value", "95 % interval", "difference", "95 % interval", "p adj.", "won/lost/tied", "samples"):
+    counts = [f"{row['scored']} of {row['planned']}" for row in entry["pipelines"]]
+    unit = f" in {entry['unit']}" if entry["unit"] else ""
+    of = f"; {counts[0]} samples" if len(set(counts)) == 1 else ""
+    title = f"{entry['metric']}{unit}, {entry['statistic']} ({entry['better']} is better{of})"
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("pipeline", overflow="fold", min_width=12)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for heading in ("difference", "95 % interval", "p", "w/l/t"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict")
-    for row in entry["pipelines"]:
+    for row, count in zip(entry["pipelines"], counts, strict=True):
         own = row["verdict"] is None
-        counts = "" if own else f"{row['wins']}/{row['losses']}/{row['ties']}"
         table.add_row(
-            row["pipeline"],
+            row["pipeline"] if of else f"{row['pipeline']} ({count})",
             number(row["value"]),
-            interval(row["interval"]),
+            Text("baseline" if own else _said(row), style="dim" if own else STYLES.get(row["verdict"], "")),
             "" if own else number(row["difference"], signed=True),
             "" if own else interval(row["difference_interval"]),
             "" if own or row["p_adjusted"] is None else f"{row['p_adjusted']:.4f}",
-            counts,
-            f"{row['scored']}/{row['planned']}",
-            Text("baseline" if own else _said(row), style="dim" if own else STYLES.get(row["verdict"], "")),
+            "" if own else f"{row['wins']}/{row['losses']}/{row['ties']}",
         )
     return table
 
@@ -115,10 +123,9 @@ def _beside(found: Mapping[str, Any]) -> Iterable[str]:
     if chances:
         axes = " × ".join(name for name in found["axes"].values() if name)
         yield f"on the Pareto front of {axes}: {', '.join(chances)}"
+    yield from _untold(found)
     for entry in found["metrics"]:
         for row in entry["pipelines"]:
-            if row["reason"] or row.get("undecided_because"):
-                yield f"{row['pipeline']}, {entry['metric']} ({entry['statistic']}): {row['reason'] or row['undecided_because']}"
             more = (row["settled_by"] or {}).get("more_samples")
             if more:
                 yield (f"{row['pipeline']}, {entry['metric']}: a difference as large as this one would take about "
@@ -129,6 +136,20 @@ def _beside(found: Mapping[str, Any]) -> Iterable[str]:
                    f"{each['samples']} samples")  # fmt: skip
     for each in found["left_out"]:
         yield f"left out: {each['metric']}, for {each['reason']}"
+
+
+def _untold(found: Mapping[str, Any]) -> Iterable[str]:
+    """Why a figure or a verdict is not there: once for all that lack it for the same reason."""
+    lacking: dict[str, dict[str, list[str]]] = {}
+    for entry in found["metrics"]:
+        for row in entry["pipelines"]:
+            if why := row["reason"] or row.get("undecided_because"):
+                whose = lacking.setdefault(why, {}).setdefault(f"{entry['metric']} ({entry['statistic']})", [])
+                whose.append(row["pipeline"])
+    every = {row["pipeline"] for entry in found["metrics"] for row in entry["pipelines"]}
+    for why, figures in lacking.items():
+        told = [name if set(whose) == every else f"{name} of {', '.join(whose)}" for name, whose in figures.items()]
+        yield f"not told, for {why}: {', '.join(told)}"
 
 
 def _by_sample(listed: Mapping[str, Any]) -> Table:

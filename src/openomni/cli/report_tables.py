@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from .. import installs
@@ -33,7 +34,8 @@ def show_latency(report: Mapping[str, Any], by: Sequence[str], late_after: float
     if not report["rows"]:
         console.print("no figures: none of these turns was completed, undisturbed and warm")
         return
-    for pipeline, of_pipeline in groupby(report["rows"], lambda row: _pipeline(row, by)):
+    told = [row for row in report["rows"] if row["min"] or row["max"]]  # what is 0 throughout is in the files
+    for pipeline, of_pipeline in groupby(told, lambda row: _pipeline(row, by)):
         console.print(f"\n{pipeline}", style="bold", markup=False, soft_wrap=True)
         console.print(_figures([], heads=True))
         for stage, of_stage in groupby(of_pipeline, _stage):
@@ -68,9 +70,7 @@ def _figures(rows: Sequence[Row], heads: bool = False) -> Table:
         interval = row["p95_interval"]
         around = f"[{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
         numbers = [f"{row[name]:.3f}" for name in ("mean", "p50", "p90", "p95")]
-        table.add_row(
-            f"  {row['figure'].removesuffix('_s')}", f"{row['count']:,}", *numbers, around.replace("[", r"\[")
-        )
+        table.add_row(f"  {row['figure'].removesuffix('_s')}", f"{row['count']:,}", *numbers, escape(around))
     return table
 
 

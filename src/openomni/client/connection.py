@@ -247,7 +247,8 @@ class Link:
             return False
         event = _event(data)
         self._estimator.add(event["sent"], event["received"], event["sent_back"], clock.now())
-        self.offset = self._estimator.offset or self.offset
+        # It is told with the next ping, and the gateway goes by it until the one after that.
+        self.offset = self._estimator.at(clock.now() + 2 * PING_EVERY_S) or self.offset
         return True
 
     async def _come_back(self) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..components import registry as components
-from ..evaluation.text import word_errors
+from ..lazy import Lazy
 from ..models import load_catalogue
 from .declaring import metric
 from .results import Measured, NotApplicable, not_applicable
 from .runs import Run
 from .words import Normaliser, normalised, pins, rate_of
+
+if TYPE_CHECKING:
+    from ..evaluation import text
+else:
+    text = Lazy("openomni.evaluation.text")
 
 RECOGNISER = ("stt", "faster-whisper")
 MODEL = "whisper-tiny.en"
@@ -51,4 +56,4 @@ class ReplyWordErrorRate:
             spoken = "" if sound is None else self._recogniser.transcribe(sound).text
             written.append(normalised(turn.reply_text, "en", self._normaliser))
             heard.append(normalised(spoken, "en", self._normaliser))
-        return rate_of(word_errors(written, heard), "words")
+        return rate_of(text.word_errors(written, heard), "words")

@@ -155,4 +155,4 @@ def _builtin(value: Any) -> Any:
     """numpy's numbers, as Python's."""
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
         return value.item()
-    raise NotImplementedError(f"no JSON for {type(value).__name__}")
+    raise TypeError(f"no JSON for {type(value).__name__}")

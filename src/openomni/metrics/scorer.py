@@ -23,6 +23,8 @@ from .runs import Run, RunTurn, SoundAwaited
 
 CALL_S = 60.0
 """Seconds that one call of a metric may take."""
+START_S = 60.0
+"""Seconds until the process has started, and says what a metric is."""
 READY_S = 900.0
 """Seconds until a metric has its model, which may have to be fetched first."""
 COMMAND = (sys.executable, "-P", "-m", "openomni.metrics.child")
@@ -56,12 +58,12 @@ class Scorer:
 
     def registered(self) -> tuple[list[MetricInfo], list[str]]:
         """All metrics that are found here, and what is wrong with packages that offer some."""
-        answer = self._asked({"do": "list"}, self._call_s)
+        answer = self._asked({"do": "list"}, START_S)
         return msgspec.convert(answer["metrics"], list[MetricInfo]), answer["problems"]
 
     def describe(self, metric: str, parameters: Mapping[str, Any] | None = None) -> Described:
         """Raises `WrongUsage` for a name or parameters that there are not, `OpenOmniError` where it can't be built."""
-        answer = self._asked({"do": "describe", "metric": metric, "parameters": dict(parameters or {})}, self._call_s)
+        answer = self._asked({"do": "describe", "metric": metric, "parameters": dict(parameters or {})}, START_S)
         return msgspec.convert(answer["described"], Described)
 
     def warm_up(self, metric: str, parameters: Mapping[str, Any] | None = None) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import metadata
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from ..evaluation import text
-from ..evaluation.text import Errors
+from ..lazy import Lazy
 from .declaring import metric
 from .results import Measured, NotApplicable, not_applicable
 from .runs import Run
+
+if TYPE_CHECKING:
+    from ..evaluation import text
+    from ..evaluation.text import Errors
+else:
+    text = Lazy("openomni.evaluation.text")
 
 Normaliser = Literal["auto", "english", "basic", "none"]
 
@@ -44,7 +49,8 @@ def _normaliser(name: str) -> Callable[[str], str]:
 class _ErrorRate:
     """What the two rates share."""
 
-    unit_errors: Callable[..., Errors]
+    counter = "word_errors"
+    """The function of `evaluation.text` that counts them."""
     noun = "words"
 
     def __init__(self, normaliser: Normaliser = "auto") -> None:
@@ -64,7 +70,7 @@ class _ErrorRate:
                 recognised = " ".join(turn.transcript for turn in run.of_utterance(index))
                 said.append(normalised(utterance.text, utterance.language, self._normaliser))
                 heard.append(normalised(recognised, utterance.language, self._normaliser))
-        return rate_of(type(self).unit_errors(said, heard), self.noun)
+        return rate_of(getattr(text, self.counter)(said, heard), self.noun)
 
 
 def _recognises(run: Run) -> bool:
@@ -102,8 +108,6 @@ class WordErrorRate(_ErrorRate):
             says no language, its basic one for others; `none`: case and punctuation count.
     """
 
-    unit_errors = staticmethod(text.word_errors)
-
 
 @metric("cer", version="1", better="lower", kind="accuracy", statistic="rate", install="openomni[evaluation]",
         requires=_REQUIRES)  # fmt: skip
@@ -114,7 +118,7 @@ class CharacterErrorRate(_ErrorRate):
         normaliser: As of `wer`.
     """
 
-    unit_errors = staticmethod(text.character_errors)
+    counter = "character_errors"
     noun = "characters"
 
 

@@ -107,7 +107,7 @@ def freeze(caller: Caller, draft: str, about: About) -> DatasetVersion:
         raise Refusal(422, "a dataset has at least one sample; send some")
     if about.hash not in ("", digest):
         conflict(f"its hash is {digest}, and {about.hash} was promised; send its samples again")
-    recordings = DatasetUtterance.objects.filter(sample__version=version).values("recording").distinct().count()
+    heard_in = DatasetUtterance.objects.filter(sample__version=version).order_by().values("recording").distinct()
     counted = tally((value_of(row), row.seconds) for row in version.rows.iterator(chunk_size=PART))
     with transaction.atomic():
         held = _locked(caller, draft)
@@ -122,7 +122,7 @@ def freeze(caller: Caller, draft: str, about: About) -> DatasetVersion:
             known = version
             version.number = (dataset.versions.aggregate(last=Max("number"))["last"] or 0) + 1
             version.hash, version.samples, version.seconds = digest, len(digests), counted.seconds
-            version.sheet, version.source = counted.sheet(recordings), about.source
+            version.sheet, version.source = counted.sheet(heard_in.count()), about.source
             version.derived_from, version.derivation = about.derived_from, dict(about.derivation)
             version.created_by = caller.user_name or caller.token_id
             draft_of, version.dataset = version.dataset, dataset

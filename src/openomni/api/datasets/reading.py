@@ -12,7 +12,7 @@ from .models import Dataset, DatasetSample, DatasetVersion
 
 
 def datasets_of(caller: Caller) -> ProjectQuerySet[Dataset]:
-    """Those of the caller's project; what is still being sent is none."""
+    """Those of the caller's project; what is still being sent is not among them."""
     return Dataset.objects.of_caller(caller).filter(draft=False)
 
 

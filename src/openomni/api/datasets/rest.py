@@ -6,7 +6,7 @@ import uuid
 from typing import Annotated, Any
 
 from django.db.models import Prefetch
-from ninja import Query, Router, Status
+from ninja import Path, Query, Router, Status
 
 from ... import bounds
 from ..accounts.authentication import allow
@@ -16,16 +16,36 @@ from ..ground.document import also
 from ..ground.errors import bad_request
 from ..ground.fields import NewId
 from ..ground.paging import Page, Paging, page
-from . import keeping
+from . import keeping, making
 from .keeping import About
 from .models import DatasetSample, DatasetVersion
 from .reading import datasets_of, version_named
-from .schemas import DatasetNew, DatasetOut, Received, SampleOut, SamplesNew, VersionOut
+from .schemas import (
+    DatasetName,
+    DatasetNew,
+    DatasetOut,
+    MadeOut,
+    Received,
+    RecordedNew,
+    SampleOut,
+    SamplesNew,
+    VersionOut,
+)
 
 router = Router(tags=["datasets"])
 READERS = allow(Scope.VIEWER, whole=True)
 MAKERS = allow(Scope.RESEARCHER, whole=True)
 """A dataset is the whole project's."""
+TURNS = {
+    "session": "session_id",
+    "pipeline": "pipeline",
+    "tag": "tags__tag__name",
+    "participant": "participant",
+    "device": "session__device",
+    "since": "created_at__gte",
+    "until": "created_at__lt",
+}
+"""What one asks for → the condition on a turn."""
 Version = Annotated[int | None, Query(ge=1, le=bounds.MAX_PLACE, description="left out: the newest")]
 
 
@@ -75,6 +95,29 @@ def add_samples(request: AuthedRequest, draft: NewId, payload: SamplesNew) -> An
     """The first part, at offset 0, makes the draft, under an id of the sender's making; nobody sees it until it is kept
     by POST to `/datasets`. 409 with `received`: go on from there."""
     return Status(202, {"received": keeping.add(request.auth, draft, payload.offset, payload.samples, payload.pairs)})
+
+
+@router.post(
+    "/datasets/{name}/recorded",
+    auth=MAKERS,
+    response={201: MadeOut},
+    summary="Make a dataset of what was recorded",
+    openapi_extra=also(400, 409, 429),
+)
+def make_dataset(request: AuthedRequest, name: Annotated[DatasetName, Path()], payload: RecordedNew) -> Any:
+    """The samples are stretches of recordings that are here already. `text` is there where somebody corrected what was
+    recognised; what was recognised is in `fields.heard`."""
+    if (payload.turns is None) == (payload.sessions is None):
+        bad_request("say which `turns`, or which `sessions`")
+    if payload.sessions is not None:
+        made = making.of_sessions(request.auth, name, payload.sessions)
+    else:
+        assert payload.turns is not None
+        given = {key: value for key, value in payload.turns.dict().items() if value}
+        told = ", ".join(f"{key}={value}" for key, value in given.items())
+        wanted = {TURNS[key]: value for key, value in given.items()}
+        made = making.of_turns(request.auth, name, f"turns: {told or 'all'}", **wanted)
+    return Status(201, {"kept": made.version, "left_out": made.left_out})
 
 
 @router.get("/datasets/{name}", auth=READERS, response=VersionOut, summary="One version of a dataset")

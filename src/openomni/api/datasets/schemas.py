@@ -12,7 +12,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from ... import bounds
 from ...datasets import Sample, checked
-from ..ground.fields import Body, Line, NewId
+from ..ground.fields import Body, Line, Moment, Name, NewId, SlugOrNone
 from .models import Dataset, DatasetSample, DatasetVersion
 
 MAX_DERIVATION = 16 << 10
@@ -97,6 +97,26 @@ class DatasetNew(Body):
     hash: str = Field("", pattern="^([0-9a-f]{64})?$")
 
 
+class TurnsWanted(Body):
+    """Which turns: those that fit all that is given. Without anything it is every live turn."""
+
+    session: Name = ""
+    pipeline: Name = ""
+    tag: Name = Field("", description="name of one that they bear themselves")
+    participant: Name = Field("", description="code of who is heard")
+    device: SlugOrNone = ""
+    since: Moment | None = None
+    until: Moment | None = None
+
+
+class RecordedNew(Body):
+    """A dataset of what was recorded live: of `turns`, each a sample, or of `sessions`, each a dialogue with the timing
+    that it had."""
+
+    turns: TurnsWanted | None = None
+    sessions: list[Name] | None = Field(None, min_length=1, max_length=1000)
+
+
 class Received(Schema):
     """How many samples of a draft are here."""
 
@@ -165,6 +185,20 @@ class VersionOut(Schema):
     @staticmethod
     def resolve_versions(row: DatasetVersion) -> list[DatasetVersion]:
         return list(row.dataset.versions.order_by("-number")[:VERSIONS])
+
+
+class LeftOutOut(Schema):
+    """A turn that fits and is not in the dataset, and why."""
+
+    turn_id: str
+    why: str
+
+
+class MadeOut(Schema):
+    """A version of a dataset, and the first thousand turns that were left out of it."""
+
+    kept: VersionOut
+    left_out: list[LeftOutOut]
 
 
 class SampleOut(Schema):

@@ -70,7 +70,7 @@ def _compared(experiment: Experiment, baseline: str, metrics: Sequence[str]) -> 
         if not labels:
             bad_request(f"{experiment.name} has no pipeline to compare")
         not_found(f"pipeline of {experiment.name!r} called", chosen, labels)
-    return comparison.compare(
+    made = comparison.compare(
         found.measured,
         baseline=chosen,
         metrics=measurements.chosen(found, metrics),
@@ -79,6 +79,8 @@ def _compared(experiment: Experiment, baseline: str, metrics: Sequence[str]) -> 
         pipelines=labels,
         texts=found.texts,
     )
+    # Of one that came from another server its texts stayed there.
+    return made | {"varies": experiment.manifest.get("imported", {}).get("varies", made["varies"])}
 
 
 def pipelines_of(experiment: Experiment) -> dict[str, str]:

@@ -50,7 +50,7 @@ async def watch(bus: Bus, run: Run) -> None:
 
 
 async def _end(key: int, run: Run) -> None:
-    await asyncio.to_thread(scored.score, key)
+    await scored.until_scored(key)
     await run(partial(end, key))
 
 

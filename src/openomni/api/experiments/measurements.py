@@ -63,7 +63,7 @@ def of(experiment: Experiment) -> Measurements:
     scores = _scores(experiment, {row[0]: row[1] for row in turns})
     for metric, rows in sorted(scores.items(), key=lambda each: each[0].name):
         if metric.name not in found.metrics:
-            found.metrics[metric.name] = info_of(metric)
+            found.metrics[metric.name] = info_of(metric, [score for several in rows.values() for score in several])
             found.measured += _measured(found.runs, found.metrics[metric.name], experiment, rows)
     counting = {row[0]: row[1] for row in turns if counts(row[5], row[6], 0.0)}
     for name, seconds in sorted(_in_models(experiment, counting).items()):
@@ -110,8 +110,9 @@ def _scores(experiment: Experiment, turns: Mapping[str, str]) -> dict[Metric, di
     return {metric: found[metric] for metric in newest.values()}
 
 
-def info_of(metric: Metric) -> MetricInfo:
-    """Its kind and its statistic stand in its parameters; where they don't, its name and unit tell."""
+def info_of(metric: Metric, scores: Sequence[Score] = ()) -> MetricInfo:
+    """Its kind and its statistic stand in its parameters; where they don't, its name and unit tell. The unit of a cost
+    is the currency of its scores; what is in several has no better and no worse."""
     told = metric.parameters
     kind, statistic = told.get("kind"), told.get("statistic")
     if kind not in KINDS:
@@ -119,7 +120,10 @@ def info_of(metric: Metric) -> MetricInfo:
         kind = "accuracy" if metric.name in ACCURACIES else kind
     # Of a latency all three are shown, whichever sums it up.
     chosen = (statistic,) if statistic in STATISTICS and kind != "latency" else ()
-    return MetricInfo(metric.name, metric.version, metric.unit, metric.better, str(kind), chosen)
+    currencies = {str(score.detail["currency"]) for score in scores if score.detail.get("currency")}
+    unit = metric.unit or (currencies.pop() if kind == "cost" and len(currencies) == 1 else "")
+    better = "" if kind == "cost" and len(currencies) > 1 else metric.better
+    return MetricInfo(metric.name, metric.version, unit, better, str(kind), chosen)
 
 
 def _measured(
@@ -211,8 +215,8 @@ def _in_models(experiment: Experiment, turns: Mapping[str, str]) -> dict[str, di
 def _timed(runs: Sequence[Run], name: str, seconds: Mapping[str, float]) -> Iterator[Measured]:
     uses = {run.pipeline for run in runs if run.cell in seconds}
     for run in runs:
-        value = seconds.get(run.cell)
-        outcome = "scored" if value is not None else "planned" if not run.is_over else "not_applicable"
+        value = seconds.get(run.cell) if run.is_over else None
+        outcome = "scored" if value is not None else "not_applicable" if run.is_over else "planned"
         if run.status == Cell.Status.FAILED and value is None and run.pipeline in uses:
             outcome = "failed"
         yield Measured(run.sample, run.group, run.pipeline, run.repeat, name, outcome, value)

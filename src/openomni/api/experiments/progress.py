@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Case, CharField, Count, Q, QuerySet, Value, When
+from django.db.models import Case, Count, Q, QuerySet, Value, When
 from django.utils import timezone
 
+from ..datasets.models import DatasetUtterance
 from ..ground import bus_line
-from ..records.models import UNFINISHED, Progress, Turn
+from ..records.models import Turn
+from ..reports.outcomes import OUTCOMES, outcome_of
 from ..scores.models import Score, Target
 from .models import Cell, Experiment, ExperimentPipeline
 from .planning import WARM_UP
@@ -21,9 +24,6 @@ LATE_AFTER_S = 3.0
 """Voice-to-voice above which a reply is late."""
 RATE_OVER = timedelta(minutes=2)
 """What the time left follows from: the cells that ended within it."""
-KINDS = ("failed", "cancelled", "missing", "unanswered", "interrupted", "early", "late", "on_time")
-"""What a turn counts as: the first of these that holds."""
-WAITING = (Cell.Status.PLANNED, Cell.Status.QUEUED, Cell.Status.RUNNING)
 
 
 @dataclass(slots=True)
@@ -70,14 +70,16 @@ def states(experiments: Iterable[Experiment]) -> list[State]:
     for row in ExperimentPipeline.objects.filter(experiment__in=found):
         pipelines[row.pk] = row, Counts()
         found[row.experiment_id].by_pipeline.append(pipelines[row.pk])
-    counted = Cell.objects.filter(experiment__in=found).order_by()
-    warming = Case(When(repeat=WARM_UP, then=Value("1")), default=Value(""), output_field=CharField())
-    counted = counted.values("experiment", "pipeline", "status", warming=warming).annotate(cells=Count("pk"))
-    for row in counted:
-        state = found[row["experiment"]]
+    warming = Case(When(repeat=WARM_UP, then=Value(1)), default=Value(0))
+    by = Cell.objects.filter(experiment__in=found).order_by().annotate(warming=warming)
+    counted = by.values("experiment", "pipeline", "status", "warming").annotate(cells=Count("pk"))
+    for key, pipeline, status, warms, cells in counted.values_list(
+        "experiment", "pipeline", "status", "warming", "cells"
+    ):
+        state = found[key]
         given_up = state.experiment.status == Experiment.Status.CANCELLED
-        for counts in [state.warm_up] if row["warming"] else [state.cells, pipelines[row["pipeline"]][1]]:
-            counts.add(row["status"], row["cells"], given_up)
+        for counts in [state.warm_up] if warms else [state.cells, pipelines[pipeline][1]]:
+            counts.add(status, cells, given_up)
     return list(found.values())
 
 
@@ -123,32 +125,33 @@ def _held_up(found: State) -> list[str]:
 
 
 def turns(experiment: Experiment) -> dict[str, int]:
-    """What became of the turns that are over, warm-up left out; each counts as one kind."""
-    counted = dict.fromkeys(("total", *reversed(KINDS)), 0)
-    for row in _kinds(experiment).values("became").annotate(turns=Count("pk")):
-        counted[row["became"]] += row["turns"]
-        counted["total"] += row["turns"]
-    return counted
+    """What became of the turns that it is to have, warm-up left out, by the rule of the latency report: each counts as
+    one kind, and what has not come yet is missing."""
+    cells = Cell.objects.filter(experiment=experiment).exclude(repeat=WARM_UP).order_by()
+    counted = Counter[str]()
+    for row in _alike(cells):
+        waited = None if row["unheard"] else -1.0 if row["early"] else 2 * LATE_AFTER_S if row["late"] else 0.0
+        told = (row["status"], row["outcome"], row["interrupted"], row["live"])
+        counted[outcome_of(*told, waited, LATE_AFTER_S)] += row["turns"]
+    counted["missing"] += max(_expected(cells) - counted.total(), 0)
+    return {"total": counted.total(), **{name: counted[name] for name in OUTCOMES}}
 
 
-def _kinds(experiment: Experiment) -> QuerySet[Turn, Any]:
-    cells = Cell.objects.filter(experiment=experiment).exclude(repeat=WARM_UP).exclude(session="")
-    over = Turn.objects.filter(session__in=cells.values("session")).exclude(status__in=UNFINISHED).order_by()
-    heard = "voice_to_voice_s"
-    kinds = {
-        "failed": Q(status=Progress.FAILED),
-        "cancelled": ~Q(status=Progress.COMPLETED),
-        "missing": ~Q(outcome="unanswered") & Q(**{f"{heard}__isnull": True}),
-        "unanswered": Q(outcome="unanswered"),
-        "interrupted": Q(interrupted=True),
-        "early": Q(**{f"{heard}__lt": 0}),
-        "late": Q(**{f"{heard}__gt": LATE_AFTER_S}),
-    }
-    became = Case(
-        *(When(holds, then=Value(name)) for name, holds in kinds.items()), default=Value("on_time"),
-        output_field=CharField(),
-    )  # fmt: skip
-    return over.annotate(became=became)
+def _alike(cells: QuerySet[Cell]) -> QuerySet[Turn, Any]:
+    """How many turns of the runs that count are alike in all that says what became of them."""
+    rows = Turn.objects.filter(session__in=cells.exclude(session="").values("session")).order_by()
+    waited = {"unheard": Q(voice_to_voice_s=None), "early": Q(voice_to_voice_s__lt=0),
+              "late": Q(voice_to_voice_s__gt=LATE_AFTER_S)}  # fmt: skip
+    held = {name: Case(When(holds, then=Value(1)), default=Value(0)) for name, holds in waited.items()}
+    return rows.values("status", "outcome", "interrupted", "live", **held).annotate(turns=Count("pk"))
+
+
+def _expected(cells: QuerySet[Cell]) -> int:
+    """Turns that all of the cells are to have: one for each utterance of their samples."""
+    said = DatasetUtterance.objects.filter(sample__in=cells.values("sample")).order_by()
+    of_each = dict(said.values("sample").annotate(said=Count("pk")).values_list("sample", "said"))
+    runs = cells.values("sample").annotate(runs=Count("pk")).values_list("sample", "runs")
+    return sum(count * max(of_each.get(sample, 0), 1) for sample, count in runs)
 
 
 def clock(seconds: float) -> str:

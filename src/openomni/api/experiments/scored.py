@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
-from importlib import import_module
-from importlib.util import find_spec
+import threading
 
 from django.db import close_old_connections, connections
 
+from . import scoring
 from .models import Experiment
 
 log = logging.getLogger("openomni.api")
-SCORING = f"{__package__}.scoring"
+
+
+async def until_scored(key: int) -> None:
+    """Returns when it is scored, or could not be. The thread that does it holds up no server that stops."""
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+
+    def run() -> None:
+        score(key)
+        with contextlib.suppress(RuntimeError):  # nobody waits any more
+            loop.call_soon_threadsafe(over.set)
+
+    threading.Thread(target=run, name=f"scoring {key}", daemon=True).start()
+    await over.wait()
 
 
 def score(key: int) -> None:
@@ -20,8 +34,8 @@ def score(key: int) -> None:
     close_old_connections()
     try:
         experiment = Experiment.objects.filter(pk=key).first()
-        if experiment is not None and find_spec(SCORING) is not None:
-            import_module(SCORING).score(experiment, experiment.metrics)
+        if experiment is not None:
+            scoring.score(experiment)
     except Exception:
         log.exception("experiment %s was not scored", key)
     finally:

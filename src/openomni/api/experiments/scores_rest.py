@@ -16,6 +16,7 @@ from ...errors import WrongUsage
 from ...metrics.scorer import Scorer
 from ..accounts.authentication import allow
 from ..accounts.models import Scope
+from ..datasets.models import DatasetSample
 from ..ground.caller import AuthedRequest
 from ..ground.document import also
 from ..ground.errors import bad_request, conflict, not_found
@@ -185,11 +186,13 @@ def _scores(experiment: Experiment, rows: Sequence[Score]) -> list[dict[str, Any
     """With what they are of, by three queries a page."""
     of_turn: dict[Any, str] = dict(Turn.objects.filter(pk__in=_ids(rows, Target.TURN)).values_list("pk", "cell"))
     keys = {*_ids(rows, Target.CELL), *of_turn.values()}
-    cells = Cell.objects.filter(pk__in=keys).select_related("sample", "pipeline").in_bulk()
+    named = Cell.objects.filter(pk__in=keys).select_related("sample", "pipeline")
+    cells = {each.pk: each for each in named}
     pipelines = {each.pk: each.label for each in experiment.pipelines.all()}
     of_repeats = [tuple(map(int, key.split(":")[1:])) for key in _ids(rows, Target.REPEATS)]
-    samples = dict(Cell.objects.filter(experiment=experiment, sample__in={sample for _, sample in of_repeats})
-                   .values_list("sample", "sample__sample_id"))  # fmt: skip
+    samples: dict[int, str] = dict(
+        DatasetSample.objects.filter(pk__in={sample for _, sample in of_repeats}).values_list("pk", "sample_id")
+    )
     made = []
     for row in rows:
         cell = cells.get(of_turn.get(row.target_id, row.target_id))

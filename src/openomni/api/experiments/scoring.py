@@ -80,17 +80,14 @@ class Progress:
 
 @dataclass(slots=True)
 class _Asked:
-    """A metric that is to score, with its rows."""
+    """A metric that is to score, with its rows. `name`: as it was asked for."""
 
+    name: str
     described: Described
     metric: Metric
     rater: Rater
     parameters: Mapping[str, Any]
     count: Count
-
-    @property
-    def name(self) -> str:
-        return self.described.name
 
     @property
     def target(self) -> Target:
@@ -200,7 +197,7 @@ def _ask(experiment: Experiment, scorer: Scorer, name: str, progress: Progress) 
     try:
         described = scorer.describe(name, parameters)
         count.version, count.takes, count.unit = described.version, described.takes, described.unit
-        asked = _Asked(described, *rows_of(experiment.project_id, described), parameters, count)
+        asked = _Asked(name, described, *rows_of(experiment.project_id, described), parameters, count)
         scorer.warm_up(name, parameters)
     except ScorerClosed:
         raise

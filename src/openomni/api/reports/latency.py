@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ...components.kinds import KINDS
 from ..ground.caller import Caller
 from ..ground.errors import bad_request
-from ..records.models import Build, Progress
+from ..records.models import Build
 from .figures import OF_TASKS, OF_TURNS, summary
 from .outcomes import OUTCOMES, outcome_of
 from .selection import Selected, Selection, select
@@ -50,6 +50,8 @@ class _Of:
     pipeline_hash: str
     live: bool
     by: tuple[str | None, ...]
+    statuses: frozenset[str]
+    """Of the stages that count."""
     spoken_s: float | None = None
     ended_s: float | None = None
 
@@ -73,7 +75,7 @@ class Measured:
         if kept is None:
             if len(self.values) >= MAX_KEYS:
                 bad_request(
-                    f"this makes rows for more than {MAX_KEYS:,} stages; tell them apart by less, or ask for fewer turns"
+                    f"this makes rows of more than {MAX_KEYS:,} stages; tell them apart by less, or ask for fewer turns"
                 )
             kept = self.values[key] = {name: array("d") for name in figures}
         return [kept[name] for name in figures]
@@ -86,12 +88,13 @@ def report(caller: Caller, wanted: Selection) -> dict[str, Any]:
 
 def told(measured: Measured, wanted: Selection) -> dict[str, Any]:
     """As JSON has it, rows in the order of pipelines, turns before their stages."""
-    kinds = {name: place for place, name in enumerate((TURN, *KINDS))}
+    kinds = {name: place for place, name in enumerate(KINDS)}
 
     def place(key: Key) -> tuple[Any, ...]:
         named = (key.component or "", key.model or "", key.agent or "")
         pipeline = (key.pipeline, key.pipeline_hash, not key.live)
-        return (*pipeline, key.by, kinds.get(key.kind, len(kinds)), key.kind, *named)
+        # What is about whole turns first; there is a kind of component of that name, too.
+        return (*pipeline, key.by, key.component is not None, kinds.get(key.kind, len(kinds)), key.kind, *named)
 
     rows = [
         {name: value for name, value in key._asdict().items() if name != "by"}
@@ -112,7 +115,6 @@ def measure(selected: Selected, wanted: Selection) -> Measured:
     """Reads the turns, then their tasks."""
     found = Measured()
     chosen: dict[str, _Of] = dict(_turns(selected, wanted, found))
-    statuses = _statuses(wanted)
     models = _models(selected)
     fields = ("turn_id", "kind", "component", "agent", "build", "status", "started_s", "ended_s", *OF_TASKS[:-1])
     # Looked up once for each task, so by what is at hand.
@@ -121,7 +123,7 @@ def measure(selected: Selected, wanted: Selection) -> Measured:
         selected.tasks.values_list(*fields).iterator(CHUNK)
     ):  # fmt: skip
         turn = chosen.get(turn_id)
-        if turn is None or status not in statuses:
+        if turn is None or status not in turn.statuses:
             continue
         if ended is not None:
             turn.ended_s = ended if turn.ended_s is None else max(ended, turn.ended_s)
@@ -151,27 +153,24 @@ def _turns(selected: Selected, wanted: Selection, found: Measured) -> Iterator[t
         "pk", "pipeline", "pipeline_hash", "session_id", "cell", "status", "outcome", "interrupted", "live", "warm",
         "origin", "voice_to_voice_s", *columns,
     )  # fmt: skip
-    statuses, seen = _statuses(wanted), Counter[str]()
+    seen = Counter[str]()
+    whole = frozenset(["completed", *wanted.include & {"failed", "superseded"}])
+    # Who wants what was interrupted wants the stages that were stopped by that, too.
+    stopped = whole | {"cancelled"} if "interrupted" in wanted.include else frozenset[str]()
     for (
         pk, pipeline, hash_, session, cell, status, outcome, interrupted, live, warm, origin, waited, *by,
     ) in selected.turns.values_list(*fields).iterator(CHUNK):  # fmt: skip
-        warm_up = cell != "" and cell in selected.warm_ups
-        out = (
-            "bench" if origin == "bench" and "bench" not in wanted.include else
-            "superseded" if (status == Progress.SUPERSEDED or not selected.counts_in(cell, session))
-            and "superseded" not in wanted.include else
-            "warm_up" if warm_up and "warm-up" not in wanted.include else ""
-        )  # fmt: skip
-        if out:
+        if out := selected.left_out(wanted, origin, status, cell, session):
             found.left_out[out] += 1
             continue
         seen[cell] += 1
         found.turns[outcome_of(status, outcome, interrupted, live, waited, wanted.late_after_s)] += 1
         if warm is False and "warm-up" not in wanted.include:
             continue  # somebody waited for it, so it counts above; but a model had to be loaded
-        if status not in statuses or (interrupted and "interrupted" not in wanted.include):
+        statuses = stopped if interrupted else whole
+        if status not in statuses:
             continue
-        turn = _Of(pipeline, hash_, live, tuple(map(_text, by)))
+        turn = _Of(pipeline, hash_, live, tuple(map(_text, by)), statuses)
         if waited is not None:
             found.of(turn.key, OF_TURNS)[0].append(waited)
         yield pk, turn
@@ -196,14 +195,6 @@ _COLUMNS = {
 def _text(value: Any) -> str:
     """A day is that of UTC on which the turn was recorded."""
     return value if isinstance(value, str) else f"{value:%Y-%m-%d}"
-
-
-def _statuses(wanted: Selection) -> frozenset[str]:
-    """Of turns and tasks whose figures count. Who wants what was interrupted wants the stages that it stopped."""
-    more = {
-        "failed": Progress.FAILED, "superseded": Progress.SUPERSEDED, "interrupted": Progress.CANCELLED,
-    }  # fmt: skip
-    return frozenset([str(Progress.COMPLETED), *(str(more[name]) for name in wanted.include if name in more)])
 
 
 def _models(selected: Selected) -> dict[str, str]:

@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from ninja import Field, Query, Router, Schema
 
-from ... import bounds
 from ..accounts.authentication import allow
 from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest
 from ..ground.document import also
-from ..ground.fields import Moment, Name, OneOf
-from . import latency
-from .selection import Selection
+from . import cost, latency
+from .query import ScopeQuery, SelectionQuery
 
 router = Router(tags=["reports"])
 READERS = allow(Scope.VIEWER)
 
-Include = Literal["bench", "warm-up", "interrupted", "failed", "superseded"]
-By = Literal[
-    "agent", "component", "day", "device", "language", "model", "origin", "participant", "session", "site",
-]  # fmt: skip
-Seconds = float
 Interval = tuple[float, float] | None
-
-
-class SelectionQuery(Schema):
-    pipeline: Name = Field("", description="name or hash")
-    experiment: Name = Field("", description="turns of its cells, of the runs that count")
-    since: Moment | None = Field(None, description="recorded from then on")
-    session: Name = ""
-    participant: Name = ""
-    origin: Annotated[str, OneOf("origin", "", "person", "text", "replay", "reprocess", "experiment", "bench")] = ""
-    include: list[Include] = Field([], max_length=5, description="what is left out of figures otherwise")
-    by: list[By] = Field([], max_length=10, description="what rows are told apart by, too")
-    late_after: float = Field(3.0, ge=0, le=bounds.MAX_SECONDS, description="seconds; above it a turn was late")
-
-    def selection(self) -> Selection:
-        given = self.dict(exclude={"include", "by", "late_after"})
-        return Selection(
-            **given, include=frozenset(self.include), by=tuple(self.by), late_after_s=self.late_after
-        )  # fmt: skip
 
 
 class LatencyRow(Schema):
@@ -119,3 +94,26 @@ def report_latency(request: AuthedRequest, wanted: Query[SelectionQuery]) -> Any
     """Figures are of turns and stages that were completed, not interrupted, no warm-up (no model had to be loaded),
     neither a benchmark's nor superseded, unless `include` says otherwise. A report takes 250,000 turns at most."""
     return latency.report(request.auth, wanted.selection())
+
+
+class CostRow(Schema):
+    """What the turns of a pipeline cost in one currency, as far as it is known."""
+
+    pipeline: str
+    pipeline_hash: str
+    turns: int
+    cost: float | None = Field(description="of all that is known; null where no component says what it costs")
+    currency: str | None
+    per_turn: float | None = Field(description="mean of the turns of which each stage's cost is known")
+    unknown: int = Field(description="turns of which the cost of a stage is not known")
+
+
+class CostReport(Schema):
+    rows: list[CostRow]
+
+
+@router.get("/reports/cost", auth=READERS, response=CostReport, summary="What turns cost", openapi_extra=also(400))
+def report_cost(request: AuthedRequest, wanted: Query[ScopeQuery]) -> Any:
+    """Whatever became of a turn, and of the tries at its stages, was paid for. Turns of benchmarks, those whose place
+    another one took, and warm-up are left out unless `include` says otherwise."""
+    return cost.report(request.auth, wanted.selection())

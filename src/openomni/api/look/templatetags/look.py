@@ -40,3 +40,11 @@ def when(at: datetime, precision: str = "minutes") -> SafeString:
     return format_html(
         '<time datetime="{}" title="{} UTC">{}</time>', date(at, "c"), date(at, to_the_second), date(at, shown)
     )
+
+
+@register.filter
+def lasts(seconds: float) -> str:
+    """`{{ seconds|lasts }}`: how long something is, in the unit that suits it."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
