@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from django.test import Client
 
 from api.bus import connecting, line
 from api.experiment_rows import agent, dataset, pipelines, sample
-from api.support import Api, api_for
+from api.support import Api, api_for, person
 from openomni.api.accounts.models import Project, Scope
 from openomni.api.experiments import feeding, scored
 from openomni.api.experiments.models import Cell
@@ -133,6 +134,10 @@ def test_each_cell_is_run_once_and_one_more_pipeline_runs_only_its_own(researche
     assert Turn.objects.count() == 2 * of_each
     assert set(Session.objects.values_list("status", "origin")) == {("closed", "experiment")}
     assert (QueuedWork.objects.count(), left(line)) == (0, 0)
+    browser = Client()
+    browser.force_login(person("ada", "viewer", Project.objects.get()))
+    for path in ("/conversations/", "/"):
+        assert Session.objects.first().pk not in browser.get(path).content.decode(), "nobody's conversations"
     before = {each["id"]: each for each in Cell.objects.values()}
     assert run(researcher)["status"] == "done", "run again, it does nothing"
     run(researcher, "a", "b", "c")

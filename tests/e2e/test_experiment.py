@@ -66,7 +66,7 @@ def cells(made: Installation) -> dict[str, dict[str, Any]]:
 
 def command(*pipelines: str) -> list[str]:
     return ["experiment", "run", "questions", "--pipelines", ",".join(pipelines), "--repeats", str(REPEATS),
-            "--name", "big", "--json", "big.json"]  # fmt: skip
+            "--name", "big", "--metrics", "wer", "--json", "big.json"]  # fmt: skip
 
 
 def result(made: Installation) -> dict[str, Any]:

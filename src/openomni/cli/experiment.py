@@ -86,6 +86,8 @@ def run(
         found.update(await api.post("/experiments", request))
         print(f"experiment {found['experiment']}: {found['cells']['planned']:,} cells, {server}{_page(found)}",
               file=sys.stderr)  # fmt: skip
+        if line := await experiment_compare.foreseen(api, str(found["experiment"])):
+            print(line, file=sys.stderr)
         return dict(found) if detach else await follow(api, str(found["experiment"]))
 
     try:
@@ -176,11 +178,12 @@ async def _brought(api: Api, dataset: str) -> str:
     """A set that comes along is imported first; what the server has already is not sent again."""
     if not dataset.startswith(BUILTIN):
         return dataset
-    from importlib import import_module
+    from .dataset_import import found_in, take
+    from .progress import bar
 
-    importing = import_module(f"{__package__}.dataset_import")
-    found = await asyncio.to_thread(importing.found_in, dataset)
-    made = await importing.take(api, found, dataset, dataset, lambda what, done, total: None)
+    found = await asyncio.to_thread(found_in, dataset, told=lambda line: print(f"· {line} …", file=sys.stderr))
+    with bar() as progress:
+        made = await take(api, found, dataset, dataset, progress)
     return f"{made['dataset']}@{made['version']}"
 
 

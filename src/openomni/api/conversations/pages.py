@@ -140,10 +140,11 @@ def clock(seconds: float) -> str:
 @require_safe
 @page()
 def conversations(request: HttpRequest) -> HttpResponse:
-    """The project's sessions, newest first."""
+    """The project's sessions, newest first. Those of an experiment's cells, a thousand at a time, are on its page."""
     where = here(request)
     pipeline, text = request.GET.get("pipeline", ""), request.GET.get("q", "").strip()
     sessions = Session.objects.of_user(where.user).filter(project_id=where.project)
+    sessions = sessions.exclude(origin="experiment")
     rows = sessions.filter(pipeline=pipeline) if pipeline else sessions
     if text:
         said = Q(transcript__icontains=text) | Q(reply_text__icontains=text)

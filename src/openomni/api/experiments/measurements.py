@@ -49,6 +49,9 @@ class Measurements:
     measured: list[Measured] = field(default_factory=list)
     texts: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
+    def measured_under(self, metric: str) -> list[Measured]:
+        return [each for each in self.measured if each.metric == metric]
+
 
 def of(experiment: Experiment) -> Measurements:
     """All that was scored of it, whichever metric, by few queries."""

@@ -33,9 +33,10 @@ Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 async def watch(bus: Bus, run: Run) -> None:
     """Hands over for ever."""
+    opened: set[str] = set()
     while True:
         if found := await run(waiting):
-            refused = await _enqueue(bus, found)
+            refused = await _enqueue(bus, found, opened)
             for project, group in await run(partial(_handed, found, refused)):
                 await streams.cancel(bus, project, group)
         else:
@@ -46,15 +47,17 @@ def hand_over(session_id: str) -> None:
     """Hands over what of a session need not wait, at once. Raises BusError, or BusAway, when the bus does not take it;
     `watch` does it then when it is back."""
     if found := waiting(session_id):
-        _handed(found, bus_line.run(lambda bus: _enqueue(bus, found)))
+        _handed(found, bus_line.run(lambda bus: _enqueue(bus, found, set())))
 
 
-async def _enqueue(bus: Bus, found: list[work.Work]) -> dict[str, str]:
-    """Gives what the bus will never take, with the reason: it holds nothing else up."""
+async def _enqueue(bus: Bus, found: list[work.Work], opened: set[str]) -> dict[str, str]:
+    """Gives what the bus will never take, with the reason: it holds nothing else up. `opened`: the projects whose
+    queues are known to be there."""
     refused: dict[str, str] = {}
     # Agents claim through the project's consumers, which are there from its first work on.
-    for project in {each.project for each in found}:
+    for project in {each.project for each in found} - opened:
         await streams.work_consumer(bus, project)
+        opened.add(project)
     for each in found:
         try:
             await work.enqueue(bus, each)
