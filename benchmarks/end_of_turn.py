@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from openomni.bench import corpus
-from openomni.bench.caller import ROOM_NOISE
-from openomni.bench.speech import SpokenUtterance
+from openomni.client.caller.room import ROOM_NOISE
+from openomni.client.caller.utterance import SpokenUtterance
 from openomni.components import registry
 from openomni.events import AXIS_RATE, Message
 from openomni.media import Audio, Samples

@@ -39,11 +39,14 @@ from websockets.asyncio.client import connect
 
 from openomni import clock, models
 from openomni.bench import corpus, figures, machine, prompts
-from openomni.bench.caller import LEAD_IN_S, HeardReply, SaidUtterance, SyntheticCaller
 from openomni.bench.corpus import Corpus
-from openomni.bench.speech import SpokenUtterance
 from openomni.cli.processes import Child, children, free_port, run
 from openomni.cli.stack import agent_for, check_and_pull, running
+from openomni.client.caller.caller import LEAD_IN_S, SyntheticCaller
+from openomni.client.caller.ear import HeardReply
+from openomni.client.caller.measured import decided
+from openomni.client.caller.room import SaidUtterance
+from openomni.client.caller.utterance import SpokenUtterance
 from openomni.client.wire import ReplyChunk
 from openomni.components.llm.requantised import as_mixed
 from openomni.errors import OpenOmniError
@@ -279,7 +282,7 @@ async def measure(pipeline: spec.Pipeline, python: Path, asked: Corpus, logs: Pa
             async with calling, theirs.caller.talk(port):
                 await take_turns([ours, theirs], asked)
         began = ours.caller.room.began
-        ours.settle([began + figures.decided(turn) for turn in ours.caller.turns if turn["segments"]])
+        ours.settle([began + decided(turn) for turn in ours.caller.turns if turn["segments"]])
         theirs.settle([turn["at"] for turn in turns_of(log)])
     return [ours, theirs]
 

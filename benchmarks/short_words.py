@@ -32,7 +32,7 @@ import numpy as np
 
 from openomni import models
 from openomni.bench import prompts, speech
-from openomni.bench.caller import ROOM_NOISE
+from openomni.client.caller.room import ROOM_NOISE
 from openomni.components import registry
 from openomni.errors import OpenOmniError
 from openomni.events import AXIS_RATE, Endings, ReplyPaused, ReplySound, Respond, Sound, Value

@@ -21,6 +21,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/commands.md": commands,
         "reference/components.md": components,
         "reference/evaluation-functions.md": evaluation,
+        "reference/metrics.md": metrics,
         "reference/pipelines.md": pipelines,
         "reference/records.md": records,
         "reference/rest.md": rest,
@@ -78,6 +79,29 @@ def components() -> Iterator[str]:
             ]
             if rows:
                 yield from _table(("parameter", "default", ""), rows)
+
+
+def metrics() -> Iterator[str]:
+    from openomni.metrics import registry
+    from openomni.metrics.prices import UNITS
+
+    yield "# Metrics\n\nMade from the code: what programs say of runs. [Metrics](../guides/metrics.md) shows how to use"
+    yield "them and how to write your own.\n"
+    for info in registry.registered().values():
+        yield f"## {info.name}\n\n{_first_line(info.description)}\n"
+        better = f"{info.better} is better" if info.better else "neither way is better"
+        yield f"Takes a {info.takes}; {info.unit or 'no unit'}; {better}; {info.kind}, by {info.statistic}.\n"
+        for part in info.description.split("\n\n")[1:]:
+            yield f"{part}\n"
+        properties = info.schema["properties"].items()
+        rows = [(f"`{name}`", f"`{rule.get('default')!r}`", rule.get("description", "")) for name, rule in properties]
+        if rows:
+            yield from _table(("parameter", "default", ""), rows)
+    yield "## Units of a table of prices\n"
+    yield from _table(
+        ("unit", "of what is counted", "how many"),
+        ((f"`{unit}`", what, f"{many:g}") for unit, (what, many) in UNITS.items()),
+    )
 
 
 def pipelines() -> Iterator[str]:

@@ -11,16 +11,17 @@ _HOMES = {
     "Audio": "media", "Clip": "media", "Frame": "media",
     "Document": "events", "Emotion": "events", "Endings": "events", "Message": "events", "Speaker": "events",
     "Transcript": "events", "Usage": "events", "Word": "events",
-    "component": "components.registry", "Declined": "errors",
+    "component": "components.registry", "Declined": "errors", "metric": "metrics.declaring",
 }  # fmt: skip
 __all__ = ["Audio", "Clip", "Declined", "Document", "Emotion", "Endings", "Frame", "Message", "Speaker",
-           "Transcript", "Usage", "Word", "component"]  # fmt: skip
+           "Transcript", "Usage", "Word", "component", "metric"]  # fmt: skip
 
 if TYPE_CHECKING:
     from .components.registry import component
     from .errors import Declined
     from .events import Document, Emotion, Endings, Message, Speaker, Transcript, Usage, Word
     from .media import Audio, Clip, Frame
+    from .metrics.declaring import metric
 
 
 def __getattr__(name: str) -> Any:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
 from . import clock
 from .errors import OpenOmniError
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
@@ -105,6 +107,19 @@ async def ended(running: asyncio.Future[Any]) -> None:
         await asyncio.wait({running}, timeout=TOLD_AGAIN)
     if not running.cancelled():
         running.exception()  # it was told already, or comes too late
+
+
+async def to_the_end(work: Awaitable[T]) -> T:
+    """Waits for what must not be left in its midst, a thread's work above all, even when cancelled meanwhile; then the
+    cancellation goes on."""
+    running = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        if not running.cancelled() and (error := running.exception()) is not None:
+            log.warning("what was waited for to its end failed: %s", str(error) or type(error).__name__)
+        raise
 
 
 async def _within(running: asyncio.Future[None], seconds: float) -> bool:

@@ -57,6 +57,8 @@ Moment = Annotated[float, Meta(ge=MIN_MOMENT, le=MAX_MOMENT)]
 Seconds = Annotated[float, Meta(ge=-MAX_SECONDS, le=MAX_SECONDS)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID, pattern=r"^[A-Za-z0-9._:-]+$")]
+Uuid = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
+"""As `uuid.UUID.hex` has it: what goes into a binary frame as 16 bytes."""
 Name = Annotated[str, Meta(max_length=MAX_NAME)]
 Line = Annotated[str, Meta(max_length=MAX_LINE)]
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]

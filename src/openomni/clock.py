@@ -45,26 +45,52 @@ class Offset:
         return remote - self.seconds
 
 
+DRIFT = 200e-6
+"""How fast two clocks move apart at most, in seconds a second: either is off by up to 100 ppm."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Trip:
+    """What one round trip says: at the stamp `at` the offset was `seconds`, give or take `reach`."""
+
+    at: float
+    seconds: float
+    reach: float
+
+    def uncertainty(self, now: float) -> float:
+        return self.reach + DRIFT * max(now - self.at, 0.0)
+
+
 class OffsetEstimator:
     """Estimates the offset to another clock from round trips.
 
-    A round trip bounds the offset to ± half of its time on the wire, whatever the asymmetry, so the shortest of the
-    last `window` is believed (the minimum filter of NTP, RFC 5905). Older ones drift out, which follows clock drift.
+    A round trip bounds the offset to ± half of its time on the wire, whatever the asymmetry (RFC 5905), and from then
+    on the clocks move apart by up to `DRIFT`. Of the last `window` the one with the narrowest bounds is believed: a
+    quick one over a slow one, a fresh one over one that was quicker long ago. What contradicts the newest is from
+    before the clock jumped, or from before a machine slept, and is forgotten.
     """
 
     def __init__(self, window: int = 32) -> None:
-        self._trips: deque[tuple[float, float]] = deque(maxlen=window)
+        self._trips: deque[_Trip] = deque(maxlen=window)
 
     def add(self, sent: float, remote_received: float, remote_sent: float, received: float) -> None:
         """One round trip: stamps of this machine (`sent`, `received`) and of the other one."""
-        wire = (received - sent) - (remote_sent - remote_received)
-        offset = ((remote_received - sent) + (remote_sent - received)) / 2
-        self._trips.append((max(wire, 0.0), offset))
+        wire = max((received - sent) - (remote_sent - remote_received), 0.0)
+        newest = _Trip(received, ((remote_received - sent) + (remote_sent - received)) / 2, wire / 2)
+        agree = [
+            each for each in self._trips
+            if abs(each.seconds - newest.seconds) <= each.uncertainty(received) + newest.reach
+        ]  # fmt: skip
+        self._trips = deque([*agree, newest], self._trips.maxlen)
 
     @property
     def offset(self) -> Offset | None:
-        """The best estimate; None before the first round trip."""
+        """The best estimate when the last round trip ended; None before the first one."""
+        return self.at(self._trips[-1].at) if self._trips else None
+
+    def at(self, now: float) -> Offset | None:
+        """The best estimate at a stamp of this machine, its uncertainty grown by then."""
         if not self._trips:
             return None
-        wire, seconds = min(self._trips)
-        return Offset(seconds, wire / 2)
+        best = min(self._trips, key=lambda trip: trip.uncertainty(now))
+        return Offset(best.seconds, best.uncertainty(now))

@@ -15,7 +15,8 @@ EXTRAS: Mapping[str, set[str]] = {
     "agent": _AGENT,
     "api": _MEDIA | _BUS | {"cryptography", "dj_database_url", "django", "ninja", "unfold", "psycopg", "pydantic",
                             "psutil", "segno", "starlette", "uvicorn"},
-    "evaluation": {"evalica", "jiwer", "pandas", "pyarrow", "scipy", "statsmodels", "whisper_normalizer"},
+    "evaluation": {"evalica", "jiwer", "matplotlib", "onnxruntime", "pandas", "pyarrow", "scipy", "soxr", "statsmodels",
+                   "whisper_normalizer"},
     "local": _AGENT | {"faster_whisper", "gguf", "onnx", "onnxruntime", "piper", "xllamacpp"},
 }  # fmt: skip
 """Extra → the modules that it brings on every machine."""

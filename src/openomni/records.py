@@ -255,8 +255,9 @@ class AskedRecord(msgspec.Struct, kw_only=True):
     """Nobody said anything: the agent began, or went on."""
 
 
-Given = Literal["recorded", "corrected"]
-"""Of a stage that did not run: its output was what it had given before, or what somebody says that it should be."""
+Given = Literal["recorded", "corrected", "reference"]
+"""Of a stage that did not run: its output was what it had given before, what somebody says that it should be, or what
+its dataset has as right."""
 
 
 class TurnRecord(Record, tag="turn", kw_only=True):
@@ -430,7 +431,58 @@ class BrokenOffRecord(Record, tag="broken_off", kw_only=True):
     reason: str = ""
 
 
-AnyRecord = SessionRecord | TurnRecord | RecordingRecord | ItemRecord | BuildRecord | BrokenOffRecord
+class CalledRecord(msgspec.Struct, kw_only=True):
+    """An utterance of a real-time cell, as it was measured where its reply was heard."""
+
+    index: Count
+    """Its place in the sample."""
+    turn_id: str = ""
+    """The turn whose reply was measured; without a reply the last that was made of it."""
+    turn_ids: list[str] = []
+    """All that were made of it: one, where nothing cut it in two."""
+    voice_to_voice_s: Seconds | None = None
+    """From its last speech sample, which is known beforehand, to the first sample of the reply above −40 dBFS, at the
+    client; negative where the reply began before. None: nothing was heard."""
+    answered: bool = False
+    early: bool = False
+    """The reply began before the last speech sample."""
+    cut: bool = False
+    """A turn was decided before the last speech sample."""
+    overlap_s: Seconds | None = None
+    """How long both spoke; None where nobody spoke into the other."""
+    yield_s: Seconds | None = None
+    """From its first speech sample, said into a reply, until that was silent; None where it interrupted none."""
+    on_rule: bool = True
+    """It was said when its rule has it."""
+    start: Position = 0
+    end: Position = 0
+    """Its speech on the session's axis, in samples at 16 kHz; `end` is just past the last."""
+
+
+class CellRecord(Record, tag="cell", kw_only=True):
+    """What became of a real-time cell of an experiment, once it was played. `disturbed`: somebody's conversation took a
+    machine that it was measured on, and it is to be run again; `reason` says whose doing it was."""
+
+    cell: Id
+    experiment: Name = ""
+    attempt: Count = 1
+    """That of the work: how often it was put into the queue."""
+    status: Literal["done", "failed", "disturbed"] = "done"
+    reason: Line = ""
+    session_id: str = ""
+    """The session of the run that counts."""
+    caller: str = ""
+    """The name of the agent that played the person."""
+    started_at: Moment = 0.0
+    ended_at: Moment = 0.0
+    turns: list[CalledRecord] = []
+    frames_lost: Count | None = None
+    """Blocks of 20 ms that the microphone gave and the recording does not hold; None where that can't be said."""
+    microphone_late_s: Seconds | None = None
+    """How late the microphone's blocks went out, 99 of 100 at most: a machine that can't keep pace measures itself."""
+
+
+AnyRecord = SessionRecord | TurnRecord | RecordingRecord | ItemRecord | BuildRecord | BrokenOffRecord | CellRecord
 
 
 def later_version() -> int:

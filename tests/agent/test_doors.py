@@ -193,7 +193,7 @@ def test_whatever_the_queue_holds_is_settled_and_recorded(work: Work) -> None:
         recordings=SimpleNamespace(sound=sound, pictures=nothing),
         replies=SimpleNamespace(settle=nothing, of=lambda _: KeptReply()), writer=writer,
         references=SimpleNamespace(pipeline=pipeline_of, history=no_history, remember=lambda *_: None),
-        runner=SimpleRunner,
+        runner=SimpleRunner, unmeasured=nothing,
     )  # type: ignore[arg-type]  # fmt: skip
     virtual_time.run(queued._settle(claim))  # type: ignore[arg-type]
     assert len(claim.settled) == 1

@@ -10,7 +10,7 @@ import pytest
 from agent.backend import Backend, pipeline, speech
 from openomni.agent import service
 from openomni.agent import work as queued
-from openomni.bus import subjects
+from openomni.bus import streams, subjects
 from openomni.bus.claim import Claim
 from openomni.bus.dead import dead, retry, write_back
 from openomni.bus.envelope import found_turn
@@ -270,3 +270,39 @@ async def test_a_turn_of_another_project_is_not_taken(backend: Backend, employ) 
 
     await backend.until(lambda: backend.turns("completed"))
     assert list(backend.turns()) == [ours.work_id]
+
+
+async def test_a_stage_whose_reference_is_given_does_not_run(backend: Backend, employ) -> None:
+    await employ("one", f"host,{SIMULATED}")
+    work = backend.turn(pipeline(), backend.record(speech((0.5, 1.5), length=2.0)), given={"stt": "What day is it?"})
+    await enqueue(backend.bus, msgspec.structs.replace(work, lane="throughput", group="7"))
+    record = (await backend.until(lambda: backend.turns("completed")))[work.work_id]
+    assert (record.transcript, record.given) == ("What day is it?", {"stt": "reference"})
+    assert [stage.kind for stage in record.stages] == ["llm", "tts"]
+    assert record.stages[0].output["usage"]["input_tokens"] == 4
+
+
+async def test_a_reference_for_a_stage_that_is_not_there_fails_the_turn(backend: Backend, employ) -> None:
+    await employ("one", f"host,{SIMULATED}")
+    work = backend.turn(pipeline(), backend.record(speech((0.5, 1.5), length=2.0)), given={"end_to_end": "Monday."})
+    await enqueue(backend.bus, work)
+    record = (await backend.until(lambda: backend.turns("failed")))[work.work_id]
+    assert record.reason == "the pipeline simulated has no end_to_end stage; it has stt, llm, tts"
+
+
+async def test_what_runs_of_a_cancelled_group_is_stopped_and_what_is_queued_later_is_run(
+    backend: Backend, employ
+) -> None:
+    worker = await employ("one", f"host,{SIMULATED}", slots=2)
+    recording = backend.record(speech((0.5, 1.5), length=2.0))
+    endless = backend.turn(pipeline(llm="fail: hang"), recording)
+    await enqueue(backend.bus, msgspec.structs.replace(endless, lane="throughput", group="7"))
+    await backend.until(lambda: worker._health.busy)
+    await streams.cancel(backend.bus, "default", "7")
+    await backend.until(lambda: not worker._health.busy)
+    again = backend.turn(pipeline(), recording)
+    await enqueue(backend.bus, msgspec.structs.replace(again, lane="throughput", group="7"))
+    await backend.until(lambda: backend.turns("completed"))
+    assert set(backend.turns()) == {again.work_id}
+    assert (await backend.bus.jetstream.stream_info(subjects.WORK)).state.messages == 0
+    assert await dead(backend.bus, "default") == []

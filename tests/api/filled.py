@@ -55,7 +55,10 @@ def filled(project: Project) -> Project:
     session = Session.objects.create(
         project=project, id=f"session{MARK}", pipeline=MARK, source=MARK, participant=participant.code
     )
-    turn = Turn.objects.create(project=project, id=f"turn{MARK}", session=session, index=0, transcript=MARK)
+    turn = Turn.objects.create(
+        project=project, id=f"turn{MARK}", session=session, index=0, transcript=MARK, pipeline=MARK, status="completed",
+        voice_to_voice_s=0.5,
+    )  # fmt: skip
     Segment.objects.create(project=project, session=session, turn=turn, speaker=MARK, start=0, end=1)
     task = Task.objects.create(project=project, turn=turn, task_id=f"task{MARK}", kind="llm", component=MARK)
     Attempt.objects.create(project=project, task=task, number=1, agent=MARK, status="started")
@@ -102,6 +105,15 @@ def filled(project: Project) -> Project:
     Cell.objects.create(
         project=project, id=f"cell{MARK}", experiment=experiment, pipeline=tested, sample=sample, repeat=1, order=0
     )
+    Score.objects.create(
+        project=project,
+        metric=metric,
+        rater=rater,
+        target="cell",
+        target_id=f"cell{MARK}",
+        outcome="scored",
+        label=MARK,
+    )
     Token.issue(project, [Scope.ADMIN], name=MARK, id=f"{MARK}000")
     person(MARK, "owner", project)
     return project
@@ -130,7 +142,8 @@ def fields_of(method: str, path: str) -> list[str]:
 def ids_of(path: str) -> dict[str, str]:
     """The project's ids for the parameters of a path."""
     slug = {"sites": f"site-{MARK}", "devices": f"device-{MARK}", "projects": "home"}.get(path.split("/")[3], "")
-    ids = {**IDS, "slug": slug} | ({"name": f"dataset-{MARK}"} if path.split("/")[3] == "datasets" else {})
+    named = {"experiments": f"experiment-{MARK}", "datasets": f"dataset-{MARK}"}.get(path.split("/")[3])
+    ids = {**IDS, "slug": slug} | ({"name": named} if named else {})
     names = re.findall(r"{(\w+)}", path)
     assert ids.keys() >= set(names), f"{path}: say in IDS what its parameters are"
     return {name: ids[name] for name in names}

@@ -225,7 +225,8 @@ def test_a_token_of_every_scope_stays_in_its_project(filled: Project, other_proj
 
 # ---- tokens of one site or device ----------------------------------------------------------------------------
 
-WHOLE = ("builds", "hello", "me", "auth", "projects", "agents", "components", "pipelines", "tags")
+WHOLE = ("builds", "hello", "me", "auth", "projects", "agents", "components", "pipelines", "tags",
+         "experiments")  # fmt: skip
 """What is of no place: everybody in the project may read it, and who is limited to a place may not change it."""
 
 NOTHING = ("datasets", "dataset-drafts")

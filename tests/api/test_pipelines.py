@@ -147,6 +147,18 @@ def test_resolving_says_which_stages_nobody_offers(project: Project, admin: Api)
     assert len(admin("GET", "/pipelines/mine/resolve")["missing"]) == 2
 
 
+def test_a_version_is_resolved_by_its_hash_as_it_was(admin: Api, stranger: Api) -> None:
+    was = admin("PUT", "/pipelines/mine", yaml())["hash"]
+    admin("PUT", "/pipelines/mine", {"yaml": yaml()["yaml"] + "turn_taking: {end_of_turn_silence: 0.9}\n"})
+    answer = admin("GET", f"/pipelines/mine@{was}/resolve")
+    assert (answer["name"], answer["hash"]) == ("mine", was)
+    assert admin("GET", "/pipelines/mine/resolve")["hash"] != was
+    builtin = admin("GET", "/pipelines/local")["hash"]
+    assert admin("GET", f"/pipelines/local@{builtin}/resolve")["hash"] == builtin
+    stranger.error("GET", f"/pipelines/mine@{was}/resolve", status=404)
+    admin.error("GET", "/pipelines/mine@0123/resolve", status=404)
+
+
 def test_an_agent_of_another_project_does_not_count(other_project: Project, admin: Api) -> None:
     admin("PUT", "/pipelines/mine", yaml())
     agent_with(other_project, "stt:simulated", "llm:simulated", "tts:simulated", roles=["host"])

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,11 +22,12 @@ from openomni.api.queue import dead_letters, outbox
 from openomni.api.queue.models import QueuedWork
 from openomni.api.records.models import Recording, Session, Turn
 from openomni.api.records.recorder import write_batch
+from openomni.api.records.signals import cell_written
 from openomni.bus import dead, envelope, streams, subjects, work
 from openomni.bus.connection import Bus
 from openomni.bus.envelope import found_turn
 from openomni.bus.records import RecordWriter
-from openomni.records import AnyRecord, RecordingRecord, SegmentRecord, TurnRecord, encode
+from openomni.records import AnyRecord, CellRecord, RecordingRecord, SegmentRecord, TurnRecord, encode
 
 __all__ = ["connecting", "line", "recording"]
 
@@ -251,6 +253,28 @@ def test_dead_work_is_seen_with_its_reason_and_tried_again(
     assert admin("GET", "/tasks/dead")["items"] == []
     assert [(each.work_id, each.attempt) for each in line(claimed)] == [(failed, 2)]
     assert device("GET", f"/turns/{failed}")["status"] == "pending"
+
+
+def test_a_cell_whose_callers_were_lost_has_failed(project: Project) -> None:
+    told: list[CellRecord] = []
+
+    def heard(record: CellRecord, **_: Any) -> None:
+        told.append(record)
+
+    cell_written.connect(heard)
+    call = envelope.CallWork(cell="c1", experiment="7", pipeline="local", session_id="s", attempt=3, utterances=[])
+    content = envelope.encode(call.work("home", "h", group="7"))
+    letter = dead.DeadLetter(kind="call", key="c1", reason="3 attempts ended without an answer", content=content)
+
+    async def run(act: Callable[[], bool]) -> bool:
+        return act()
+
+    looking = dead_letters._look_after(SimpleNamespace(), letter, run)  # type: ignore[arg-type]
+    with pytest.raises(StopIteration):  # it waits for nothing, and stays where the test's transaction is
+        looking.send(None)
+    (cell,) = told
+    assert (cell.project, cell.cell, cell.attempt, cell.status) == ("home", "c1", 3, "failed")
+    assert cell.reason == letter.reason
 
 
 def test_dead_work_is_seen_and_tried_again_from_its_own_site(project: Project, admin: Api, failed: str) -> None:

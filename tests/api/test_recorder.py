@@ -10,14 +10,16 @@ from django.db import OperationalError, connection
 
 from openomni.api.accounts.models import Project
 from openomni.api.pipelines.models import PipelineVersion
-from openomni.api.records import recorder, snapshots
-from openomni.api.records.models import Attempt, Recording, Segment, Session, Task, TimePoint, Turn
+from openomni.api.records import recorder, signals, snapshots
+from openomni.api.records.models import Attempt, Recording, Segment, Session, Task, TimePoint, Tombstone, Turn
 from openomni.api.records.recorder import write_batch
 from openomni.bus.records import Unwritable
 from openomni.records import (
     AnyRecord,
     AskedRecord,
     AttemptRecord,
+    CalledRecord,
+    CellRecord,
     DismissedRecord,
     PauseRecord,
     RecordingRecord,
@@ -285,6 +287,21 @@ def test_what_is_the_same_in_the_next_snapshot_is_not_written_again() -> None:
     fewer = msgspec.structs.replace(later, version=5, time_points=later.time_points[1:] * 2, segments=[])
     write(fewer)
     assert snapshots.turn_record(Turn.objects.get()) == fewer
+
+
+def test_what_became_of_a_cell_is_told_in_the_transaction_that_records_it() -> None:
+    told: list[CellRecord] = []
+
+    def heard(record: CellRecord, **_: Any) -> None:
+        assert connection.in_atomic_block
+        told.append(record)
+
+    signals.cell_written.connect(heard)
+    cell = CellRecord(project="ward", cell="c1", session_id="s9", turns=[CalledRecord(index=0, voice_to_voice_s=-0.2)])
+    Tombstone.objects.create(project_id="ward", kind="session", key="s9")
+    write(session(), cell)
+    assert told == [cell], "also when what was said in it is erased already"
+    assert not Session.objects.filter(pk="s9").exists()
 
 
 def test_a_database_that_answers_is_not_away() -> None:

@@ -7,12 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from api.bus import connecting, line
-from api.support import Api, agent_with, api_for
+from api.support import Api, agent_with, api_for, person
 from api.test_queue import claimed
-from openomni.api.accounts.models import Project, Scope
+from openomni.api.accounts.models import Project, Role, Scope
 from openomni.api.queue.models import QueuedWork
 from openomni.api.records.models import Recording, Session, Turn
 from openomni.api.records.recorder import write_batch
@@ -167,3 +168,29 @@ def test_nobody_runs_another_place_or_projects_turns_again(researcher: Api, stra
     elsewhere = api_for(project, Scope.DEVICE, site="ward-4")
     for api in (stranger, elsewhere):
         assert "there is no turn 't1'" in api.error("POST", "/turns/rerun", {"turns": ["t1"]}, status=404)
+
+
+def test_a_page_runs_a_turn_again_with_what_was_corrected_by_hand(researcher: Api, project: Project) -> None:
+    keep(turn())
+    browser = Client()
+    browser.force_login(person("ada", Role.RESEARCHER, project))
+    page = "/conversations/s1/t1/again/"
+    assert "hello</textarea>" in browser.get(page).content.decode()
+    refused = browser.post(page, {"pipeline": "", "from": "tts", "with-stt": "Hello there."})
+    assert refused.status_code == 422
+    assert "no stage that runs takes it" in refused.content.decode()
+    assert "Hello there.</textarea>" in refused.content.decode()
+    answer = browser.post(page, {"pipeline": "", "from": "", "with-stt": "Hello there."})
+    made = Turn.objects.get(reruns="t1")
+    assert answer.status_code == 302
+    assert answer["Location"] == f"/conversations/{made.session_id}/?project=home"
+    asked = QueuedWork.objects.get(pk=made.pk).work["body"]
+    assert (asked["begin"], asked["given"]) == ("", {"stt": "Hello there."})
+
+
+def test_whoever_may_not_run_anything_has_no_page_for_it(researcher: Api, project: Project) -> None:
+    keep(turn())
+    browser = Client()
+    browser.force_login(person("eve", Role.VIEWER, project))
+    assert browser.get("/conversations/s1/t1/again/").status_code == 403
+    assert "Run again" not in browser.get("/conversations/s1/").content.decode()

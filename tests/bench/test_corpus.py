@@ -35,6 +35,7 @@ def test_without_real_voices_it_goes_on_and_says_so() -> None:
     assert [each.audio.pcm16() for each in again.paused] == [each.audio.pcm16() for each in made.paused]
 
 
+@pytest.mark.long  # each utterance is spoken, heard and cut
 @pytest.mark.models
 @pytest.mark.usefixtures("offline")
 def test_pauses_are_as_long_as_they_say_and_inside_the_speech() -> None:

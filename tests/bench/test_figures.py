@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from openomni.bench import figures, kept
-from openomni.bench.caller import HeardReply, SaidUtterance, SyntheticCaller
 from openomni.bench.scenes import PlayedCall, Scene, Step
-from openomni.bench.speech import SpokenUtterance
+from openomni.client.caller.caller import SyntheticCaller
+from openomni.client.caller.ear import HeardReply
+from openomni.client.caller.measured import missing_blocks, stop_seconds
+from openomni.client.caller.room import SaidUtterance
+from openomni.client.caller.utterance import SpokenUtterance
 from openomni.client.listener.sources import BLOCK
 from openomni.events import AXIS_RATE
 from openomni.media import Audio
@@ -84,13 +87,13 @@ def test_a_reply_that_was_audible_before_the_end_is_no_answer_to_it() -> None:
 
 def test_the_voice_stops_when_it_first_falls_silent_after_the_first_speech_sample() -> None:
     cut = HeardReply("r", 103.0, audible=103.1, over=105.4, cut=True)
-    assert figures.stop_seconds(cut, 105.0) == pytest.approx(0.4)
+    assert stop_seconds(cut, 105.0) == pytest.approx(0.4)
     paused_first = HeardReply("r", 103.0, audible=103.1, over=105.4, cut=True, pauses=[(105.15, None)])
-    assert figures.stop_seconds(paused_first, 105.0) == pytest.approx(0.15)
+    assert stop_seconds(paused_first, 105.0) == pytest.approx(0.15)
     paused_before = HeardReply("r", 103.0, audible=103.1, over=105.4, cut=True, pauses=[(104.0, 104.3)])
-    assert figures.stop_seconds(paused_before, 105.0) == pytest.approx(0.4)
-    assert figures.stop_seconds(HeardReply("r", 103.0, audible=103.1, over=105.4), 105.0) is None
-    assert figures.stop_seconds(None, 105.0) is None
+    assert stop_seconds(paused_before, 105.0) == pytest.approx(0.4)
+    assert stop_seconds(HeardReply("r", 103.0, audible=103.1, over=105.4), 105.0) is None
+    assert stop_seconds(None, 105.0) is None
 
 
 def test_what_was_being_heard_at_a_stamp() -> None:
@@ -164,6 +167,6 @@ def test_how_many_words_the_history_is_off(written: str, heard: kept.HeardWords,
 def test_a_block_that_the_recording_does_not_hold_in_its_place_is_lost() -> None:
     sent = [np.full(BLOCK, number, "<i2").tobytes() for number in range(1, 5)]
     whole = b"".join(sent)
-    assert kept.missing_blocks(sent, whole) == 0
-    assert kept.missing_blocks(sent, whole[: 7 * BLOCK]) == 1
-    assert kept.missing_blocks(sent, sent[0] + bytes(2 * BLOCK) + sent[2] + sent[3]) == 1
+    assert missing_blocks(sent, whole) == 0
+    assert missing_blocks(sent, whole[: 7 * BLOCK]) == 1
+    assert missing_blocks(sent, sent[0] + bytes(2 * BLOCK) + sent[2] + sent[3]) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from openomni.bench.corpus import Corpus
 from openomni.bench.scenes import plain, script
-from openomni.bench.speech import SpokenUtterance
+from openomni.client.caller.utterance import SpokenUtterance
 from openomni.events import AXIS_RATE
 from openomni.media import Audio
 

@@ -7,7 +7,9 @@ import pytest
 
 from openomni.bench import speech
 from openomni.bench.corpus import boundaries
-from openomni.bench.speech import SpokenUtterance, with_pauses
+from openomni.bench.speech import with_pauses
+from openomni.client.caller.utterance import SpokenUtterance
+from openomni.components.vad import offline
 from openomni.errors import OpenOmniError
 from openomni.events import AXIS_RATE
 from openomni.media import AUDIBLE, Audio
@@ -69,7 +71,7 @@ def test_an_utterance_ends_with_its_last_audible_sample_not_where_the_detector_l
     loud = np.flatnonzero(np.abs(found.audio.samples) > AUDIBLE)
     assert found.end - 1 == loud[-1]
     assert found.audio.duration < question.duration + 0.2
-    windows = speech.speech(found.audio)
+    windows = offline.speech(found.audio)
     assert abs(found.end - windows[-1][1]) < 0.15 * AXIS_RATE
 
 

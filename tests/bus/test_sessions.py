@@ -87,12 +87,28 @@ async def test_a_session_of_another_version_is_refused_with_the_mend(gateway: Bu
     assert b"upgrade the older side" in answer.data
 
 
+@pytest.mark.parametrize(
+    "sound",
+    [ReplySound("the first", 24_000, 0, 0.0, b"ab"), ReplySound("ab" * 16, 0, 0, 0.0, b"ab"),
+     ReplySound("ab" * 16, 24_000, -1, 0.0, b"ab")],
+)  # fmt: skip
+async def test_sound_that_no_frame_takes_is_dropped_at_the_door(gateway: Bus, host: Bus, sound: ReplySound) -> None:
+    async with asyncio.timeout(10), host_end(host, session()) as here, gateway_end(gateway, session()) as there:
+        await host.flush()
+        await gateway.flush()
+        await here.send(sound)
+        await here.send(ReplySound("ab" * 16, 24_000, 0, 0.0, b"cd"))
+        heard = await anext(there)
+        assert isinstance(heard, ReplySound)
+        assert (heard.pcm, there.dropped) == (b"cd", 1)
+
+
 async def test_long_sound_arrives_whole_in_pieces(gateway: Bus, host: Bus) -> None:
     pcm = bytes(range(256)) * 8192
     async with asyncio.timeout(10), host_end(host, session()) as here, gateway_end(gateway, session()) as there:
         await host.flush()
         await gateway.flush()
-        await here.send(ReplySound("t", 24_000, 100, 0.0, pcm))
+        await here.send(ReplySound("ab" * 16, 24_000, 100, 0.0, pcm))
         received, offset = b"", 100
         while len(received) < len(pcm):
             event = await anext(there)

@@ -17,6 +17,7 @@ from openomni.bus import dead, subjects
 from openomni.bus.connection import Bus, BusError
 from openomni.bus.credentials import Keys
 from openomni.bus.envelope import REPROCESS, Lane
+from openomni.bus.lanes import Lanes
 from openomni.bus.streams import cancel, declare, work_consumer
 from openomni.bus.work import Claim, TurnWork, Work, WorkQueue, enqueue
 
@@ -345,3 +346,22 @@ async def test_what_is_done_is_not_done_again_where_the_bus_forgot_that_it_was_t
     async with queue_of(other) as theirs:  # nobody is left who knows
         await theirs._received(delivery)
         assert theirs._ready
+
+
+async def test_nothing_lies_in_one_lane_with_who_is_busy_with_another(
+    agent: Bus, api: Bus, deployment: Deployment
+) -> None:
+    await enqueue(api, turn("cell-1", lane="throughput"))
+    async with asyncio.timeout(20):
+        async with Lanes(agent, "default", "reprocess", "throughput") as lanes:
+            busy = await lanes.claim()
+            assert busy.work.work_id == "cell-1"
+            other = await deployment.agent("a2")
+            async with Lanes(other, "default", "reprocess", "throughput") as others:
+                for work in (turn("person"), turn("cell-2", lane="throughput")):
+                    await enqueue(api, work)
+                    claimed = await others.claim()
+                    assert (claimed.work.work_id, claimed.attempt) == (work.work_id, 1)
+                    await claimed.done()
+            await busy.done()
+    assert await left(api) == 0

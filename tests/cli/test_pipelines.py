@@ -38,8 +38,8 @@ def checked(folder: Path, text: str) -> tuple[int, list[str]]:
 def test_the_built_in_ones_are_listed_with_their_hash(tmp_path: Path) -> None:
     done = run(tmp_path, "list", "--json", "out.json")
     assert done.returncode == 0
-    (local,) = json.loads((tmp_path / "out.json").read_text())["pipelines"]
-    assert local["name"] == "local"
+    local, full_window = json.loads((tmp_path / "out.json").read_text())["pipelines"]
+    assert (local["name"], full_window["name"]) == ("local", "local-full-window")
     assert local["hash"] in done.stdout
 
 

@@ -78,11 +78,11 @@ class Installation:
         """As `run`, quicker: for what a command says, not for how it starts."""
         return commands.run(arguments, self.folder, {**self.environment, **environment}, PATIENCE)
 
-    def listen(self, source: Path, *options: str) -> list[dict[str, Any]]:
+    def listen(self, source: Path, *options: str, **environment: str) -> list[dict[str, Any]]:
         """Replays a file and waits; the turns that came of it."""
         out = self.folder / "turns.json"
         out.unlink(missing_ok=True)
-        done = self.run("listen", "--source", f"file:{source}", "--wait", "--json", str(out), *options)
+        done = self.run("listen", "--source", f"file:{source}", "--wait", "--json", str(out), *options, **environment)
         assert done.returncode == 0, done.stderr + self.logs()
         turns: list[dict[str, Any]] = json.loads(out.read_text())["turns"]
         return turns

@@ -11,9 +11,10 @@ import msgspec
 import numpy as np
 
 from openomni import events, records
+from openomni.bounds import Uuid
 from openomni.bus.credentials import Credentials
 from openomni.bus.dead import DeadLetter
-from openomni.bus.envelope import TurnWork, Work
+from openomni.bus.envelope import CallWork, TurnWork, Work
 from openomni.bus.fleet import OfferedComponent, Presence
 from openomni.bus.sessions import OpenSession, SessionOpened, SessionRefused
 from openomni.media import Audio, Frame
@@ -28,7 +29,7 @@ UNIONS: dict[Plane, Any] = {
 }
 PLAIN: dict[Plane, tuple[type, ...]] = {
     "msgpack": (Presence, OpenSession, SessionOpened, SessionRefused),
-    "json": (Work, TurnWork, OfferedComponent, Credentials, DeadLetter),
+    "json": (Work, TurnWork, CallWork, OfferedComponent, Credentials, DeadLetter),
 }
 KINDS = {kind.__name__: kind for kinds in PLAIN.values() for kind in kinds}
 
@@ -83,6 +84,8 @@ def filled(kind: Any) -> Any:
     """A value of a type with nothing left at its default; of a union, the richest of its members."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
+        if kind is Uuid:
+            return "0a" * 16
         return filled(args[0])
     if origin is Literal:
         return args[-1] or args[0]

@@ -9,7 +9,7 @@ import pytest
 
 import virtual_time
 from openomni import clock
-from openomni.background import Background, troubles
+from openomni.background import Background, to_the_end, troubles
 from openomni.errors import OpenOmniError
 
 
@@ -126,3 +126,28 @@ def test_work_that_loses_a_cancellation_is_told_again() -> None:
 
     virtual_time.run(main())
     assert lost == 2
+
+
+async def test_what_is_waited_for_to_its_end_is_done_though_its_waiter_is_cancelled() -> None:
+    begun, go_on, done = asyncio.Event(), asyncio.Event(), []
+
+    async def work() -> None:
+        begun.set()
+        await go_on.wait()
+        done.append("work")
+
+    async def waiter() -> None:
+        try:
+            await to_the_end(work())
+        finally:
+            done.append("waiter")
+
+    waiting = asyncio.create_task(waiter())
+    await begun.wait()
+    waiting.cancel()
+    await asyncio.sleep(0)
+    assert done == []
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert done == ["work", "waiter"]

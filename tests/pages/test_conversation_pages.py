@@ -60,6 +60,10 @@ def test_a_conversation_is_accessible_and_fits_a_phone(site: Site, visit: Visit,
     expect(page.locator(".waterfall .wide svg").first).to_be_visible()
     axe(page)
     shots(page, "conversation-full")
+    page.get_by_role("link", name="Run again from here…").first.click()
+    expect(page.get_by_label("What was said")).not_to_be_empty()
+    axe(page)
+    shots(page, "run-again")
 
 
 def test_what_went_wrong_is_said(site: Site, visit: Visit, axe: Axe, shots: Shots) -> None:

@@ -73,6 +73,7 @@ def test_what_was_typed_has_nothing_that_was_heard() -> None:
         ("", {"end_to_end": "x"}, "has no end_to_end stage"),
         ("", {"tts": "x"}, "what tts gives is no text"),
         ("", {"stt": "reference"}, "turns have no references yet; write the text itself"),
+        ("tts", {"stt": "x"}, "--with stt=…: no stage that runs takes it; begin at retrieval, or leave it out"),
         ("llm", {}, r"turn t has no output of emotion on record; .*--with emotion=TEXT"),
     ],
 )

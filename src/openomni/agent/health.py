@@ -31,6 +31,10 @@ class AgentHealth:
         self.stuck: Callable[[], int] = lambda: 0
         """How many component calls were given up on and still hold their thread."""
         self.on_change: Callable[[], None] = lambda: None
+        self.cells: list[str] = []
+        """Of the experiments that open sessions measure."""
+        self.leases: list[str] = []
+        """Machines that this agent measures on, as a caller."""
         self._jobs: dict[Job, int] = {"call": 0, "turn": 0, "session": 0}
         self.complaints: dict[str, str] = {}
         """What is wrong, by what it is about; an empty text takes it back."""
@@ -61,17 +65,25 @@ class AgentHealth:
         return not self._reason_against(job)
 
     @contextmanager
-    def hold(self, job: Job) -> Iterator[None]:
-        """Takes room for one job while the block runs. Raises `Busy`."""
+    def hold(self, job: Job, cell: str = "") -> Iterator[None]:
+        """Takes room for one job while the block runs; a session may be that of a `cell`. Raises `Busy`."""
         if reason := self._reason_against(job):
             raise Busy(reason)
         self._jobs[job] += 1
+        self.cells += [cell] * bool(cell)
         self.changed()
         try:
             yield
         finally:
             self._jobs[job] -= 1
+            if cell:
+                self.cells.remove(cell)
             self.changed()
+
+    def measures(self, machines: list[str]) -> None:
+        """It measures on these machines from here on; on none of them is the end of it."""
+        self.leases = machines
+        self.changed()
 
     def drain(self) -> None:
         """From here on nothing new starts."""

@@ -61,7 +61,7 @@ class Hosting:
 
     async def _host(self, opened: OpenSession, answer: Opening) -> None:
         try:
-            with self._health.hold("session"):
+            with self._health.hold("session", opened.cell):
                 await self._serve(opened, answer)
         except (Busy, OpenOmniError) as error:
             self._refuse(answer, str(error))

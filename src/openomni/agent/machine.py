@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shutil
 import subprocess
+import uuid
 from pathlib import Path
 
 import msgspec
@@ -42,6 +44,16 @@ def describe() -> Machine:
         python=platform.python_version(),
         architecture=platform.machine(),
     )
+
+
+def identity() -> str:
+    """The same for all agents on this machine, in containers too, and another on every other one, as long as it runs.
+    A hash, for it is told to others."""
+    try:
+        named = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        named = f"{platform.node()} {uuid.getnode()}"
+    return hashlib.sha256(f"openomni {named}".encode()).hexdigest()[:16]
 
 
 def cores() -> int:

@@ -12,23 +12,26 @@ from ..errors import OpenOmniError, WrongUsage, nearest
 from ..pipeline.spec import Pipeline
 
 HOST = "host"
+CALLER = "caller"
 ALL = "all"
 SIMULATED = "simulated"
 
 
 @dataclass(frozen=True)
 class AgentOffer:
-    """`host`: it hosts live sessions and does queued turns; `components`: the stages it runs, for itself and others.
+    """`host`: it hosts live sessions and does queued turns; `components`: the stages it runs, for itself and others;
+    `caller`: it plays people in the real-time cells of experiments.
 
     A host has the voice activity detectors too, which run beside its sessions and are not called from elsewhere.
     """
 
     host: bool
     components: Mapping[Key, ComponentInfo]
+    caller: bool = False
 
     @property
     def roles(self) -> list[str]:
-        return [HOST] if self.host else []
+        return [HOST] * self.host + [CALLER] * self.caller
 
     @property
     def options(self) -> dict[str, list[str]]:
@@ -41,7 +44,7 @@ class AgentOffer:
 
 
 def resolve(terms: str) -> AgentOffer:
-    """Reads a list such as `host,stt:faster-whisper,llm`; `all` is `host` and whatever is usable.
+    """Reads a list such as `host,stt:faster-whisper,llm`; `all` is `host`, `caller` and whatever is usable.
 
     A kind alone means every usable component of it. `simulated` ones are offered only by name. Raises `WrongUsage`
     for an unknown term and `OpenOmniError` for one that can't be met here, each with the mend.
@@ -55,7 +58,7 @@ def resolve(terms: str) -> AgentOffer:
         found |= _components(term)
     if host:
         found |= _usable("vad") | _usable("turn")
-    return AgentOffer(host, dict(sorted(found.items())))
+    return AgentOffer(host, dict(sorted(found.items())), CALLER in wanted or ALL in wanted)
 
 
 def unusable(info: ComponentInfo) -> str:
@@ -67,13 +70,13 @@ def unusable(info: ComponentInfo) -> str:
 
 
 def _components(term: str) -> dict[Key, ComponentInfo]:
-    if term == HOST:
+    if term in (HOST, CALLER):
         return {}
     if term == ALL:
         return {key: info for kind in KINDS for key, info in _usable(kind).items()}
     kind, _, name = term.partition(":")
     if kind not in KINDS:
-        raise WrongUsage(f"--offer: unknown {kind!r}; {nearest(kind, [HOST, ALL, *KINDS])}")
+        raise WrongUsage(f"--offer: unknown {kind!r}; {nearest(kind, [HOST, CALLER, ALL, *KINDS])}")
     if name:
         info = registry.find(kind, name)
         if info.missing:

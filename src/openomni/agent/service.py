@@ -15,6 +15,7 @@ from ..bus.calls import StageServer, serve_stages
 from ..bus.clocksync import ClockSync
 from ..bus.connection import Bus
 from ..bus.fleet import Announcer, Fleet, Presence
+from ..bus.leases import Leases
 from ..bus.records import RecordWriter
 from ..bus.sessions import serve_sessions
 from ..errors import OpenOmniError
@@ -22,10 +23,13 @@ from ..storage.api import Api
 from ..storage.spool import Spool
 from ..storage.upload import Uploader
 from ..version import __version__
+from . import machine
+from .calls import Calls
 from .enrolment import Enrolment
 from .folder import AgentFolder
 from .health import AgentHealth
 from .hosting import Hosting
+from .measuring import Measuring
 from .offers import AgentOffer
 from .pool import ComponentPool
 from .recordings import Recordings
@@ -67,9 +71,12 @@ class AgentService:
         self._pool, self._health, self._api, self._home = pool, health, api, home
         self._asked_to_drain = asked_to_drain
         self._patient = api.patient(log.warning)
-        self._clocks = Clocks()
+        self._recordings, self._references = Recordings(self._patient, home.recordings), References(self._patient)
+        self._clock_sync = ClockSync(bus)
+        self._clocks = Clocks(lambda: self._clock_sync.offset)
         self._exits = AsyncExitStack()
-        self._claiming: Background | None = None
+        self._claiming: list[Background] = []
+        self._machine = machine.identity()
 
     async def prepare(self, warm: Callable[[], Awaitable[None]]) -> None:
         """Looks whether the name is free, and warms what is offered. Raises `NameTaken`, `OpenOmniError`."""
@@ -91,12 +98,15 @@ class AgentService:
         self._replies = ReplySounds(Spool(self._home.spool, self._api.server, self._api.token), self._uploader)
         self._exits.callback(self._replies.close)
         self._replies.resume()
+        await enter(self._clock_sync)
         await self._serve_drain(project, agent_id)
-        service = StageService(agent_id, self._pool, self._health)
+        service = StageService(agent_id, self._pool, self._health, lambda: self._clock_sync.offset)
         self._stages: StageServer = await serve_stages(self._bus, project, agent_id, service.run)
         self._exits.push_async_callback(self._stages.aclose)
         if self._offer.host:
             await self._host(project, agent_id)
+        if self._offer.caller:
+            await self._call(project, agent_id)
         announcer = await enter(Announcer(self._bus, self._presence))
         self._health.on_change = announcer.changed
         await self._bus.flush()
@@ -119,7 +129,6 @@ class AgentService:
     # ---- hosting ---------------------------------------------------------------------------------------------
 
     async def _host(self, project: str, agent_id: str) -> None:
-        clock_sync = await self._exits.enter_async_context(ClockSync(self._bus))
         # Entered last, left first: what runs is stopped while its records and replies can still be sent.
         self._exits.push_async_callback(self._send_the_rest)
         hosting = Hosting(
@@ -129,7 +138,7 @@ class AgentService:
             self._pool,
             self._replies,
             self._writer,
-            clock_sync,
+            self._clock_sync,
             lambda: self._runner(LIVE_PATIENCE),
             lambda opened: said_before(self._api, opened),
         )
@@ -141,15 +150,31 @@ class AgentService:
             project,
             self._health,
             self._pool,
-            Recordings(self._patient, self._home.recordings),
+            self._recordings,
             self._replies,
             self._writer,
-            References(self._patient),
+            self._references,
             lambda: self._runner(QUEUED_PATIENCE),
+            self._until_unmeasured,
         )
         self._exits.push_async_callback(turns.stop)
-        self._claiming = Background(turns.claim, "claiming queued turns")
+        self._claiming.append(Background(turns.claim, "claiming queued turns"))
         self._exits.push_async_callback(self._stop_claiming)
+
+    async def _call(self, project: str, agent_id: str) -> None:
+        """Plays people in the real-time cells of experiments."""
+        measuring = Measuring(self._fleet, Leases(self._bus, project), project, agent_id, self._health.measures)
+        calls = Calls(
+            self._bus, project, self._name, self._patient, measuring,
+            self._recordings, self._references, self._writer,
+        )  # fmt: skip
+        self._claiming.append(Background(calls.claim, "claiming real-time cells"))
+        self._exits.push_async_callback(self._stop_claiming)
+
+    async def _until_unmeasured(self) -> None:
+        """Returns once nobody measures on this machine: queued work would be in the figures."""
+        while any(self._machine in agent.leases for agent in self._fleet.agents):
+            await self._fleet.changed()
 
     def _runner(self, patience: float) -> FleetRunner:
         return FleetRunner(
@@ -157,8 +182,8 @@ class AgentService:
         )
 
     async def _stop_claiming(self) -> None:
-        if self._claiming is not None:
-            await self._claiming.stop()
+        for claiming in self._claiming:
+            await claiming.stop()
 
     async def _send_the_rest(self) -> None:
         await self._replies.settle()
@@ -193,6 +218,9 @@ class AgentService:
             sessions=self._health.sessions,
             draining=self._health.draining,
             health=self._health.summary,
+            machine=self._machine,
+            cells=list(self._health.cells),
+            leases=self._health.leases,
         )
 
     def _note(self, about: str, text: str) -> None:

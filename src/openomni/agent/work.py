@@ -6,17 +6,19 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
 import msgspec
 
 from ..bus.connection import Bus, BusError
-from ..bus.envelope import found_turn
+from ..bus.envelope import REPROCESS, THROUGHPUT, found_turn
+from ..bus.lanes import Lanes
 from ..bus.records import RecordWriter
-from ..bus.work import Claim, TurnWork, Work, WorkQueue
+from ..bus.work import Claim, TurnWork, Work
 from ..errors import OpenOmniError
 from ..events import AXIS_RATE
+from ..pipeline.again import referenced
 from ..pipeline.beside import Beside
 from ..pipeline.judging import TAIL_SECONDS
 from ..pipeline.queued import provenance_of, run_queued
@@ -26,6 +28,7 @@ from ..pipeline.utterance import Utterance
 from ..records import SegmentRecord, Status, TurnRecord
 from ..storage.api import Unreachable
 from .again import Again, Known
+from .cancelled import CancelledGroups
 from .health import AgentHealth, Busy
 from .pool import ComponentPool
 from .recordings import Recordings, blocks
@@ -60,20 +63,28 @@ class QueuedTurns:
         writer: RecordWriter,
         references: References,
         runner: Callable[[], FleetRunner],
+        unmeasured: Callable[[], Awaitable[None]],
     ) -> None:
+        """`unmeasured` returns once nobody measures on this machine."""
         self._bus, self._project, self._health, self._pool = bus, project, health, pool
         self._references, self._again = references, Again(references, recordings)
         self._recordings, self._replies, self._writer, self._runner = recordings, replies, writer, runner
+        self._unmeasured = unmeasured
         self._finished: OrderedDict[str, None] = OrderedDict()
-        self._running = Beside()
+        self._running, self._cancelled = Beside(), CancelledGroups()
 
     async def claim(self) -> None:
-        """Claims until it is cancelled; the turns that are under way go on then, until they end or `stop`."""
-        async with WorkQueue(self._bus, self._project) as queue:
+        """Claims until it is cancelled; the turns that are under way go on then, until they end or `stop`. What a
+        person waits for comes before what an experiment asks."""
+        async with (
+            await self._cancelled.listen(self._bus, self._project),
+            Lanes(self._bus, self._project, REPROCESS, THROUGHPUT) as lanes,
+        ):
             while True:
+                await self._unmeasured()
                 await self._health.until_room("turn")
-                claim = await queue.claim()
-                self._running.start(self._do(claim), claim.name)
+                claim = await lanes.claim()
+                self._cancelled.watch(self._running.start(self._do(claim), claim.name), claim)
                 # Its task takes the slot before the next look at the room.
                 await asyncio.sleep(0)
 
@@ -84,6 +95,7 @@ class QueuedTurns:
     async def _do(self, claim: Claim) -> None:
         async with claim:
             while True:
+                await self._unmeasured()
                 try:
                     with self._health.hold("turn"):
                         await self._settle(claim)
@@ -101,7 +113,9 @@ class QueuedTurns:
             await claim.bury(f"not a turn of this version: {error}", "unreadable")
             return
         try:
-            if claim.work.message_id in self._finished:
+            if self._cancelled.covers(claim.work):
+                await claim.drop()
+            elif claim.work.message_id in self._finished:
                 await claim.done()
             elif turn.segment:
                 await self._segment(claim, turn)
@@ -145,7 +159,11 @@ class QueuedTurns:
         audio = await self._recordings.sound(turn.recording, turn.start, turn.end, turn.track, turn.channel)
         wants_pictures = any(stage.framework.frames for stage in pipeline.stages)
         pictures = await self._recordings.pictures(turn.recording, turn.start, turn.end) if wants_pictures else []
-        utterance = Utterance(audio=audio, frames=pictures, history=history.messages, items=history.items)
+        given = referenced(pipeline, turn.given)
+        utterance = Utterance(
+            audio=audio, frames=pictures, history=history.messages, items=history.items, given=given.values,
+            given_as=given.sources,
+        )  # fmt: skip
         return Known(utterance, history)
 
     async def _failed(self, claim: Claim, turn: TurnWork, reason: str, retry: bool) -> None:

@@ -53,6 +53,7 @@ INSTALLED_APPS = [
     "openomni.api.fleet",
     "openomni.api.pipelines",
     "openomni.api.scores",
+    "openomni.api.reports",
     "openomni.api.records",
     "openomni.api.queue",
     "openomni.api.datasets",

@@ -7,13 +7,17 @@ from ..version import __version__
 from .accounts import pages
 from .accounts.authentication import allow
 from .accounts.models import Scope
+from .conversations import again_page
 from .conversations import pages as conversations
 from .datasets import pages as datasets
+from .experiments import comparison_pages
+from .experiments import pages as experiments
 from .fleet import pages as fleet
 from .ground import errors
 from .ground.document import ABOUT, Interface
 from .ground.intake import Json
 from .look import pages as look
+from .reports import pages as reports
 from .start import pages as start
 from .studio import pages as studio
 from .talk import pages as talk
@@ -31,8 +35,11 @@ errors.install(api)
 # Each app's router has its full paths, so that what an app serves can be read in one place.
 # `queue` comes before `records`: /turns/queue is no turn.
 for app in ("accounts", "tokens", "places", "people", "fleet", "studio", "queue", "records", "conversations", "media",
-            "datasets"):  # fmt: skip
+            "datasets", "reports", "experiments"):  # fmt: skip
     api.add_router("", f"openomni.api.{app}.rest.router")
+api.add_router("", "openomni.api.experiments.scores_rest.router")
+api.add_router("", "openomni.api.experiments.comparison_rest.router")
+api.add_router("", "openomni.api.experiments.import_rest.router")
 
 urlpatterns = [
     path("api/v1/", api.urls),
@@ -52,9 +59,16 @@ urlpatterns = [
     path("conversations/<str:session_id>/<str:turn_id>/timeline/", conversations.timeline, name="timeline"),
     path("datasets/", datasets.datasets, name="datasets"),
     path("datasets/<str:name>/", datasets.dataset, name="dataset"),
+    path("experiments/<str:name>/comparison/", comparison_pages.comparison, name="experiment-comparison"),
+    path("experiments/<str:name>/samples/<path:sample_id>/", comparison_pages.sample, name="experiment-sample"),
+    path("conversations/<str:session_id>/<str:turn_id>/again/", again_page.again, name="turn-again"),
+    path("experiments/", experiments.experiments, name="experiments"),
+    path("experiments/<str:name>/", experiments.experiment, name="experiment"),
+    path("experiments/<str:name>/cancel/", experiments.cancel, name="cancel-experiment"),
     path("agents/", fleet.agents, name="agents"),
     path("agents/<str:agent_id>/", fleet.agent, name="agent"),
     path("agents/<str:agent_id>/drain/", fleet.drain, name="drain"),
+    path("reports/latency/", reports.latency, name="latency-report"),
     path("admin/", admin.site.urls),
     path("look/", look.parts, name="look"),
     path("health/", start.health, name="health"),

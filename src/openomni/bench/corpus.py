@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import models
+from ..client.caller.utterance import SpokenUtterance
 from ..components import registry
 from ..errors import OpenOmniError
 from ..events import AXIS_RATE
 from ..media import Audio, MediaError
 from . import prompts, speech
 from .questions import BACKCHANNELS, QUESTIONS
-from .speech import SpokenUtterance
 
 VOICE = "en_US-joe-medium"
 RECOGNISER = "tiny.en"

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..client.caller.caller import SyntheticCaller
+from ..client.caller.ear import HeardReply
+from ..client.caller.measured import decided, stop_seconds, turns_of
 from ..events import AXIS_RATE
 from ..latency import percentile
-from .caller import HeardReply, SyntheticCaller
 from .scenes import PlayedCall, Scene
 
 PARTS = (
@@ -96,31 +98,6 @@ def row(caller: SyntheticCaller, scene: Scene) -> UtteranceRow:
             pauses = paused_by_murmur(scene.murmured_in, scene.murmur.start, scene.watched_until)
             made.backchannel_pause_s = round(sum(end - begun for begun, end in pauses if end is not None), 4)
     return made
-
-
-def turns_of(turns: Iterable[Turn], span: tuple[int, int]) -> list[Turn]:
-    """The user turns that were made of a stretch of the session's axis, in their order."""
-    found = [turn for turn in turns if turn["segments"] and turn["status"] != "superseded" and _overlap(turn, span)]
-    return sorted(found, key=lambda turn: int(turn["segments"][0]["start"]))
-
-
-def _overlap(turn: Turn, span: tuple[int, int]) -> bool:
-    segment = turn["segments"][0]
-    return bool(segment["start"] < span[1] and span[0] < segment["end"])
-
-
-def decided(turn: Turn) -> float:
-    """When the end of the turn was decided, in seconds of the session's axis."""
-    after = next((point["at_s"] for point in turn["time_points"] if point["name"] == "end_of_turn"), 0.0)
-    return float(turn["segments"][0]["end"] / AXIS_RATE + after)
-
-
-def stop_seconds(interrupted: HeardReply | None, start: float) -> float | None:
-    """From the first speech sample at `start` to silence; None when the reply said all before it was stopped."""
-    if interrupted is None:
-        return None
-    silent = interrupted.silenced(start)
-    return round(silent - start, 4) if silent is not None else None
 
 
 def stopped_by_murmur(reply: HeardReply, start: float, watched_until: float) -> bool | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -13,10 +12,10 @@ from pathlib import Path
 import httpx
 
 from .. import clock
-from ..client.listener.sources import BLOCK
+from ..client.caller.caller import SyntheticCaller
+from ..client.caller.measured import missing_blocks
 from ..media import Audio, MediaError
 from . import corpus
-from .caller import SyntheticCaller
 
 HEADER = 44
 """Bytes in front of the samples of a WAV as the gateway records it."""
@@ -42,12 +41,6 @@ async def frames_lost(client: httpx.AsyncClient, caller: SyntheticCaller) -> int
         return None
     content = await client.get(f"/api/v1/recordings/{recording}/content")
     return missing_blocks(caller.room.sent, content.content[HEADER:]) if content.is_success else None
-
-
-def missing_blocks(sent: Sequence[bytes], kept: bytes) -> int:
-    """How many of the blocks are not in their place in `kept` (PCM16)."""
-    size = 2 * BLOCK
-    return sum(kept[number * size : (number + 1) * size] != block for number, block in enumerate(sent))
 
 
 async def _complete(client: httpx.AsyncClient, recording: str) -> bool:

@@ -10,13 +10,13 @@ from typing import Any
 
 import httpx
 
+from ..client.caller.caller import SyntheticCaller, first_cause
+from ..client.caller.utterance import SpokenUtterance
 from ..errors import OpenOmniError
 from . import figures, kept
-from .caller import SyntheticCaller, first_cause
 from .corpus import Corpus
 from .figures import UtteranceRow
 from .scenes import PlayedCall, Scene, Step, plain, play, script
-from .speech import SpokenUtterance
 
 Told = Callable[[str], None]
 

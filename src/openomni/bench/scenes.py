@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .. import clock
-from .caller import HeardReply, SaidUtterance, SyntheticCaller
+from ..client.caller.caller import SyntheticCaller
+from ..client.caller.ear import HeardReply
+from ..client.caller.room import SaidUtterance
+from ..client.caller.utterance import SpokenUtterance
 from .corpus import Corpus
-from .speech import SpokenUtterance
 
 ANSWER_S = 12.0
 """A question that nothing answers within this time is given up."""

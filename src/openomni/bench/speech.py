@@ -3,51 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
-from ..components import registry
+from ..client.caller.utterance import SpokenUtterance
+from ..components.vad.offline import audible, speech
 from ..errors import OpenOmniError
 from ..events import AXIS_RATE
 from ..media import AUDIBLE, Audio, Samples
 
-SPEECH = 0.5
-"""Probability from which a window of the offline VAD is speech."""
 LOUDNESS = 10 ** (-26 / 20)
 """Root mean square of the speech in every utterance, so that no voice is favoured."""
 PEAK = 0.9
 FADE_S = 0.008
-SLACK_S = 0.1
-"""How far from where the VAD sees speech its first and last samples are looked for."""
 EDGE_S = 0.04
 """Sound kept before the first and after the last speech sample: soft beginnings and endings."""
 NEAR_S = 0.08
 """How far from where a recogniser puts the end of a word the quietest instant is looked for."""
 STEP = AXIS_RATE // 100
-
-
-@dataclass(frozen=True, slots=True)
-class SpokenUtterance:
-    """`audio` at 16 kHz; `start` and `end` are the places of its first speech sample and of the one after the last."""
-
-    name: str
-    voice: str
-    audio: Audio
-    start: int
-    end: int
-    text: str = ""
-    real: bool = False
-    pauses: tuple[tuple[int, int], ...] = ()
-    """Silences that were put into it, as (start, end)."""
-
-    @property
-    def seconds(self) -> float:
-        """Of the speech."""
-        return (self.end - self.start) / AXIS_RATE
 
 
 def utterance(name: str, voice: str, audio: Audio, text: str = "", real: bool = False) -> SpokenUtterance:
@@ -60,44 +35,11 @@ def utterance(name: str, voice: str, audio: Audio, text: str = "", real: bool = 
     spoken = np.concatenate([audio.samples[first:last] for first, last in windows])
     rms, peak = float(np.sqrt(np.mean(spoken**2))), float(np.abs(audio.samples).max())
     gain = min(LOUDNESS / max(rms, 1e-6), PEAK / max(peak, 1e-6))
-    start, end = _audible(audio.samples * gain, windows[0][0], windows[-1][1])
+    start, end = audible(audio.samples * gain, windows[0][0], windows[-1][1])
     edge = round(EDGE_S * AXIS_RATE)
     first, last = max(start - edge, 0), min(end + edge, len(audio.samples))
     kept = faded(audio.samples[first:last] * gain)
     return SpokenUtterance(name, voice, Audio(kept, AXIS_RATE), start - first, end - first, text, real)
-
-
-@cache
-def _vad() -> Any:
-    return registry.build("vad", "silero")
-
-
-def speech(audio: Audio) -> list[tuple[int, int]]:
-    """Stretches of speech as (start, end) samples at 16 kHz: the fixed offline VAD of all figures, which is Silero in
-    windows of 32 ms over the clean utterance."""
-    detector = _vad().open()
-    size = detector.window
-    padded = np.concatenate([audio.samples, np.zeros(size - len(audio.samples) % size, np.float32)])
-    found: list[tuple[int, int]] = []
-    for start in range(0, len(padded), size):
-        if detector(padded[start : start + size]) < SPEECH:
-            continue
-        if found and found[-1][1] == start:
-            found[-1] = (found[-1][0], start + size)
-        else:
-            found.append((start, start + size))
-    return found
-
-
-def _audible(samples: Samples, start: int, end: int) -> tuple[int, int]:
-    """The VAD's bounds, to the sample: the first and last that are louder than −40 dBFS, as the reply's first one is.
-
-    A VAD goes on for a window or two after the last sound; counted from there, every answer would seem that much
-    faster.
-    """
-    first = max(start - round(SLACK_S * AXIS_RATE), 0)
-    loud = np.flatnonzero(np.abs(samples[first : end + round(SLACK_S * AXIS_RATE)]) > AUDIBLE)
-    return (first + int(loud[0]), first + int(loud[-1]) + 1) if len(loud) else (start, min(end, len(samples)))
 
 
 def longest_silence(audio: Audio) -> float:

@@ -92,6 +92,10 @@ class Claim:
         return f"{self.work.kind} {self.work.work_id}"
 
     @property
+    def settled(self) -> bool:
+        return self._settled
+
+    @property
     def last(self) -> bool:
         """Whether a failure now is final."""
         return self.attempt >= self._max_attempts
@@ -113,6 +117,16 @@ class Claim:
     async def release(self) -> None:
         """Gives it back at once, for another agent."""
         await self._settle(b"-NAK")
+
+    async def drop(self) -> None:
+        """It is wanted no more, and was taken out of the queue: the bus is told, and need not answer."""
+        if self._settled:
+            return
+        self._settled, self._final = True, b"+TERM"
+        if self._beating:
+            self._beating.cancel()
+        await self._bus.publish(self._verdict_on, self._final)
+        await self._rest(self)
 
     async def bury(self, reason: str, cause: dead.Cause = "failed") -> None:
         """Moves it to the dead: copied there first, only then taken from the queue."""

@@ -55,13 +55,13 @@ class ClockSync:
 
     @property
     def offset(self) -> Offset | None:
-        """None until the gateway has answered once."""
-        return self._estimator.offset
+        """As it is now; None until the gateway has answered once."""
+        return self._estimator.at(clock.now())
 
     async def ready(self) -> Offset:
         """Waits for the first answers."""
         await self._known.wait()
-        offset = self._estimator.offset
+        offset = self.offset
         assert offset is not None
         return offset
 

@@ -142,6 +142,8 @@ def _agent_permissions(project: str, agent_id: str) -> dict[str, Any]:
                 subjects.claim(project, subjects.ANY),
                 subjects.CLOCK,
                 *(f"$JS.API.CONSUMER.MSG.NEXT.{subjects.WORK}.{consumer}" for consumer in consumers),
+                f"$JS.API.DIRECT.GET.{subjects.LEASE_STREAM}.{subjects.lease_subject(project, subjects.ANY)}",
+                subjects.lease_subject(project, subjects.ANY),
                 *(f"$JS.ACK.{subjects.WORK}.{consumer}.>" for consumer in consumers),
                 # Not NATS's «allow responses»: it lets whoever sends itself a request publish anywhere.
                 *subjects.answers(project),

@@ -12,11 +12,14 @@ from typing import Any, Literal
 import msgspec
 
 from ..bounds import MAX_LINE, Count, Position
+from ..datasets import AfterReply, When
 
 Kind = Literal["turn", "call", "score", "judge", "embed", "derive"]
 Lane = Literal["reprocess", "throughput", "latency"]
 LANES: tuple[Lane, ...] = ("reprocess", "throughput", "latency")
 REPROCESS: Lane = "reprocess"
+LATENCY: Lane = "latency"
+THROUGHPUT: Lane = "throughput"
 NO_GROUP = "-"
 """The group of work that belongs to no experiment and no campaign."""
 
@@ -85,7 +88,8 @@ class TurnWork(msgspec.Struct, kw_only=True):
     begin: str = ""
     """The kind of the stage that it runs from: those before give what they gave then."""
     given: dict[str, str] = {}
-    """By kind, what a stage is to have given instead."""
+    """By kind, what a stage is to have given instead: corrected by hand of a turn that is run again, else the
+    reference of what is said."""
 
     def work(self, project: str, spec_hash: str, **fields: Any) -> Work:
         """The envelope with this in it. A turn's work is named after it."""
@@ -100,6 +104,63 @@ class TurnWork(msgspec.Struct, kw_only=True):
         if work.kind != "turn":
             raise msgspec.ValidationError(f"Invalid value {work.kind[:MAX_LINE]!r} - at `$.kind`")
         return msgspec.convert(work.body, cls)
+
+
+class CallUtterance(msgspec.Struct, kw_only=True):
+    """What is said in a call: from `start` to `end` seconds of a recording (`end` < 0: to its end), by its rule."""
+
+    recording: str
+    start: float = 0.0
+    end: float = -1.0
+    track: int | None = None
+    """Which audio track, from 1; None: the first that sounds."""
+    channel: int | None = None
+    """Which channel of it, from 1; None: the mix of all."""
+    when: When = AfterReply()
+    speech: tuple[float, float] | None = None
+    """Where its speech begins and ends, in seconds of the recording, as a reference has it; None: the fixed offline VAD
+    says so."""
+
+
+class CallWork(msgspec.Struct, kw_only=True):
+    """The body of a `call`: a cell of an experiment, played in real time by a caller. `settings`: `patience_s`, how
+    long a reply may keep it waiting, and `seed`, by which its room is silent."""
+
+    cell: str
+    experiment: str
+    pipeline: str
+    session_id: str
+    """Of its first try; a later one has another, which follows from it."""
+    attempt: Count = 1
+    utterances: list[CallUtterance]
+    settings: dict[str, Any] = {}
+
+    def work(self, project: str, spec_hash: str, **fields: Any) -> Work:
+        """The envelope with this in it. A call's work is named after its cell."""
+        return Work(
+            work_id=self.cell, kind="call", project=project, lane=LATENCY, subject_id=self.cell, spec_hash=spec_hash,
+            attempt=self.attempt, body=msgspec.to_builtins(self), **fields,
+        )  # fmt: skip
+
+    @classmethod
+    def of(cls, work: Work) -> CallWork:
+        """Raises msgspec.ValidationError for work of another kind or version."""
+        if work.kind != "call":
+            raise msgspec.ValidationError(f"Invalid value {work.kind[:MAX_LINE]!r} - at `$.kind`")
+        return msgspec.convert(work.body, cls)
+
+
+def call_session(session_id: str, number: int) -> str:
+    """The session of the `number`th try of a call, from 1: what another caller left of it is nobody's to go on with."""
+    return session_id if number <= 1 else uuid.uuid5(uuid.NAMESPACE_OID, f"{session_id} {number}").hex
+
+
+class Cancelled(msgspec.Struct, kw_only=True):
+    """What agents are told of a group that was cancelled: its work that was ready by `at` (Unix time) is wanted no
+    more."""
+
+    group: str
+    at: float
 
 
 def found_turn(work_id: str, number: int) -> str:

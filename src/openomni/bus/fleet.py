@@ -60,6 +60,17 @@ class Presence(msgspec.Struct, kw_only=True):
     sessions: int = 0
     draining: bool = False
     health: str = ""
+    machine: str = ""
+    """What it shares with the agents of the same machine, and with no other."""
+    cells: list[str] = []
+    """Those of an experiment that its sessions are of, one each; the other sessions are people's."""
+    leases: list[str] = []
+    """Machines that it measures on as a caller: what can wait does not begin there."""
+
+    @property
+    def people(self) -> int:
+        """Sessions of people, and of whatever else is no real-time cell."""
+        return max(self.sessions - len(self.cells), 0)
 
     @property
     def free(self) -> int:

@@ -84,10 +84,16 @@ class Puller:
                 return message
         return None
 
-    async def _listen(self) -> None:
+    async def withdraw(self) -> None:
+        """Asks for nothing more until the next `next`. What was on its way by then is given by `next_nowait`."""
+        if self._open:
+            await self._listen(drain=True)
+            self._open = 0
+
+    async def _listen(self, drain: bool = False) -> None:
         """On an inbox of its own per connection: what an older pull is still given must not come on top."""
         if self._messages:
-            await self._messages.aclose()
+            await (self._messages.drain() if drain else self._messages.aclose())
             while message := self._messages.take_nowait():
                 if not status(message):
                     self._kept.append(message)

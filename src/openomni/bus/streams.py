@@ -5,6 +5,9 @@ Declared by a user of role `server`; declaring again changes only what differs, 
 
 from __future__ import annotations
 
+import time
+
+import msgspec
 from nats.errors import Error as NatsError
 from nats.js.api import (
     AckPolicy,
@@ -18,19 +21,22 @@ from nats.js.errors import NotFoundError
 
 from . import subjects
 from .connection import Bus, BusError
-from .envelope import LANES, REPROCESS
+from .envelope import LANES, REPROCESS, Cancelled
 
 ACK_WAIT = 10.0
 """Seconds without a sign of life after which a claim is handed on."""
 WRITER_ACK_WAIT = 30.0
 """Seconds after which the writer gets a record again that it did not acknowledge."""
+LEASE_S = 5.0
+"""Seconds without a sign of life after which a lease on a machine is nobody's."""
 DEDUPE_WINDOW = 3600.0
 """Seconds in which the same message id is stored once."""
 _ENDLESS = -1
 
 
-async def declare(bus: Bus, replicas: int = 1) -> None:
-    """Makes or updates the three streams. Records and work stay until they are acknowledged, however long."""
+async def declare(bus: Bus, replicas: int = 1, lease_s: float = LEASE_S) -> None:
+    """Makes or updates the three streams, and the bucket of leases. Records and work stay until they are acknowledged,
+    however long; a lease is gone when its holder is."""
     works = [f"{subjects.earlier_work(subjects.ANY)}.>", subjects.earlier_work(subjects.ANY)]
     for name, named, retention in (
         (subjects.RECORDS, [subjects.record(subjects.ANY)], RetentionPolicy.WORK_QUEUE),
@@ -50,6 +56,26 @@ async def declare(bus: Bus, replicas: int = 1) -> None:
                 num_replicas=replicas,
             ),
         )
+    await _leases(bus, lease_s)
+
+
+async def _leases(bus: Bus, lease_s: float) -> None:
+    """As a key-value bucket is made; in memory, for a bus that starts anew is one that nobody measures on."""
+    await _stream(
+        bus,
+        StreamConfig(
+            name=subjects.LEASE_STREAM,
+            subjects=[f"$KV.{subjects.LEASES}.>"],
+            storage=StorageType.MEMORY,
+            discard=DiscardPolicy.NEW,
+            max_msgs_per_subject=1,
+            max_age=lease_s,
+            duplicate_window=lease_s,
+            allow_direct=True,
+            allow_rollup_hdrs=True,
+            deny_delete=True,
+        ),
+    )
 
 
 async def writer_consumer(bus: Bus, ack_wait: float = WRITER_ACK_WAIT) -> str:
@@ -94,12 +120,14 @@ async def work_consumer(bus: Bus, project: str, ack_wait: float = ACK_WAIT) -> N
 
 
 async def cancel(bus: Bus, project: str, group: str) -> None:
-    """Takes the work of a group out of the queue, in every lane; what an agent has claimed goes on."""
+    """Takes the work of a group out of the queue, in every lane, and has agents stop what they have claimed of it."""
     try:
         all_of_it = subjects.work(project, subjects.ANY, group, subjects.ANY)
         await bus.jetstream.purge_stream(subjects.WORK, subject=all_of_it)
     except (NatsError, TimeoutError) as error:
         raise BusError(f"the work of {group} could not be cancelled: {error}") from None
+    told = Cancelled(group=group, at=time.time())
+    await bus.publish(subjects.cancelled(project, group), msgspec.json.encode(told))
 
 
 async def _stream(bus: Bus, config: StreamConfig) -> None:

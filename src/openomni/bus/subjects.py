@@ -12,6 +12,10 @@ WHO = "oo.who"
 """«Everybody of every project, say here»: only the gateway and the API may ask."""
 RECORDS, WORK, DEAD = "RECORDS", "WORK", "DEAD"
 WRITER = "writer"
+LEASES = "leases"
+"""The key-value bucket of the machines that are measured on."""
+LEASE_STREAM = f"KV_{LEASES}"
+"""As the bus calls the stream behind it."""
 
 
 class _Any(str):
@@ -55,6 +59,21 @@ def who(project: str) -> str:
 def agent(project: str, agent_id: str) -> str:
     """All that one agent serves."""
     return f"oo.{_project(project)}.agent.{_token(agent_id, 'agent id')}.*"
+
+
+def cancelled(project: str, group: str = ANY) -> str:
+    """Where it is said that the work of a group is not wanted any more."""
+    return f"oo.{_project(project)}.fleet.cancelled.{_token(group, 'group')}"
+
+
+def lease(project: str, machine: str) -> str:
+    """The key of a machine's lease, in its bucket."""
+    return f"{_project(project)}.{_token(machine, 'machine')}"
+
+
+def lease_subject(project: str, machine: str) -> str:
+    """Where that key lies on the bus."""
+    return f"$KV.{LEASES}.{lease(project, machine)}"
 
 
 def call(project: str, agent_id: str) -> str:

@@ -127,6 +127,13 @@ class Subscription:
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
 
+    async def drain(self) -> None:
+        """As `aclose`, after what the server had sent by then has come."""
+        if self._inner and not self._closed:
+            with contextlib.suppress(NatsError, TimeoutError):
+                await self._inner.drain()  # type: ignore[no-untyped-call]
+        await self.aclose()
+
     async def aclose(self) -> None:
         """No more messages; those that wait can still be read."""
         if self._closed:

@@ -89,6 +89,13 @@ class WorkQueue:
             await self._pull()
         return self._ready.popleft()
 
+    async def withdraw(self) -> None:
+        """Asks for no work until the next `claim`; what was on its way by then is claimed, and waits for that."""
+        async with self._pulling:
+            await self._puller.withdraw()
+            while message := self._puller.next_nowait():
+                await asyncio.shield(self._received(message))
+
     async def claims(self) -> AsyncIterator[Claim]:
         """One after another, for ever."""
         while True:

@@ -69,7 +69,7 @@ def check(
         print(f"fault  {each.promise}: {each.fault}" if each.fault else f"ok     {each.promise}", flush=True)
 
     kind, short = _split(name)
-    done = checks(kind, short, _parameters(param or ()), timeout, report)
+    done = checks(kind, short, parameters_of(param or ()), timeout, report)
     write_json(json, {"component": name, "checks": [{"promise": c.promise, "fault": c.fault} for c in done]})
     faults = sum(bool(each.fault) for each in done)
     if faults:
@@ -91,7 +91,7 @@ def _find(name: str) -> ComponentInfo:
     return registry.find(*_split(name))
 
 
-def _parameters(given: Sequence[str]) -> dict[str, Any]:
+def parameters_of(given: Sequence[str]) -> dict[str, Any]:
     """`key=value` words; a value is read as YAML reads it, so that 5 is a number and `true` a truth."""
     parameters: dict[str, Any] = {}
     for word in given:

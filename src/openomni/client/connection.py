@@ -73,6 +73,8 @@ class Link:
         self._hello = {"type": "openomni.hello", "version": __version__, **hello}
         self._estimator = clock.OffsetEstimator()
         self._socket: ClientConnection | None = None
+        self._latest: ClientConnection | None = None
+        """That one, and still when whoever received from it was cancelled: it is said goodbye to."""
         self._early: list[str | bytes] = []
         """What came while the clocks were compared."""
         self._reports: dict[str, Playback] = {}
@@ -119,7 +121,7 @@ class Link:
 
     async def close(self) -> None:
         self._closing.set()
-        socket = self._socket
+        socket = self._latest
         self._lost()
         if socket is not None:
             await socket.close()
@@ -159,7 +161,7 @@ class Link:
             raise
         with suppress(ConnectionClosed):
             await self._report_again(socket)
-        self._socket = socket
+        self._socket = self._latest = socket
 
     async def _report_again(self, socket: ClientConnection) -> None:
         """What comes meanwhile included: it finds no link yet."""
@@ -245,7 +247,8 @@ class Link:
             return False
         event = _event(data)
         self._estimator.add(event["sent"], event["received"], event["sent_back"], clock.now())
-        self.offset = self._estimator.offset or self.offset
+        # It is told with the next ping, and the gateway goes by it until the one after that.
+        self.offset = self._estimator.at(clock.now() + 2 * PING_EVERY_S) or self.offset
         return True
 
     async def _come_back(self) -> None:

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from .checks import library, listed, same_length
 
 Normaliser = Callable[[str], str]
+
+
+class Errors(NamedTuple):
+    """What lies between texts and what was recognised of them; `total` are the words (or characters) of the
+    references."""
+
+    substitutions: int
+    deletions: int
+    insertions: int
+    total: int
+
+    @property
+    def errors(self) -> int:
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def rate(self) -> float | None:
+        """None where no reference has a word."""
+        return self.errors / self.total if self.total else None
 
 
 def wer(
@@ -31,44 +50,47 @@ def wer(
 
     Source: jiwer; Radford et al. 2022 for the normalisers.
     """
-    return _rate(references, hypotheses, normaliser, _word_errors)
+    return word_errors(references, hypotheses, normaliser).rate
 
 
 def cer(
     references: str | Iterable[str], hypotheses: str | Iterable[str], normaliser: str | Normaliser | None = None
 ) -> float | None:
     """The character error rate, as `wer`; the space between two words is a character."""
-    return _rate(references, hypotheses, normaliser, _character_errors)
+    return character_errors(references, hypotheses, normaliser).rate
 
 
-def _word_errors(said: list[str], heard: list[str]) -> tuple[int, int]:
-    made = library("jiwer").process_words(said, heard)
-    return made.substitutions + made.deletions + made.insertions, made.hits + made.substitutions + made.deletions
+def word_errors(
+    references: str | Iterable[str], hypotheses: str | Iterable[str], normaliser: str | Normaliser | None = None
+) -> Errors:
+    """The errors that `wer` divides, by their kind, over all rows; arguments and errors as there."""
+    return _counted(references, hypotheses, normaliser, "process_words")
 
 
-def _character_errors(said: list[str], heard: list[str]) -> tuple[int, int]:
-    made = library("jiwer").process_characters(said, heard)
-    return made.substitutions + made.deletions + made.insertions, made.hits + made.substitutions + made.deletions
+def character_errors(
+    references: str | Iterable[str], hypotheses: str | Iterable[str], normaliser: str | Normaliser | None = None
+) -> Errors:
+    """As `word_errors`, of characters."""
+    return _counted(references, hypotheses, normaliser, "process_characters")
 
 
-def _rate(
-    references: str | Iterable[str],
-    hypotheses: str | Iterable[str],
-    normaliser: str | Normaliser | None,
-    errors: Callable[[list[str], list[str]], tuple[int, int]],
-) -> float | None:
+def _counted(
+    references: str | Iterable[str], hypotheses: str | Iterable[str], normaliser: str | Normaliser | None, process: str
+) -> Errors:
     normalise = _normaliser(normaliser)
     said, heard = _texts(references, "references", normalise), _texts(hypotheses, "hypotheses", normalise)
     same_length(said, heard, "references and hypotheses")
+    count = getattr(library("jiwer"), process)
     spoken = [(each, what) for each, what in zip(said, heard, strict=True) if each]
-    if not spoken:
-        return None
-    wrong, length = errors([each for each, _ in spoken], [what for _, what in spoken])
+    found = Errors(0, 0, 0, 0)
+    if spoken:
+        made = count([each for each, _ in spoken], [what for _, what in spoken])
+        total = made.hits + made.substitutions + made.deletions
+        found = Errors(made.substitutions, made.deletions, made.insertions, total)
     # What was heard where nothing was said is inserted, all of it. A jiwer before 4 refuses an empty reference: turned
     # round it is as many deletions.
-    for what in (what for each, what in zip(said, heard, strict=True) if not each and what):
-        wrong += errors([what], [""])[0]
-    return wrong / length
+    inserted = sum(count([what], [""]).deletions for each, what in zip(said, heard, strict=True) if not each and what)
+    return found._replace(insertions=found.insertions + inserted)
 
 
 def _texts(texts: str | Iterable[str], what: str, normalise: Normaliser) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from ..bounds import Position, Rate, Uuid
 from .event import Event
 from .values import ToolCall
 
@@ -42,9 +43,9 @@ class ReplyText(Event, frozen=True, tag="reply.text"):
 class ReplySound(Event, frozen=True, tag="reply.sound"):
     """Reply audio: PCM16 at `rate`, from `offset` samples of this reply on; `sent` on the gateway's clock."""
 
-    turn_id: str
-    rate: int
-    offset: int
+    turn_id: Uuid
+    rate: Rate
+    offset: Position
     sent: float
     pcm: bytes
 

@@ -63,9 +63,12 @@ class Access(msgspec.Struct, frozen=True):
         """Whether it sees what others made; a device sees what is of its site, or what was made with its token."""
         return not {"agent", "viewer", "admin"}.isdisjoint(self.scopes)
 
-    def require(self, scope: str) -> None:
-        """Raises `AccessDenied` (403) without that scope."""
-        if not {scope, "admin"} & set(self.scopes):
+    def has(self, scope: str) -> bool:
+        return not {scope, "admin"}.isdisjoint(self.scopes)
+
+    def require(self, scope: str, *others: str) -> None:
+        """Raises `AccessDenied` (403) with neither that scope nor one of the `others`."""
+        if not any(map(self.has, (scope, *others))):
             held = ", ".join(self.scopes) or "nothing"
             raise AccessDenied(
                 403, f"this token has the scope {held}, and this door needs {scope!r}; make a token that has it"

@@ -32,12 +32,14 @@ LEFT_FOR_GOOD = {1000, 1001}
 
 
 @contextlib.asynccontextmanager
-async def admit(gateway: Gateway, websocket: WebSocket) -> AsyncIterator[tuple[str, Access] | None]:
-    """Accepts a client with a good token of the scope `device`, as long as the connection lasts; answers others by HTTP
-    and gives None."""
+async def admit(
+    gateway: Gateway, websocket: WebSocket, scope: str = "device", *others: str
+) -> AsyncIterator[tuple[str, Access] | None]:
+    """Accepts a client with a good token of that scope, or one of the `others`, as long as the connection lasts;
+    answers others by HTTP and gives None."""
     async with contextlib.AsyncExitStack() as stack:
         try:
-            admitted = await known(gateway, websocket, "device")
+            admitted = await known(gateway, websocket, scope, *others)
             if gateway.closing.is_set():
                 raise AccessDenied(503, "the gateway is stopping; connect again")
             stack.enter_context(gateway.connection(admitted[1].token_id))
@@ -50,8 +52,9 @@ async def admit(gateway: Gateway, websocket: WebSocket) -> AsyncIterator[tuple[s
         yield admitted
 
 
-async def known(gateway: Gateway, websocket: WebSocket, scope: str) -> tuple[str, Access]:
-    """The token that a client shows, and what it may do, with that scope among it. Raises `AccessDenied`, `ApiAway`."""
+async def known(gateway: Gateway, websocket: WebSocket, scope: str, *others: str) -> tuple[str, Access]:
+    """The token that a client shows, and what it may do, with that scope or one of the `others` among it. Raises
+    `AccessDenied`, `ApiAway`."""
     token = bearer(websocket.headers.get("authorization", ""), websocket.scope["subprotocols"])
     version = websocket.headers.get("openomni-version", "")
     if protocol.too_old(version):
@@ -59,7 +62,7 @@ async def known(gateway: Gateway, websocket: WebSocket, scope: str) -> tuple[str
     if not token:
         raise AccessDenied(401, "this needs a token: send 'Authorization: Bearer oo_…'")
     access = await gateway.api.access(token)
-    access.require(scope)
+    access.require(scope, *others)
     return token, access
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from ..background import Background
+from ..background import Background, to_the_end
 
 
 class DiskWriter:
@@ -23,10 +23,5 @@ class DiskWriter:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._every)
-            # Shielded: a write that was begun is finished, and its order kept, when it is stopped meanwhile.
-            flush = asyncio.ensure_future(self._flush())
-            try:
-                await asyncio.shield(flush)
-            except asyncio.CancelledError:
-                await flush
-                raise
+            # A write that was begun is finished, and its order kept, when it is stopped meanwhile.
+            await to_the_end(self._flush())

@@ -55,6 +55,7 @@ class SessionPlan:
     consent: str = ""
     context: str = ""
     origin: str = ""
+    cell: str = ""
 
     def opening(self, settings: dict[str, Any], again: bool, unfinished: list[UnfinishedUtterance]) -> OpenSession:
         """What a host is asked. `again`: the session was hosted before, by an agent that may only have been cut off;
@@ -64,7 +65,8 @@ class SessionPlan:
             session_id=self.session_id, project=self.project, site=self.site, device=self.device,
             made_by=self.made_by, pipeline=self.pipeline.name, pipeline_hash=self.pipeline.hash,
             spec=self.pipeline.spec, source=self.source, recording=self.recording,
-            settings={**settings, "resumed": again}, origin=self.origin, unfinished=unfinished,
+            settings={**settings, "resumed": again}, origin=self.origin, cell=self.cell,
+            unfinished=unfinished,
             participant=self.participant, consent=self.consent, context=self.context,
             input=subjects.live(self.project, self.room, token, "in"),
             output=subjects.live(self.project, self.room, token, "out"),

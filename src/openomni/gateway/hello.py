@@ -19,7 +19,8 @@ _SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,48}")
 
 class ClientHello(msgspec.Struct, rename={"kind": "type"}):
     """`session_id` takes up a session that was there before; `recording_id` says that the client records itself;
-    `participant` (a code) who is heard, `consent` what they agreed to, `context` a note on where and with whom."""
+    `participant` (a code) who is heard, `consent` what they agreed to, `context` a note on where and with whom;
+    `cell` that of an experiment which a caller plays."""
 
     kind: str = "openomni.hello"
     version: Annotated[str, msgspec.Meta(max_length=64)] = ""
@@ -35,6 +36,7 @@ class ClientHello(msgspec.Struct, rename={"kind": "type"}):
     participant: bounds.Name = ""
     consent: bounds.Name = ""
     context: bounds.Line = ""
+    cell: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{0,64}$")] = ""
 
 
 def read_hello(message: Json) -> ClientHello:

@@ -39,7 +39,7 @@ MAX_FAULTS = 200
 async def realtime(websocket: WebSocket) -> None:
     """The endpoint."""
     gateway: Gateway = websocket.app.state.gateway
-    async with connection.admit(gateway, websocket) as admitted:
+    async with connection.admit(gateway, websocket, "device", "agent") as admitted:
         if admitted is not None:
             await RealtimeConnection(gateway, websocket, *admitted).run()
 
@@ -120,6 +120,7 @@ class RealtimeConnection:
             await self._say(encode({"type": "session.created", "event_id": protocol.new_id("event"),
                                     "session": settings.session()}))  # fmt: skip
         first, hello = await self._first(resolved, needs, ours)
+        _check_cell(self.access, hello)
         if hello is not None:
             self._opted_in = True
             self.session_id = settings.session_id = hello.session_id or self.session_id
@@ -303,9 +304,25 @@ class RealtimeConnection:
             await connection.close(self._websocket, end, *events)
 
 
+def _check_cell(access: Access, hello: ClientHello | None) -> None:
+    """The sessions of an experiment's cells are opened by agents, and agents open no others. Raises `Ended`."""
+    cell = hello is not None and bool(hello.cell) and hello.origin == "experiment"
+    if hello is not None and hello.cell and not (cell and access.has("agent")):
+        raise failure(
+            protocol.FORBIDDEN, "no_cell",
+            "a session of a cell is opened by an agent that has the role `caller`, with the origin `experiment`; "
+            "leave `cell` out",
+        )  # fmt: skip
+    if not cell and not access.has("device"):
+        raise failure(
+            protocol.FORBIDDEN, "missing_scope",
+            "this token opens sessions for cells of experiments alone; make one with the scope `device`",
+        )  # fmt: skip
+
+
 def _told(hello: ClientHello | None) -> dict[str, str]:
     """What the client says of its session."""
-    names = ("participant", "consent", "context", "origin") if hello else ()
+    names = ("participant", "consent", "context", "origin", "cell") if hello else ()
     return {name: getattr(hello, name) for name in names}
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from .. import clock
-from ..background import Background
+from ..background import Background, to_the_end
 from ..events import AXIS_RATE, AudioIn
 from ..pipeline.beside import Beside
 from ..records import AnyRecord
@@ -148,12 +148,8 @@ class SessionJournal:
     async def _write(self) -> None:
         while True:
             await self._some.wait()
-            writing = asyncio.ensure_future(asyncio.to_thread(self._write_all, self._taken()))
-            try:
-                await asyncio.shield(writing)
-            except asyncio.CancelledError:
-                await writing  # what was taken is nowhere else, and what comes after it must not be written before it
-                raise
+            # What was taken is nowhere else, and what comes after it must not be written before it.
+            await to_the_end(asyncio.to_thread(self._write_all, self._taken()))
 
     def _taken(self) -> list[tuple[Path, bytes | None]]:
         self._some.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -13,7 +13,7 @@ from ..events import Document, Documents, Emotion, Speaker, Text, Transcript, Va
 from ..records import Given, StageRecord, TurnRecord
 from .spec import Pipeline
 
-REFERENCE = "reference"
+REFERENCE: Final = "reference"
 """In place of a text: what somebody wrote down as right."""
 _SAID: Mapping[str, tuple[str, ...]] = {
     "stt": ("text",),
@@ -68,8 +68,9 @@ def outputs(record: TurnRecord, pipeline: Pipeline, begin: str, corrected: Mappi
     and by kind what is `corrected`. Raises WrongUsage for what can't be given."""
     kinds = list(dict.fromkeys(stage.kind for stage in pipeline.stages))
     for kind in filter(None, (begin, *corrected)):
-        if kind not in kinds:
-            raise WrongUsage(f"the pipeline {pipeline.name} has no {kind} stage; it has {', '.join(kinds)}")
+        check_has(pipeline, kind)
+    for kind in corrected:
+        _check_reaches(kind, pipeline, kinds[kinds.index(begin) :] if begin else kinds, corrected)
     values: dict[Channel, Sequence[Value]] = {}
     sources: dict[str, Given] = {}
     clauses: Sequence[str] = ()
@@ -81,8 +82,35 @@ def outputs(record: TurnRecord, pipeline: Pipeline, begin: str, corrected: Mappi
         if kind == "llm" and (voice := stage_of(record, "tts")) is not None:
             clauses = voice.output.get("clauses") or ()
     for kind, text in corrected.items():
+        if text == REFERENCE:
+            raise WrongUsage(f"--with {kind}={REFERENCE}: turns have no references yet; write the text itself")
         values[KINDS[kind].gives[0]], sources[kind] = [_said(kind, text)], "corrected"
     return GivenOutputs(values, sources, clauses)
+
+
+def _check_reaches(kind: str, pipeline: Pipeline, run: Sequence[str], corrected: Mapping[str, str]) -> None:
+    """What is given must be taken by a stage that runs."""
+    takes = {each: KINDS[each].takes for each in dict.fromkeys(stage.kind for stage in pipeline.stages)}
+    takers = [each for each, taken in takes.items() if set(KINDS[kind].gives) & set(taken) and each not in corrected]
+    if takers and not set(takers) & set(run):
+        raise WrongUsage(f"--with {kind}=…: no stage that runs takes it; begin at {takers[0]}, or leave it out")
+
+
+def referenced(pipeline: Pipeline, references: Mapping[str, str]) -> GivenOutputs:
+    """What is given to a pipeline that runs an utterance for the first time: by kind, what was written down as right,
+    in the place of that stage. Raises WrongUsage for a stage that the pipeline does not have, or that gives no text."""
+    values: dict[Channel, Sequence[Value]] = {}
+    for kind, text in references.items():
+        check_has(pipeline, kind)
+        values[KINDS[kind].gives[0]] = [_said(kind, text)]
+    return GivenOutputs(values, dict.fromkeys(references, REFERENCE))
+
+
+def check_has(pipeline: Pipeline, kind: str) -> None:
+    """Raises WrongUsage where the pipeline has no stage of that kind."""
+    kinds = list(dict.fromkeys(stage.kind for stage in pipeline.stages))
+    if kind not in kinds:
+        raise WrongUsage(f"the pipeline {pipeline.name} has no {kind} stage; it has {', '.join(kinds)}")
 
 
 def stage_of(record: TurnRecord, kind: str) -> StageRecord | None:
@@ -127,8 +155,6 @@ def _recorded(record: TurnRecord, kind: str) -> Value:
 
 
 def _said(kind: str, text: str) -> Value:
-    if text == REFERENCE:
-        raise WrongUsage(f"--with {kind}={REFERENCE}: turns have no references yet; write the text itself")
     match kind:
         case "stt":
             return Transcript(text)

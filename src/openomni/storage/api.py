@@ -114,6 +114,9 @@ class Api:
         """Every POST of this API may come twice: what it makes is known by an id or a name that the asker chose."""
         return await self._patiently(lambda: self._asked("POST", path, body=body))
 
+    async def put(self, path: str, body: Any) -> Any:
+        return await self._patiently(lambda: self._asked("PUT", path, body=body))
+
     def tell_away(self, error: Unreachable, what_then: str) -> None:
         """One line for a person, once until the server is back."""
         if not self._told_away:

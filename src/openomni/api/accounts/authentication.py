@@ -146,7 +146,12 @@ def _of_session(request: HttpRequest) -> Caller:
     project = wanted or next(iter(roles))
     if project not in roles:
         raise Refusal(404, f"there is no project {project!r} among yours; {nearest(project, roles)}")
-    scopes = expand(SCOPES_OF_ROLE[roles[project]])
+    return of_person(user, project, roles[project])
+
+
+def of_person(user: User, project: str, role: str) -> Caller:
+    """Who is signed in, as they act in a project that they have that role in."""
+    scopes = expand(SCOPES_OF_ROLE[role])
     return Caller(
         project,
         scopes,

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 
 from ...events import AXIS_RATE
 from ...latency import counts, median
+from ..accounts.models import Role
 from ..ground.errors import Refusal
 from ..ground.paging import Paging
 from ..ground.paging import page as paged
@@ -139,10 +140,11 @@ def clock(seconds: float) -> str:
 @require_safe
 @page()
 def conversations(request: HttpRequest) -> HttpResponse:
-    """The project's sessions, newest first."""
+    """The project's sessions, newest first. Those of an experiment's cells, a thousand at a time, are on its page."""
     where = here(request)
     pipeline, text = request.GET.get("pipeline", ""), request.GET.get("q", "").strip()
     sessions = Session.objects.of_user(where.user).filter(project_id=where.project)
+    sessions = sessions.exclude(origin="experiment")
     rows = sessions.filter(pipeline=pipeline) if pipeline else sessions
     if text:
         said = Q(transcript__icontains=text) | Q(reply_text__icontains=text)
@@ -184,6 +186,7 @@ def conversation(request: HttpRequest, session_id: str) -> HttpResponse:
         "told": told,
         "lines": [_line(turn, places[turn.pk], words.get(turn.pk)) for turn in turns],
         "recordings": [each for each in filed if not each.recording.turn_id],
+        "again": where.may(Role.RESEARCHER),
         "live": session.status == Session.Status.OPEN,
         "follows": session.status == Session.Status.OPEN or any(each.waits for each in filed),
         "rest": f"/api/v1/sessions/{session.pk}",

@@ -110,6 +110,8 @@ class Cell(ProjectOwned):
     """How often it was run: again when it was cancelled, or a person took its machine."""
     disturbed = models.PositiveIntegerField(default=0)
     """How often somebody else's conversation came in between."""
+    played: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)
+    """At real-time pace, what its caller measured: its name, and `turns`, a `records.CalledRecord` each."""
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 

@@ -44,7 +44,7 @@ def page(rows: QuerySet[Row], paging: Paging, order: str = "-created_at") -> dic
     field, descending = order.lstrip("-"), order.startswith("-")
     if paging.cursor:
         value, key = _read(paging.cursor)
-        if isinstance(rows.model._meta.get_field(field), DateTimeField):
+        if field != "pk" and isinstance(rows.model._meta.get_field(field), DateTimeField):
             value = _moment(value)
         beyond = "lt" if descending else "gt"
         try:

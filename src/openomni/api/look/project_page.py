@@ -29,12 +29,14 @@ PAGES = (
     ("conversations", "Conversations"),
     ("pipelines", "Pipelines"),
     ("datasets", "Datasets"),
+    ("experiments", "Experiments"),
     ("agents", "Agents"),
+    ("latency-report", "Reports"),
     ("admin:index", "Data"),
 )
 """What the navigation leads to: the name of a route, and its text. A view below one of them sets `section` to that
 name in its context."""
-OF_CONVERSATIONS = ("talk", "conversations", "datasets", "admin:index")
+OF_CONVERSATIONS = ("talk", "conversations", "datasets", "experiments", "latency-report", "admin:index")
 """Those of them that are nothing for an annotator."""
 
 View = Callable[..., HttpResponse]

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from ...pipeline import spec as pipeline_spec
 from ..ground.errors import not_found
-from .models import Pipeline
+from .models import Pipeline, PipelineVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,19 @@ def find(project_id: str, name: str) -> Found:
     if row is None and name not in builtin():
         not_found("pipeline", name, [found.name for found in everything(project_id)])
     return _found(row) if row else builtin()[name]
+
+
+def find_version(project_id: str, named: str) -> Found:
+    """By its name as it is now, or `name@hash` as it was. Raises `Refusal` (404)."""
+    name, _, hash = named.partition("@")
+    if not hash:
+        return find(project_id, name)
+    if name in builtin() and builtin()[name].hash == hash:
+        return builtin()[name]
+    version = PipelineVersion.objects.filter(project_id=project_id, pipeline__name=name, hash=hash).first()
+    if version is None:
+        not_found("version of a pipeline", named)
+    return Found(name, version.pipeline.description, version.hash, version.spec, version.number, version.text)
 
 
 def _own(project_id: str) -> QuerySet[Pipeline]:

@@ -11,14 +11,17 @@ from typing import Any
 import msgspec
 from django.db import InterfaceError, OperationalError, transaction
 
+from ... import bounds
 from ...bus import dead, envelope, work
 from ...bus.connection import Bus, BusError
 from ...bus.dead import DeadLetter
+from ...records import CellRecord
 from ..ground import bus_line
 from ..ground.caller import AuthedRequest
 from ..ground.errors import Refusal, conflict
 from ..records import writing
 from ..records.models import UNFINISHED, Progress, Turn
+from ..records.signals import cell_written, turn_failed
 from . import following
 
 log = logging.getLogger("openomni.api")
@@ -88,6 +91,8 @@ async def watch(bus: Bus, database: Callable[[Callable[[], bool]], Awaitable[boo
 async def _look_after(bus: Bus, letter: DeadLetter, database: Callable[[Callable[[], bool]], Awaitable[bool]]) -> None:
     if (turn := _work(letter)) is not None:
         await database(partial(fail, turn, letter.reason))
+    elif (call := _work(letter, "call")) is not None:
+        await database(partial(_fail_call, call, letter.reason))
     else:
         # After an upgrade there are some that were of a newer version before it.
         await dead.write_back_readable(bus, letter)
@@ -96,6 +101,17 @@ async def _look_after(bus: Bus, letter: DeadLetter, database: Callable[[Callable
 def fail(turn: work.Work, reason: str) -> bool:
     """Marks a turn as failed unless its end was recorded; whether it was still to be marked."""
     return _set(turn, UNFINISHED, status=Progress.FAILED, reason=reason)
+
+
+def _fail_call(call: work.Work, reason: str) -> bool:
+    """Tells of a cell that its callers were lost one after the other: none of them is left to say so."""
+    record = CellRecord(
+        project=call.project, cell=call.subject_id, experiment=call.group, attempt=call.attempt, status="failed",
+        reason=reason[: bounds.MAX_LINE],
+    )  # fmt: skip
+    with transaction.atomic():
+        cell_written.send(CellRecord, record=record)
+    return True
 
 
 def _set(work: work.Work, been: Iterable[str], **fields: str) -> bool:
@@ -107,12 +123,13 @@ def _set(work: work.Work, been: Iterable[str], **fields: str) -> bool:
             writing.follow_queue(turn.session)
             if turn.status not in UNFINISHED:
                 following.turn_is_over(turn)
+                turn_failed.send(Turn, turn=turn)
     return bool(changed)
 
 
-def _work(letter: DeadLetter) -> work.Work | None:
-    """The work of a letter that is about a turn."""
-    if letter.kind != "turn":
+def _work(letter: DeadLetter, kind: str = "turn") -> work.Work | None:
+    """The work of a letter that is about a turn, or of another kind."""
+    if letter.kind != kind:
         return None
     try:
         return envelope.decode(letter.content, letter.subject)

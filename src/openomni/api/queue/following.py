@@ -18,6 +18,7 @@ from ..ground.statements import Statements
 from ..records.models import UNFINISHED, Progress, Session, Turn
 from . import rescue
 from .models import QueuedWork
+from .wake import released
 
 _queued = Statements(QueuedWork)
 
@@ -85,6 +86,7 @@ def release(session: Session) -> None:
     row.work["body"]["after"] = row.work["body"].get("after") or before or ""
     row.waits = False
     row.save(update_fields=["work", "waits"])
+    released.on_commit()
 
 
 def _queue_found(turn: Turn, record: TurnRecord) -> None:

@@ -20,7 +20,7 @@ from ...pipeline.judging import TAIL_SECONDS
 from ...records import TurnRecord
 from ..fleet import components
 from ..fleet.placing import Placing
-from ..ground.caller import AuthedRequest, Caller
+from ..ground.caller import Caller
 from ..ground.errors import Refusal, conflict, not_found
 from ..pipelines import catalogue
 from ..pipelines.models import PipelineVersion, version_of
@@ -48,7 +48,7 @@ class Rerun(NamedTuple):
 
 
 def queue(
-    request: AuthedRequest,
+    caller: Caller,
     turn_ids: Sequence[str],
     pipelines: Sequence[str],
     begin: str,
@@ -58,10 +58,9 @@ def queue(
 ) -> list[Turn]:
     """The new turns, as asked for, those of one turn together. `request_id` names the first session, and with it all:
     the same request again adds nothing. Raises Refusal or WrongUsage before anything is queued."""
-    caller = request.auth
     wanted = [
         _rerun(turn, pipeline, begin, given)
-        for turn in _turns(request, turn_ids)
+        for turn in _turns(caller, turn_ids)
         for pipeline in ([_named(caller, name) for name in pipelines] or [_own(turn)])
     ]
     _check({each.pipeline.hash: each.pipeline for each in wanted}.values(), caller.project_id, wait)
@@ -82,8 +81,8 @@ def queue(
     return [made[each.turn.pk, each.pipeline.hash] for each in wanted]
 
 
-def _turns(request: AuthedRequest, ids: Sequence[str]) -> list[Turn]:
-    rows = Turn.objects.scoped(request).select_related("session").prefetch_related(*snapshots.COMPLETE_TURN)
+def _turns(caller: Caller, ids: Sequence[str]) -> list[Turn]:
+    rows = Turn.objects.of_caller(caller).select_related("session").prefetch_related(*snapshots.COMPLETE_TURN)
     found: dict[str, Turn] = rows.in_bulk(list(dict.fromkeys(ids)))
     for key in dict.fromkeys(ids):
         turn = found.get(key) or not_found("turn", key)

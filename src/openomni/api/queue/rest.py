@@ -143,7 +143,7 @@ def rerun(request: AuthedRequest, payload: RerunNew) -> Any:
     what was asked for. The new turns say in `reruns` which they run again, and in `given` what was given."""
     session_id = payload.session_id or uuid.uuid4().hex
     turns = reruns.queue(
-        request, payload.turns, payload.pipelines, payload.begin, payload.given, session_id, payload.wait
+        request.auth, payload.turns, payload.pipelines, payload.begin, payload.given, session_id, payload.wait
     )
     return Status(202, {"turns": turns})
 

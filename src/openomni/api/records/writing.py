@@ -19,6 +19,7 @@ from ...records import (
     AttemptRecord,
     BrokenOffRecord,
     BuildRecord,
+    CellRecord,
     ItemRecord,
     RecordingRecord,
     SessionRecord,
@@ -44,7 +45,7 @@ from .models import (
     Tombstone,
     Turn,
 )
-from .signals import broken_off, turn_lost, turn_written
+from .signals import broken_off, cell_written, turn_lost, turn_written
 from .snapshots import ATTEMPT, ITEM, SESSION, STAGE, TURN, moment
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ def write_all(records: Sequence[AnyRecord]) -> None:
                 _write_build(record)
             case BrokenOffRecord():
                 _write_broken_off(record)
+            case CellRecord():
+                cell_written.send(CellRecord, record=record)
 
 
 class _Sessions:
@@ -110,6 +113,8 @@ _NAMED = (("session", "session_id"), ("turn", "turn_id"), ("turn", "reruns"), ("
 
 def _names(record: AnyRecord) -> set[_Named]:
     """What a record is about: project, kind and id."""
+    if isinstance(record, CellRecord):
+        return set()  # that it is over has to be known, whatever became of what was said
     found = ((kind, getattr(record, field, "")) for kind, field in _NAMED)
     return {(record.project, kind, key) for kind, key in found if key}
 

@@ -94,7 +94,8 @@ def _agents(project: str) -> QuerySet[Agent]:
 def _conversations(project: str) -> list[dict[str, Any]]:
     """The newest sessions: what was said first in each, and how many turns it had."""
     first = Turn.objects.filter(session=OuterRef("pk")).exclude(transcript="").order_by("index")
-    newest = Session.objects.filter(project_id=project).exclude(pipeline="").order_by("-created_at", "id")
+    newest = Session.objects.filter(project_id=project).exclude(pipeline="").exclude(origin="experiment")
+    newest = newest.order_by("-created_at", "id")
     rows = newest.annotate(said=Subquery(first.values("transcript")[:1]))[:SHOWN]
     counts = dict(
         Turn.objects.filter(session__in=[row.pk for row in rows])

@@ -174,7 +174,7 @@ def get_version(request: AuthedRequest, name: str, which: str) -> dict[str, Any]
 )
 def resolve(request: AuthedRequest, name: str) -> dict[str, Any]:
     project = request.auth.project_id
-    found = catalogue.find(project, name)
+    found = catalogue.find_version(project, name)
     pipeline, known, placing = found.pipeline, components.schemas(project), Placing.now(project)
     faults = pipeline_spec.check(pipeline, known)
     return {

@@ -42,6 +42,8 @@ class Told:
 
     turn: Callable[[Turn], None]
     notice: Callable[[str], None]
+    text: Callable[[str, str], None] = lambda turn_id, text: None
+    """More of the words of a reply, by its turn, as they are written."""
 
 
 @dataclass
@@ -73,6 +75,8 @@ class Listener:
         """`reports`: the sink's playback is what the person hears, and the gateway is told of it; else the sink only
         follows what a responder plays. `wait`: stay until the last reply was heard."""
         self.undelivered = Undelivered()
+        self.breaks: list[str] = []
+        """Why the session did not go on without a gap: the connection broke, or its agent was gone."""
         self._link, self._source, self._replies, self._told = link, source, replies, told
         self._reports = reports
         self._mutes = source.ambient and not full_duplex
@@ -210,6 +214,7 @@ class Listener:
                 self._replies.write(message)
                 self._sink.play(message)
             case Down(reason):
+                self.breaks.append(reason)
                 self._told.notice(f"{reason}; capturing on, and trying to connect again")
             case Up():
                 self._told.notice("connected again")
@@ -217,6 +222,8 @@ class Listener:
                 self._stands_again(message)
             case {"type": "response.done", "response": {"id": str(response_id), "status": str(status)}}:
                 self._end_reply(response_id.removeprefix("resp_"), status)
+            case {"type": "response.output_audio_transcript.delta", "response_id": str(response_id)}:
+                self._told.text(response_id.removeprefix("resp_"), str(message.get("delta", "")))
             case {"type": "openomni.reply.ended", "turn_id": str(turn_id)}:
                 self._end_reply(turn_id, str(message.get("status", "completed")))
             case {"type": "openomni.reply.paused", "turn_id": str(turn_id)}:
@@ -263,6 +270,7 @@ class Listener:
         """What follows a reason is the gateway's close, whose code says whether we may come back."""
         reason = str(message.get("reason") or "")
         if message.get("resuming"):
+            self.breaks.append(reason)
             self._told.notice(f"{reason}; another agent takes over")
         elif reason:
             self._progress.parting_words = reason

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import mimetypes
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 from ... import clock, media_file
+from ...background import to_the_end
 from ...errors import OpenOmniError, WrongUsage
 from ...events import AXIS_RATE
 from ...media import AUDIBLE, Audio, AudioReader, Frame
@@ -20,7 +21,6 @@ from ...media_file import SHOWN_SIDE, SILENT, MediaFile, Told, audio_track, movi
 from ...storage.spool import Spool, SpoolRecording, new_recording
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 BLOCK_S = 0.02
 BLOCK = round(BLOCK_S * AXIS_RATE)
@@ -161,7 +161,7 @@ class FileSource:
         self._stopped = True
 
     async def capture(self) -> AsyncIterator[Captured]:
-        reader = await _to_the_end(asyncio.to_thread(self._reader))
+        reader = await to_the_end(asyncio.to_thread(self._reader))
         began, position = clock.now(), 0
         points = iter([*self._time_points, float("inf")])
         cut = next(points)
@@ -187,7 +187,7 @@ class FileSource:
         """PCM of the file's blocks, all of BLOCK samples; then the closing silence."""
         with reader:
             blocks = reader.blocks(BLOCK_S)
-            while some := await _to_the_end(asyncio.to_thread(_read, blocks)):
+            while some := await to_the_end(asyncio.to_thread(_read, blocks)):
                 for pcm in some:
                     yield pcm.ljust(2 * BLOCK, b"\0")
         if not self.decides_turns:
@@ -284,16 +284,6 @@ class NoSpeech(OpenOmniError):
 
 def _read(blocks: Iterator[Audio]) -> list[bytes]:
     return [block.pcm16() for block in islice(blocks, _READ_BLOCKS)]
-
-
-async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:
-    """Waits for a thread even when cancelled: it must not find its file closed under its hands."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
 
 
 async def _until(stamp: float) -> None:

@@ -7,8 +7,9 @@ import asyncio
 import numpy as np
 
 from openomni import clock
-from openomni.bench.caller import Room, SyntheticCaller
-from openomni.bench.speech import SpokenUtterance
+from openomni.client.caller.caller import SyntheticCaller
+from openomni.client.caller.room import Room
+from openomni.client.caller.utterance import SpokenUtterance
 from openomni.client.listener.sources import BLOCK
 from openomni.client.wire import Playback, ReplyChunk
 from openomni.events import AXIS_RATE

@@ -1,0 +1,81 @@
+"""An experiment as the command line shows it: while it runs, and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from ..storage.api import Api
+
+LOOK_EVERY = 1.0
+"""Seconds between looks at how far it is."""
+TELL_EVERY = 30.0
+"""Seconds between lines where nobody looks at a bar."""
+
+
+async def follow(api: Api, name: str) -> dict[str, Any]:
+    """Waits until it is over, with a bar on standard error; gives it as it is then."""
+    from rich import progress as rich
+    from rich.console import Console
+
+    patient = api.patient(lambda line: print(line, file=sys.stderr))
+    console = Console(file=sys.stderr)
+    columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), rich.TextColumn("{task.fields[how]}"))
+    silent, told = 0.0, ""
+    with rich.Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+        task = shown.add_task(name, total=None, how="")
+        while True:
+            found: dict[str, Any] = await patient.get(f"/experiments/{quote(name, safe='')}")
+            cells = found["cells"]
+            shown.update(task, completed=cells["run"], total=cells["planned"], how=how_far(found))
+            if found["status"] != "running":
+                return found
+            if not console.is_terminal and silent <= 0 and how_far(found) != told:
+                silent, told = TELL_EVERY, how_far(found)
+                print(told, file=sys.stderr, flush=True)
+            silent -= LOOK_EVERY
+            await asyncio.sleep(LOOK_EVERY)
+
+
+def how_far(found: Mapping[str, Any]) -> str:
+    """In one line: planned, running, done, failed, left, and what holds it up."""
+    cells = found["cells"]
+    parts = [f"{cells['run']:,} of {cells['planned']:,} cells", f"{cells['running']:,} running"]
+    if cells["failed"]:
+        parts.append(f"{cells['failed']:,} failed")
+    if found["left_s"] is not None and found["status"] == "running":
+        parts.append(f"{clock(found['left_s'])} left")
+    return "; ".join([", ".join(parts), *found["held_up"][:2]])
+
+
+def clock(seconds: float) -> str:
+    """1:02:03, or 2:03."""
+    minutes, second = divmod(max(round(seconds), 0), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def lines_of(found: Mapping[str, Any]) -> list[str]:
+    """What there is to say of it, for people."""
+    cells, of, turns = found["cells"], found["dataset"], found["turns"]
+    lines = [
+        f"experiment  {found['experiment']}, {found['status']}",
+        f"dataset     {of['name']}@{of['version']}  {of['hash']}",
+        f"run         {found['pace']} pace, {found['repeats']} × each, seed {found['seed']}, "
+        f"baseline {found['baseline']}",
+        f"cells       {cells['planned']:,} planned, {cells['run']:,} run, {cells['failed']:,} failed, "
+        f"{cells['cancelled']:,} cancelled, {cells['scored']:,} scored",
+    ]
+    for each in found["pipelines"]:
+        one = each["cells"]
+        lines.append(f"pipeline    {each['pipeline']} {each['pipeline_hash']}  {one['run']:,} of {one['planned']:,}")
+    kinds = ", ".join(
+        f"{count:,} {kind.replace('_', ' ')}" for kind, count in turns.items() if kind != "total" and count
+    )
+    lines.append(f"turns       {turns['total']:,}{f': {kinds}' if kinds else ''}")
+    if found["status"] == "running":
+        lines.append(f"now         {how_far(found)}")
+    return lines
