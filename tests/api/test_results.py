@@ -180,6 +180,27 @@ def test_the_command_prints_what_fits_80_columns_and_writes_files(
     assert next(each for each in kept if each["figure"] == "voice_to_voice_s")["p95_high"] == row["p95_interval"][1]
 
 
+def test_the_command_tells_what_turns_cost(server: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    session = session_of(server)
+    task_of(turn_of(session), usage={"cost": 0.25, "currency": "USD"})
+    task_of(turn_of(session), usage=None)
+    with pytest.raises(SystemExit):
+        run(["report", "cost", "--csv", str(tmp_path / "cost.csv")])
+    shown = capsys.readouterr().out
+    assert [line.split() for line in shown.splitlines()][1] == [
+        "local",
+        "h1",
+        "2",
+        "0.2500",
+        "USD",
+        "0.2500",
+        "USD",
+        "1",
+    ]
+    with (tmp_path / "cost.csv").open() as file:
+        assert [(line["cost"], line["unknown"]) for line in csv.DictReader(file)] == [("0.25", "1")]
+
+
 def test_without_a_turn_the_command_says_so(server: Project, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run(["report", "latency"])

@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "turns": "List and show turns, and run them again.",
     "dataset": "Inputs: imported, made of turns, derived, listed and exported.",
     "experiment": "Run datasets through pipelines, and compare what came of it.",
-    "report": "Tables of what was recorded: latency.",
+    "report": "Tables of what was recorded: latency, cost.",
     "pipelines": "List, show and check pipelines.",
     "components": "List components, and check your own.",
     "metrics": "List metrics, and check your own.",

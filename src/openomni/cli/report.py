@@ -15,7 +15,7 @@ from .access import NO_TOKEN, TOKEN_HELP
 from .output import check_json, write_json
 
 app = typer.Typer(
-    help="Tables of what was recorded: latency.",
+    help="Tables of what was recorded: latency, cost.",
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
 )  # fmt: skip
 
@@ -72,6 +72,30 @@ def latency(
     from .report_tables import show_latency, write_rows
 
     show_latency(report, listed(by), late_after)
+    write_json(json, report)
+    write_rows(report["rows"], csv, parquet)
+
+
+@app.command()
+def cost(
+    pipeline: OfPipeline = "",
+    experiment: OfExperiment = "",
+    since: Since = "",
+    include: Annotated[str, typer.Option(metavar="A,B", help="Count these in: bench, warm-up, superseded.")] = "",
+    csv: Csv = None,
+    parquet: Parquet = None,
+    json: Json = None,
+    server: Server = HERE,
+    token: Token = "",
+) -> None:
+    """What turns cost, as far as their components say."""
+    wanted = {
+        "pipeline": pipeline, "experiment": experiment, "since": moment(since), "include": listed(include),
+    }  # fmt: skip
+    report = ask(server, token, "/reports/cost", wanted, (json, csv, parquet))
+    from .report_tables import show_cost, write_rows
+
+    show_cost(report)
     write_json(json, report)
     write_rows(report["rows"], csv, parquet)
 

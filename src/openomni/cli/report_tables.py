@@ -74,6 +74,27 @@ def _figures(rows: Sequence[Row], heads: bool = False) -> Table:
     return table
 
 
+def show_cost(report: Mapping[str, Any]) -> None:
+    """A line for each pipeline and currency."""
+    console = Console(highlight=False)
+    if not report["rows"]:
+        console.print("0 turns", style="bold")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("pipeline", overflow="fold")
+    for name in ("turns", "cost", "per turn", "unknown"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in report["rows"]:
+        money = [
+            "–" if row[name] is None else f"{row[name]:.4f} {row['currency']}".rstrip() for name in ("cost", "per_turn")
+        ]
+        called = f"{row['pipeline'] or 'no pipeline'} {row['pipeline_hash'][:12]}".rstrip()
+        table.add_row(escape(called), f"{row['turns']:,}", *money, f"{row['unknown']:,}")
+    console.print(table)
+    if any(row["unknown"] for row in report["rows"]):
+        console.print("unknown: turns of which a stage does not say what it cost", style="dim")
+
+
 # ---- files of rows -------------------------------------------------------------------------------------------
 
 

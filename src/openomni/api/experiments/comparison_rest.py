@@ -77,7 +77,7 @@ class ComparedMetric(Schema):
     pipelines: list[Compared]
 
 
-class LeftOut(Schema):
+class MetricLeftOut(Schema):
     metric: str
     reason: str
 
@@ -115,7 +115,7 @@ class ComparisonOut(Schema):
     baseline: str
     confidence: float
     metrics: list[ComparedMetric]
-    left_out: list[LeftOut]
+    left_out: list[MetricLeftOut]
     axes: ByAxis
     axis_statistics: ByAxis
     front: list[OnFront]

@@ -72,7 +72,7 @@ class ScoredCells(Cells):
     scored: int
 
 
-class PipelineOut(Schema):
+class TestedPipelineOut(Schema):
     pipeline: str
     pipeline_hash: str
     cells: Cells
@@ -92,7 +92,7 @@ class ExperimentLine(Schema):
     pace: Literal["realtime", "fast"]
     repeats: int
     baseline: str
-    pipelines: list[PipelineOut]
+    pipelines: list[TestedPipelineOut]
     cells: Cells
     created_at: datetime
     started_at: datetime | None
