@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from ninja import Field, Router, Schema, Status
@@ -14,9 +13,9 @@ from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest
 from ..ground.document import also
 from ..ground.errors import bad_request
-from ..ground.fields import Count, Line, PartMessage, Text
+from ..ground.fields import Count, Line, Moment, PartMessage, Text
 from . import comparing, exporting, importing
-from .comparison_rest import ComparisonOut, Varies
+from .comparison_rest import ComparisonOut
 from .models import Cell
 from .schemas import MAX_PIPELINES, MAX_REPEATS
 
@@ -44,10 +43,9 @@ Kept = Annotated[dict[str, Any], AfterValidator(_storable)]
 Key = Annotated[str, AfterValidator(_plain), Field(min_length=1, max_length=120)]
 SampleKey = Annotated[str, AfterValidator(_plain), Field(min_length=1, max_length=200)]
 Digest = Annotated[str, Field(pattern=r"^[0-9A-Za-z]{1,64}$")]
-Figure = Annotated[float, Field(ge=-1e100, le=1e100, allow_inf_nan=False, strict=False)]
-Amount = Annotated[float, Field(ge=0, le=1e100, allow_inf_nan=False, strict=False)]
-Seconds = Annotated[float, Field(ge=0, le=bounds.MAX_SECONDS * MAX_SAMPLES, allow_inf_nan=False, strict=False)]
-Moment = Annotated[datetime | None, Field(strict=False)]
+Figure = Annotated[float, Field(ge=-1e100, le=1e100, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, le=1e100, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=bounds.MAX_SECONDS * MAX_SAMPLES, allow_inf_nan=False)]
 Repeat = Annotated[int, Field(ge=1, le=MAX_REPEATS)]
 
 
@@ -59,8 +57,8 @@ class ExperimentPart(PartMessage):
     margins: Annotated[dict[str, Amount], Field(max_length=100)] = {}
     player: Kept = {}
     manifest: Kept = {}
-    started_at: Moment = None
-    ended_at: Moment = None
+    started_at: Moment | None = None
+    ended_at: Moment | None = None
 
 
 class DatasetPart(PartMessage):
@@ -85,6 +83,13 @@ class MetricPart(PartMessage):
     statistic: Literal["mean", "p50", "p95", "rate", ""] = ""
 
 
+class VariesPart(PartMessage):
+    pipeline: Key
+    samples: Count
+    differ: Count
+    share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+
+
 class ImportNew(PartMessage):
     """What was exported, without its rows: these come to `/experiments/{name}/import/rows`."""
 
@@ -92,7 +97,7 @@ class ImportNew(PartMessage):
     dataset: DatasetPart
     pipelines: Annotated[list[PipelinePart], Field(min_length=1, max_length=MAX_PIPELINES)]
     metrics: Annotated[list[MetricPart], Field(max_length=1000)] = []
-    varies: Annotated[list[Varies], Field(max_length=MAX_PIPELINES)] = []
+    varies: Annotated[list[VariesPart], Field(max_length=MAX_PIPELINES)] = []
 
 
 class SamplePart(PartMessage):
@@ -114,8 +119,8 @@ class CellPart(PartMessage):
     reason: Text = ""
     attempt: Count = 0
     disturbed: Count = 0
-    started_at: Moment = None
-    ended_at: Moment = None
+    started_at: Moment | None = None
+    ended_at: Moment | None = None
 
 
 class ScorePart(PartMessage):
