@@ -85,8 +85,8 @@ def metrics() -> Iterator[str]:
     from openomni.metrics import registry
     from openomni.metrics.prices import UNITS
 
-    yield "# Metrics\n\nMade from the code: what programs say of runs. [Metrics](../guides/metrics.md) shows how to use them"
-    yield "and how to write your own.\n"
+    yield "# Metrics\n\nMade from the code: what programs say of runs. [Metrics](../guides/metrics.md) shows how to use"
+    yield "them and how to write your own.\n"
     for info in registry.registered().values():
         yield f"## {info.name}\n\n{_first_line(info.description)}\n"
         better = f"{info.better} is better" if info.better else "neither way is better"

@@ -64,10 +64,10 @@ class _Trip:
 class OffsetEstimator:
     """Estimates the offset to another clock from round trips.
 
-    A round trip bounds the offset to ± half of its time on the wire, whatever the asymmetry (RFC 5905); from then on
-    the clocks move apart by up to `DRIFT`. Of the last `window` the one with the narrowest bounds is believed: a quick
-    one over a slow one, a fresh one over one that was quicker long ago. What contradicts the newest is from before the
-    clock jumped, or from before a machine slept, and is forgotten.
+    A round trip bounds the offset to ± half of its time on the wire, whatever the asymmetry (RFC 5905), and from then
+    on the clocks move apart by up to `DRIFT`. Of the last `window` the one with the narrowest bounds is believed: a
+    quick one over a slow one, a fresh one over one that was quicker long ago. What contradicts the newest is from
+    before the clock jumped, or from before a machine slept, and is forgotten.
     """
 
     def __init__(self, window: int = 32) -> None:

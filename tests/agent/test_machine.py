@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,14 @@ def test_the_machine_says_what_it_is() -> None:
     assert described.cpu
     assert described.os.startswith("Linux")
     assert described.python.count(".") == 2
+
+
+def test_agents_of_a_machine_know_it_by_one_name_that_says_nothing_else_of_it() -> None:
+    named = machine.identity()
+    assert named == machine.identity()
+    assert re.fullmatch("[0-9a-f]{16}", named), "it is part of a key on the bus"
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    assert not boot.exists() or named not in boot.read_text().replace("-", "")
 
 
 def test_gpus_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

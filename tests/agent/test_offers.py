@@ -15,6 +15,11 @@ def test_a_list_names_roles_kinds_and_components() -> None:
     assert ("tts", "simulated") not in offer.components
 
 
+def test_a_caller_offers_nothing_else() -> None:
+    offer = resolve("caller")
+    assert (offer.roles, dict(offer.components)) == (["caller"], {})
+
+
 def test_a_host_has_voice_activity_detectors_too() -> None:
     assert ("vad", "energy") in resolve("host").components
     assert ("vad", "energy") not in resolve("stt:simulated").components
@@ -25,9 +30,9 @@ def test_simulated_components_are_offered_only_by_name() -> None:
     assert not any(name == "simulated" for _, name in resolve("tts,host").components)
 
 
-def test_all_is_host_and_whatever_is_usable_here() -> None:
+def test_all_is_host_caller_and_whatever_is_usable_here() -> None:
     offer = resolve("all")
-    assert offer.host
+    assert offer.roles == ["host", "caller"]
     assert offer.covers(spec.builtin()["local"])
 
 

@@ -55,7 +55,10 @@ def filled(project: Project) -> Project:
     session = Session.objects.create(
         project=project, id=f"session{MARK}", pipeline=MARK, source=MARK, participant=participant.code
     )
-    turn = Turn.objects.create(project=project, id=f"turn{MARK}", session=session, index=0, transcript=MARK)
+    turn = Turn.objects.create(
+        project=project, id=f"turn{MARK}", session=session, index=0, transcript=MARK, pipeline=MARK, status="completed",
+        voice_to_voice_s=0.5,
+    )  # fmt: skip
     Segment.objects.create(project=project, session=session, turn=turn, speaker=MARK, start=0, end=1)
     task = Task.objects.create(project=project, turn=turn, task_id=f"task{MARK}", kind="llm", component=MARK)
     Attempt.objects.create(project=project, task=task, number=1, agent=MARK, status="started")

@@ -103,3 +103,22 @@ def test_sample_by_sample_with_the_sessions_to_listen_to(admin: Api, which: Expe
     assert quick["value"] < local["value"]
     assert len(quick["sessions"]) == 2
     assert "turn_s" in admin.error("GET", "/experiments/which/comparison/samples?metric=turns", status=404)
+
+
+def test_what_it_detects_is_known_before_it_runs_in_units_where_an_earlier_one_was_measured(
+    admin: Api, which: Experiment
+) -> None:
+    alone = admin("GET", "/experiments/which/detectable")
+    assert (alone["samples"], alone["groups"], alone["comparisons"], alone["metrics"]) == (24, 24, 2, [])
+    assert 0.5 < alone["in_sd"] < 1
+    again = Experiment.objects.create(
+        project=which.project, name="again", dataset=which.dataset, baseline="local", repeats=2
+    )
+    for row in which.pipelines.all():
+        row.pk, row.experiment = None, again
+        row.save()
+    found = admin("GET", "/experiments/again/detectable")
+    assert (found["measured_in"], found["in_sd"]) == ("which", alone["in_sd"])
+    by_metric = {each["metric"]: each["difference"] for each in found["metrics"]}
+    # Runs of the fixture scatter by 0.02 s, two repeats of them and of the baseline's by as much.
+    assert by_metric["turn_s"] == pytest.approx(0.02 * alone["in_sd"], rel=0.5)

@@ -15,7 +15,7 @@ from api.support import Api, api_for
 from openomni.api.accounts.models import Project, Scope
 from openomni.api.datasets.models import Dataset, DatasetSample, DatasetUtterance, DatasetVersion
 from openomni.api.erasure.erase import erase
-from openomni.api.experiments import scores_rest, scoring, scoring_choice
+from openomni.api.experiments import measurements, scores_rest, scoring, scoring_choice
 from openomni.api.experiments.models import Cell, Experiment, ExperimentPipeline
 from openomni.api.experiments.run_reading import runs_of
 from openomni.api.ground.erasing import Subject
@@ -205,6 +205,10 @@ def test_nobody_answering_is_an_outcome(experiment: Experiment) -> None:
     silent = Score.objects.get(metric__name="turn_s", target_id="fast-s0-1")
     assert (silent.outcome, silent.reason) == (Outcome.FAILED, "it was never answered")
     assert Score.objects.get(metric__name="unanswered_rate", target_id="fast-s0-1").value == 1
+    compared = [each for each in measurements.of(experiment).measured if each.metric == "turn_s"]
+    came = {(each.pipeline, each.sample, each.repeat): each.outcome for each in compared}
+    assert came.pop(("fast", "s0", 1)) == "failed"  # which a comparison takes as endless, and leaves not out
+    assert set(came.values()) == {"scored"}
 
 
 def test_a_metric_of_turns_scores_turns(experiment: Experiment, tmp_path: Path) -> None:
@@ -230,7 +234,7 @@ def test_at_real_time_pace_what_the_caller_heard_counts(experiment: Experiment) 
         "voice_to_voice_s": -0.25,
         "cut": True,
     }
-    Cell.objects.filter(pk="fast-s0-1").update(heard=[called])
+    Cell.objects.filter(pk="fast-s0-1").update(played={"turns": [called]})
     scoring.score(experiment, ["voice_to_voice_s", "early_rate", "cut_rate"])
     values = dict(Score.objects.filter(target_id="fast-s0-1").values_list("metric__name", "value"))
     assert values == {"voice_to_voice_s": -0.25, "early_rate": 1, "cut_rate": 1}

@@ -1,4 +1,4 @@
-"""The guide on metrics is followed word for word as far as it needs no server: its files written, its commands typed."""
+"""The guide on metrics is followed word for word, as far as it needs no server: files written, commands typed."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def blocks() -> Iterator[tuple[str, str, str]]:
 def typed(command: str) -> None:
     program, *words = shlex.split(command)
     assert program == "openomni"
-    try:
+    with pytest.raises(SystemExit) as ending:
         main.run(words)
-    except SystemExit as ending:
-        assert not ending.code
+    assert not ending.value.code
 
 
+@pytest.mark.long
 def test_every_step_works_word_for_word(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import msgspec
@@ -26,16 +26,36 @@ from ..pipeline.task import AttemptTrace, TaskTrace
 
 
 class Clocks:
-    """How far other agents' clocks are from ours, learned from the calls that are made anyway."""
+    """How far other agents' clocks are from ours: learned from the calls that are made anyway, and from what each knows
+    of the gateway's, which is better where the call was slow to begin. `own`: what to add to a stamp of ours to get the
+    gateway's."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: Callable[[], Offset | None] = lambda: None) -> None:
+        self._own = own
         self._estimators: defaultdict[str, OffsetEstimator] = defaultdict(OffsetEstimator)
+        self._theirs: dict[str, tuple[float, Offset]] = {}
+        """By agent when it last said how far it is from the gateway, on our clock, and how far."""
 
-    def learn(self, agent_id: str, sent: float, there: float, received: float) -> None:
-        self._estimators[agent_id].add(sent, there, there, received)
+    def learn(self, agent_id: str, sent: float, there: StageAccepted, received: float) -> None:
+        self._estimators[agent_id].add(sent, there.at, there.at, received)
+        if there.offset is not None:
+            self._theirs[agent_id] = received, Offset(there.offset, there.uncertainty)
 
     def offset(self, agent_id: str) -> Offset:
-        return self._estimators[agent_id].at(clock.now()) or Offset()
+        now = clock.now()
+        called, by_gateway = self._estimators[agent_id].at(now), self._by_gateway(agent_id, now)
+        if called is None or by_gateway is None or by_gateway.uncertainty >= called.uncertainty:
+            return called or Offset()
+        # Where the two contradict each other, one of us has told of another gateway's clock, or of one that jumped.
+        agree = abs(by_gateway.seconds - called.seconds) <= by_gateway.uncertainty + called.uncertainty
+        return by_gateway if agree else called
+
+    def _by_gateway(self, agent_id: str, now: float) -> Offset | None:
+        ours, (at, theirs) = self._own(), self._theirs.get(agent_id, (now, None))
+        if ours is None or theirs is None:
+            return None
+        aged = theirs.uncertainty + clock.DRIFT * (now - at)
+        return Offset(ours.seconds - theirs.seconds, ours.uncertainty + aged)
 
 
 class RemoteRun:
@@ -75,7 +95,7 @@ class RemoteRun:
                 async for answer in answers:
                     match answer:
                         case StageAccepted():
-                            self._clocks.learn(agent.agent_id, sent, answer.at, clock.now())
+                            self._clocks.learn(agent.agent_id, sent, answer, clock.now())
                             attempt = self._begin(agent, sent, meter)
                         case StageOutput():
                             if arrived is None and attempt is not None:

@@ -72,7 +72,8 @@ class AgentService:
         self._asked_to_drain = asked_to_drain
         self._patient = api.patient(log.warning)
         self._recordings, self._references = Recordings(self._patient, home.recordings), References(self._patient)
-        self._clocks = Clocks()
+        self._clock_sync = ClockSync(bus)
+        self._clocks = Clocks(lambda: self._clock_sync.offset)
         self._exits = AsyncExitStack()
         self._claiming: list[Background] = []
         self._machine = machine.identity()
@@ -97,8 +98,9 @@ class AgentService:
         self._replies = ReplySounds(Spool(self._home.spool, self._api.server, self._api.token), self._uploader)
         self._exits.callback(self._replies.close)
         self._replies.resume()
+        await enter(self._clock_sync)
         await self._serve_drain(project, agent_id)
-        service = StageService(agent_id, self._pool, self._health)
+        service = StageService(agent_id, self._pool, self._health, lambda: self._clock_sync.offset)
         self._stages: StageServer = await serve_stages(self._bus, project, agent_id, service.run)
         self._exits.push_async_callback(self._stages.aclose)
         if self._offer.host:
@@ -127,7 +129,6 @@ class AgentService:
     # ---- hosting ---------------------------------------------------------------------------------------------
 
     async def _host(self, project: str, agent_id: str) -> None:
-        clock_sync = await self._exits.enter_async_context(ClockSync(self._bus))
         # Entered last, left first: what runs is stopped while its records and replies can still be sent.
         self._exits.push_async_callback(self._send_the_rest)
         hosting = Hosting(
@@ -137,7 +138,7 @@ class AgentService:
             self._pool,
             self._replies,
             self._writer,
-            clock_sync,
+            self._clock_sync,
             lambda: self._runner(LIVE_PATIENCE),
             lambda opened: said_before(self._api, opened),
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 
 from .. import clock
+from ..clock import Offset
 from ..components.stage import StageTiming
 from ..events import StageAccepted, StageAnswer, StageCall, StageDone, StageOutput, StageRefused, Value
 from ..pipeline.spec import Framework, StageSpec
@@ -17,10 +18,17 @@ from .pool import ComponentPool, loading
 class StageService:
     """What `bus.calls.serve_stages` runs: one call in one slot of the agent, or a refusal with the reason."""
 
-    def __init__(self, agent: str, pool: ComponentPool, health: AgentHealth) -> None:
+    def __init__(
+        self,
+        agent: str,
+        pool: ComponentPool,
+        health: AgentHealth,
+        to_gateway: Callable[[], Offset | None] = lambda: None,
+    ) -> None:
         self._agent = agent
         self._pool = pool
         self._health = health
+        self._to_gateway = to_gateway
 
     async def run(self, call: StageCall, inputs: AsyncIterator[Value]) -> AsyncGenerator[StageAnswer, None]:
         if (call.kind, call.component) not in self._pool:
@@ -28,12 +36,18 @@ class StageService:
             return
         try:
             with self._health.hold("call"):
-                yield StageAccepted(self._agent, clock.now())
+                yield self._accepted()
                 async with aclosing(self._outputs(call, inputs)) as answers:
                     async for answer in answers:
                         yield answer
         except Busy as busy:
             yield StageRefused(self._agent, str(busy))
+
+    def _accepted(self) -> StageAccepted:
+        offset = self._to_gateway()
+        if offset is None:
+            return StageAccepted(self._agent, clock.now())
+        return StageAccepted(self._agent, clock.now(), offset.seconds, offset.uncertainty)
 
     async def _outputs(self, call: StageCall, inputs: AsyncIterator[Value]) -> AsyncGenerator[StageAnswer, None]:
         stage = StageSpec(call.kind, call.component, call.parameters, Framework(timeout=call.timeout))

@@ -86,6 +86,8 @@ def run(
         found.update(await api.post("/experiments", request))
         print(f"experiment {found['experiment']}: {found['cells']['planned']:,} cells, {server}{_page(found)}",
               file=sys.stderr)  # fmt: skip
+        if line := await experiment_compare.foreseen(api, str(found["experiment"])):
+            print(line, file=sys.stderr)
         return dict(found) if detach else await follow(api, str(found["experiment"]))
 
     try:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import typer
 
 from ..errors import OpenOmniError, WrongUsage, nearest
+from ..storage.api import Api
 from .output import check_json, write_json
 from .turns import HERE, Json, Server, Token, _console, _with
 
@@ -58,6 +59,20 @@ def compare(
     held = list(_holding(found, fail_on)) if fail_on else []
     if held:
         raise OpenOmniError(f"{fail_on.replace('_', ' ')}: {'; '.join(held)}")
+
+
+async def foreseen(api: Api, name: str) -> str:
+    """A line on the smallest difference that the experiment detects; empty where the server can't tell."""
+    try:
+        found = await api.get(f"/experiments/{quote(name, safe='')}/detectable")
+    except OpenOmniError:
+        return ""  # its server has no libraries for it, or is an older one
+    if found["in_sd"] is None:
+        return "it has too few samples to compare pipelines by"
+    said = [f"{each['metric']} {number(each['difference'])} {each['unit']}".rstrip() for each in found["metrics"][:6]]
+    by = f"; after {found['measured_in']}: {', '.join(said)}" if said else ""
+    return (f"it detects, with {found['power']:.0%} probability, differences from {found['in_sd']:.2f} standard "
+            f"deviations of a sample's paired difference on{by}")  # fmt: skip
 
 
 def _given(**query: str) -> dict[str, str]:

@@ -30,10 +30,13 @@ class StageCall(Event, frozen=True, tag="stage.call", omit_defaults=True):
 
 
 class StageAccepted(Event, frozen=True, tag="stage.accepted"):
-    """The agent has a slot and listens; `at` on its own clock."""
+    """The agent has a slot and listens; `at` on its own clock. `offset`: what to add to that to get the gateway's, give
+    or take `uncertainty` seconds, where it knows."""
 
     agent: str
     at: float
+    offset: float | None = None
+    uncertainty: float = 0.0
 
 
 class StageRefused(Event, frozen=True, tag="stage.refused"):

@@ -12,6 +12,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from ... import bounds
 from ...datasets import Sample, checked
+from ...datasets.samples import MAX_UTTERANCES
 from ..ground.fields import Body, Line, Moment, Name, NewId, SlugOrNone
 from .models import Dataset, DatasetSample, DatasetVersion
 
@@ -45,6 +46,21 @@ def _inlined(schema: dict[str, Any]) -> Any:
 
 
 SAMPLE_SCHEMA = _inlined(msgspec.json.schema(Sample))
+SENT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "a sample as `GET /datasets/{name}/samples` gives it; its paths are ids of recordings",
+    "required": ["id", "utterances"],
+    "properties": {
+        "id": {"type": "string", "minLength": 1, "maxLength": bounds.MAX_NAME},
+        "utterances": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAX_UTTERANCES,
+            "items": {"type": "object", "required": ["sound"], "properties": {"sound": {"type": "object"}}},
+        },
+    },
+}
+"""What is sent, in short: the whole of it stands in the document once, where it is given."""
 
 
 class _AsSample:
@@ -52,7 +68,7 @@ class _AsSample:
         return core_schema.no_info_plain_validator_function(_sample)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return dict(SAMPLE_SCHEMA)
+        return dict(SENT_SCHEMA)
 
 
 def _small(value: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest
 from ..ground.document import also
 from ..ground.fields import Name
-from . import comparing
+from . import comparing, foreseeing
 
 router = Router(tags=["experiments"])
 READERS = allow(Scope.VIEWER, whole=True)
@@ -146,6 +146,27 @@ class ComparedSamples(Schema):
     samples: list[ComparedSample]
 
 
+class DetectableUnder(Schema):
+    metric: str
+    unit: str
+    difference: float | None
+
+
+class Detectable(Schema):
+    """The smallest difference that is found with the probability `power`: `in_sd`, in standard deviations of a sample's
+    paired difference; by metric where an earlier experiment (`measured_in`) says how these scatter."""
+
+    experiment: str
+    samples: int
+    groups: int
+    repeats: int
+    comparisons: int
+    power: float
+    in_sd: float | None
+    measured_in: str | None
+    metrics: list[DetectableUnder]
+
+
 class ComparisonQuery(Schema):
     baseline: Name = ""
     metrics: Metrics = ""
@@ -169,3 +190,10 @@ def get_comparison(request: AuthedRequest, name: str, wanted: Query[ComparisonQu
 def get_compared_samples(request: AuthedRequest, name: str, wanted: Query[SamplesQuery]) -> Any:
     """Under one metric, each sample's value through each pipeline, and whether it won against the baseline."""
     return comparing.samples(comparing.find(request.auth, name), wanted.metric, wanted.baseline)
+
+
+@router.get("/experiments/{name}/detectable", auth=READERS, response=Detectable,
+            summary="The smallest difference that an experiment detects")  # fmt: skip
+def get_detectable(request: AuthedRequest, name: str) -> Any:
+    """Known before it runs: it follows from the numbers of samples, groups, repeats and pipelines."""
+    return foreseeing.detectable(comparing.find(request.auth, name))

@@ -20,7 +20,7 @@ from .models import Cell, Experiment
 MODEL_S = "model_s"
 ACCURACIES = ("wer", "cer", "reply_wer", "answer_rate", "unanswered_rate", "early_rate", "cut_rate")
 UNANSWERED = ("unanswered", "failed")
-"""In a score's detail: how many turns of a run got no answer. Of a latency that does not apply they say why."""
+"""In a score's detail: how many turns of a run got no answer. Of a latency without a value they say why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,9 @@ class Measurements:
     metrics: dict[str, MetricInfo] = field(default_factory=dict)
     measured: list[Measured] = field(default_factory=list)
     texts: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    def measured_under(self, metric: str) -> list[Measured]:
+        return [each for each in self.measured if each.metric == metric]
 
 
 def of(experiment: Experiment) -> Measurements:
@@ -177,10 +180,8 @@ def _outcome(run: Run, info: MetricInfo, scores: Sequence[Score], values: Sequen
     if not scores:
         return "skipped"  # nothing scored it yet
     worst = scores[0].outcome
-    if info.kind == "latency" and worst == Outcome.NOT_APPLICABLE:
-        # Nobody answered: it has no latency because it took endlessly long.
-        unanswered = any(score.detail.get(name) for score in scores for name in UNANSWERED)
-        return "failed" if unanswered else str(worst)
+    if info.kind == "latency" and any(score.detail.get(name) for score in scores for name in UNANSWERED):
+        return "failed"  # nobody answered: it has no latency because it took endlessly long
     if info.kind == "latency" and worst == Outcome.FAILED:
         return "unparsed"  # the metric failed and not the run, which may have been quick
     return "unparsed" if worst == Outcome.SCORED else str(worst)  # a label is no number

@@ -9,6 +9,7 @@ import threading
 
 from django.db import close_old_connections, connections
 
+from ...metrics.scorer import ScorerClosed
 from . import scoring
 from .models import Experiment
 
@@ -36,6 +37,8 @@ def score(key: int) -> None:
         experiment = Experiment.objects.filter(pk=key).first()
         if experiment is not None:
             scoring.score(experiment)
+    except ScorerClosed:
+        log.info("experiment %s is scored on when somebody asks for it: the server stops", key)
     except Exception:
         log.exception("experiment %s was not scored", key)
     finally:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ...components.kinds import KINDS
 from ..ground.caller import Caller
 from ..ground.errors import bad_request
-from ..records.models import Build, Progress
+from ..records.models import Build
 from .figures import OF_TASKS, OF_TURNS, summary
 from .outcomes import OUTCOMES, outcome_of
 from .selection import Selected, Selection, select
@@ -160,14 +160,7 @@ def _turns(selected: Selected, wanted: Selection, found: Measured) -> Iterator[t
     for (
         pk, pipeline, hash_, session, cell, status, outcome, interrupted, live, warm, origin, waited, *by,
     ) in selected.turns.values_list(*fields).iterator(CHUNK):  # fmt: skip
-        warm_up = cell != "" and cell in selected.warm_ups
-        out = (
-            "bench" if origin == "bench" and "bench" not in wanted.include else
-            "superseded" if (status == Progress.SUPERSEDED or not selected.counts_in(cell, session))
-            and "superseded" not in wanted.include else
-            "warm_up" if warm_up and "warm-up" not in wanted.include else ""
-        )  # fmt: skip
-        if out:
+        if out := selected.left_out(wanted, origin, status, cell, session):
             found.left_out[out] += 1
             continue
         seen[cell] += 1

@@ -16,19 +16,27 @@ By = Literal[
 ]  # fmt: skip
 
 
-class SelectionQuery(Schema):
+class ScopeQuery(Schema):
+    """Which turns a report is about."""
+
     pipeline: Name = Field("", description="name or hash")
     experiment: Name = Field("", description="turns of its cells, of the runs that count")
     since: Moment | None = Field(None, description="recorded from then on")
     session: Name = ""
     participant: Name = ""
     origin: Annotated[str, OneOf("origin", "", "person", "text", "replay", "reprocess", "experiment", "bench")] = ""
-    include: list[Include] = Field([], max_length=5, description="what is left out of figures otherwise")
+    include: list[Include] = Field([], max_length=5, description="what is left out otherwise")
+
+    def selection(self) -> Selection:
+        return Selection(**self.dict(exclude={"include"}), include=frozenset(self.include))
+
+
+class SelectionQuery(ScopeQuery):
+    """And how its rows are made."""
+
     by: list[By] = Field([], max_length=10, description="what rows are told apart by, too")
     late_after: float = Field(3.0, ge=0, le=bounds.MAX_SECONDS, description="seconds; above it a turn was late")
 
     def selection(self) -> Selection:
         given = self.dict(exclude={"include", "by", "late_after"})
-        return Selection(
-            **given, include=frozenset(self.include), by=tuple(self.by), late_after_s=self.late_after
-        )  # fmt: skip
+        return Selection(**given, include=frozenset(self.include), by=tuple(self.by), late_after_s=self.late_after)

@@ -10,8 +10,8 @@ from ..accounts.authentication import allow
 from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest
 from ..ground.document import also
-from . import latency
-from .query import SelectionQuery
+from . import cost, latency
+from .query import ScopeQuery, SelectionQuery
 
 router = Router(tags=["reports"])
 READERS = allow(Scope.VIEWER)
@@ -94,3 +94,26 @@ def report_latency(request: AuthedRequest, wanted: Query[SelectionQuery]) -> Any
     """Figures are of turns and stages that were completed, not interrupted, no warm-up (no model had to be loaded),
     neither a benchmark's nor superseded, unless `include` says otherwise. A report takes 250,000 turns at most."""
     return latency.report(request.auth, wanted.selection())
+
+
+class CostRow(Schema):
+    """What the turns of a pipeline cost in one currency, as far as it is known."""
+
+    pipeline: str
+    pipeline_hash: str
+    turns: int
+    cost: float | None = Field(description="of all that is known; null where no component says what it costs")
+    currency: str | None
+    per_turn: float | None = Field(description="mean of the turns of which each stage's cost is known")
+    unknown: int = Field(description="turns of which the cost of a stage is not known")
+
+
+class CostReport(Schema):
+    rows: list[CostRow]
+
+
+@router.get("/reports/cost", auth=READERS, response=CostReport, summary="What turns cost", openapi_extra=also(400))
+def report_cost(request: AuthedRequest, wanted: Query[ScopeQuery]) -> Any:
+    """Whatever became of a turn, and of the tries at its stages, was paid for. Turns of benchmarks, those whose place
+    another one took, and warm-up are left out unless `include` says otherwise."""
+    return cost.report(request.auth, wanted.selection())

@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 
 from ..ground.caller import Caller
 from ..ground.errors import bad_request
-from ..records.models import Task, Turn
+from ..records.models import Progress, Task, Turn
 
 MAX_TURNS = 250_000
 """Of one report: it is computed while somebody waits for it."""
@@ -105,6 +105,16 @@ class Selected:
             return True
         planned = self.plan.cells.get(cell)
         return planned is not None and planned.session in ("", session)
+
+    def left_out(self, wanted: Selection, origin: str, status: str, cell: str, session: str) -> str:
+        """Why a turn is in no figure and in no count: `bench`, `superseded` or `warm_up`; empty for one that is in."""
+        if origin == "bench" and "bench" not in wanted.include:
+            return "bench"
+        superseded = status == Progress.SUPERSEDED or not self.counts_in(cell, session)
+        if superseded and "superseded" not in wanted.include:
+            return "superseded"
+        warm_up = cell != "" and cell in self.warm_ups
+        return "warm_up" if warm_up and "warm-up" not in wanted.include else ""
 
 
 def select(caller: Caller, wanted: Selection) -> Selected:
