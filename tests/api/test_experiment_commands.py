@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -36,7 +37,7 @@ class InProcess(Http):
         into: BinaryIO | None = None,
     ) -> HttpAnswer:  # fmt: skip
         connections["default"] = self.database
-        if method == "GET" and path.startswith("/api/v1/experiments/"):
+        if method == "GET" and re.fullmatch("/api/v1/experiments/[^/]+", path):
             type(self).meanwhile()
         sent = {**self._headers, **(headers or {})}
         kind = sent.pop("Content-Type", "application/json")

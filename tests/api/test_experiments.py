@@ -6,6 +6,7 @@ from collections import Counter
 from itertools import groupby
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,8 +17,14 @@ from openomni.api.accounts.models import Project, Scope
 from openomni.api.experiments import feeding, planning
 from openomni.api.experiments.models import Cell, Experiment
 from openomni.api.experiments.runnable import Runnable
+from openomni.api.fleet.models import Agent
 from openomni.api.pipelines import storing
+from openomni.api.queue.models import QueuedWork
+from openomni.api.records.recorder import write_batch
+from openomni.bus.envelope import CallWork, Work
+from openomni.datasets import AfterReply, IntoReply
 from openomni.pipeline import spec
+from openomni.records import CalledRecord, CellRecord
 
 
 @given(st.integers(1, 12), st.integers(1, 5), st.integers(1, 4), st.integers(0, 3), st.integers())
@@ -232,3 +239,60 @@ class TestHeldUp:
         assert sorted(queued.values_list("order", flat=True)) == list(range(8))
         queued.filter(order__lt=4).update(status="done")
         assert feeding.feed(key) == 4
+
+
+class TestInRealTime:
+    @pytest.fixture
+    def key(self, researcher: Api, ready: list[str], project: Project) -> int:
+        Agent.objects.update(roles=["host", "caller"])
+        dataset(project, sample("plain"), into_reply("cut"), name="barging")
+        run(researcher, dataset="barging", pipelines=["a"], repeats=1, pace="realtime", seed=3)
+        return Experiment.objects.get().pk
+
+    def played(self, work: Work, status: str, **fields: Any) -> None:
+        record = CellRecord(
+            project="home", version=work.attempt, cell=work.subject_id, attempt=work.attempt, status=status,
+            session_id=f"{work.subject_id}-{work.attempt}", caller="box", started_at=1_740_000_000.0,
+            ended_at=1_740_000_009.0, **fields,
+        )  # fmt: skip
+        write_batch([record])
+
+    def queued(self) -> dict[str, Work]:
+        return {row.pk: msgspec.convert(row.work, Work) for row in QueuedWork.objects.all()}
+
+    def test_a_cell_is_a_call_with_all_that_is_said_and_when(self, key: int) -> None:
+        assert feeding.feed(key) == 3
+        cut = Cell.objects.get(sample__sample_id="cut", repeat=1)
+        work = self.queued()[cut.pk]
+        assert (work.kind, work.lane, work.group, work.attempt) == ("call", "latency", str(key), 1)
+        call = CallWork.of(work)
+        assert [each.when for each in call.utterances] == [AfterReply(), IntoReply(word=2)]
+        assert (call.pipeline, call.session_id, call.settings["seed"]) == ("a", cut.session, 3)
+
+    def test_what_was_disturbed_is_run_again_and_counts_once(self, researcher: Api, key: int) -> None:
+        feeding.feed(key)
+        cell = Cell.objects.get(sample__sample_id="plain", repeat=1)
+        first = self.queued()[cell.pk]
+        for _ in range(2):
+            self.played(first, "disturbed", reason="a conversation took box")
+        cell.refresh_from_db()
+        assert (cell.status, cell.disturbed, cell.reason) == ("planned", 1, "a conversation took box")
+        for each in self.queued().values():
+            self.played(each, "done")
+        feeding.feed(key)
+        (second,) = self.queued().values()
+        assert (second.subject_id, second.attempt) == (cell.pk, 2)
+        self.played(first, "done")
+        cell.refresh_from_db()
+        assert cell.status == "queued", "an earlier attempt's record counts for nothing"
+        self.played(second, "done", turns=[CalledRecord(index=0, voice_to_voice_s=0.4, answered=True)])
+        cell.refresh_from_db()
+        assert (cell.status, cell.session, cell.attempt) == ("done", f"{cell.pk}-2", 2)
+        assert cell.played["turns"][0]["voice_to_voice_s"] == 0.4
+        assert not QueuedWork.objects.exists()
+        assert feeding.is_over(key)
+
+    def test_without_somebody_who_plays_the_person_it_waits(self, key: int) -> None:
+        Agent.objects.update(roles=["host"])
+        assert feeding.feed(key) == 0
+        assert "no live agent plays the person" in str(Runnable.now(Experiment.objects.get()).held_up)
