@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
@@ -19,11 +18,12 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from . import installs
+from . import installs, token_file
 from .errors import OpenOmniError, WrongUsage
 from .proxies import httpx_settings
 from .records import StageRecord, TurnRecord
 from .storage.api import Refused, address, headers, refusal, unreachable_line
+from .token_file import TokenFile
 from .version import too_old, upgrade_line
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def connect(server: str | None = None, token: str | None = None) -> Results:
     Raises:
         WrongUsage: there is no token, or the address is none.
     """
-    return Results(server or os.environ.get("OPENOMNI_SERVER") or HERE, token or _token())
+    told = TokenFile(token, os.environ.get("OPENOMNI_SERVER", "")) if token else _told()
+    return Results(server or told.server or HERE, told.token)
 
 
 class Results:
@@ -199,16 +200,13 @@ def _part(name: str) -> str:
     return quote(name, safe="")
 
 
-def _token() -> str:
+def _told() -> TokenFile:
+    """What the environment says of server and token."""
+    server = os.environ.get("OPENOMNI_SERVER", "")
     if token := os.environ.get("OPENOMNI_TOKEN"):
-        return token
-    if name := os.environ.get("OPENOMNI_TOKEN_FILE"):
-        try:
-            return Path(name).read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise WrongUsage(
-                f"OPENOMNI_TOKEN_FILE: {name} can't be read ({getattr(error, 'strerror', None) or error})"
-            ) from None
+        return TokenFile(token, server)
+    if found := token_file.read():
+        return TokenFile(found.token, server or found.server)
     raise WrongUsage(
         "there is no token; set OPENOMNI_TOKEN to one with the scope `viewer`, OPENOMNI_TOKEN_FILE to a file that "
         "holds it, or say connect(token=…)"

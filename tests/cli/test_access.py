@@ -30,7 +30,21 @@ def test_the_variable_goes_first(environment: Path, monkeypatch: pytest.MonkeyPa
     assert os.environ["OPENOMNI_TOKEN"] == "oo_mine"
 
 
-@pytest.mark.parametrize("content", [None, b"", b"two words", b"\xff\xfe"])
+def test_a_ready_file_says_where_it_is_for_too(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENOMNI_SERVER", "")
+    monkeypatch.delenv("OPENOMNI_SERVER")
+    environment.write_text('{"url": "http://127.0.0.1:8411", "token": "oo_1_secret"}')
+    read_token_file()
+    assert (os.environ["OPENOMNI_SERVER"], os.environ["OPENOMNI_TOKEN"]) == ("http://127.0.0.1:8411", "oo_1_secret")
+    monkeypatch.setenv("OPENOMNI_TOKEN", "")
+    monkeypatch.setenv("OPENOMNI_SERVER", "http://elsewhere")
+    read_token_file()
+    assert os.environ["OPENOMNI_SERVER"] == "http://elsewhere", "what was said goes first"
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"two words", b"\xff\xfe", b"{", b'{"url": "x"}', b'{"url": 1, "token": "a"}']
+)
 def test_a_file_without_one_is_one_line(environment: Path, content: bytes | None) -> None:
     if content is not None:
         environment.write_bytes(content)
