@@ -193,9 +193,10 @@ def test_a_metric_that_hangs_raises_or_gives_nan_hurts_no_other(experiment: Expe
 def test_a_run_that_failed_is_an_outcome_of_each_metric_and_what_did_not_run_has_none(experiment: Experiment) -> None:
     Cell.objects.filter(pk="fast-s0-1").update(status=Cell.Status.FAILED, reason="the agent was gone")
     Cell.objects.filter(pk="fast-s1-1").update(status=Cell.Status.CANCELLED)
-    scoring.score(experiment, ["wer", "self_consistency"])
-    assert outcomes("wer") == {"scored": 6, "failed": 1}
-    assert Score.objects.get(metric__name="wer", outcome="failed").reason == "its run failed: the agent was gone"
+    scoring.score(experiment, ["wer", "turn_s", "self_consistency"])
+    assert outcomes("wer") == {"scored": 7}  # what was not heard is not left out
+    assert outcomes("turn_s") == {"scored": 6, "failed": 1}
+    assert Score.objects.get(metric__name="turn_s", outcome="failed").reason == "its run failed: the agent was gone"
     assert outcomes("self_consistency") == {"scored": 2, "failed": 1}  # of one sample a repeat never came
 
 
@@ -278,7 +279,7 @@ def _junk(folder: Path) -> Path:
 
 def test_who_is_erased_takes_the_scores_of_their_cells_along(experiment: Experiment) -> None:
     DatasetUtterance.objects.filter(sample__sample_id="s1").update(participant="p2")
-    scoring.score(experiment, ["wer", "self_consistency"])
+    scoring.score(experiment, ["wer", "turn_s", "self_consistency"])
     erase(experiment.project_id, Subject.PARTICIPANT, "p2")
     assert not any(
         "s1" in each for each in Score.objects.filter(target=Target.CELL).values_list("target_id", flat=True)

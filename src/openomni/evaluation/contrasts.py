@@ -63,7 +63,7 @@ def figure(table: Table, column: Column, statistic: str, seed: int) -> Figure:
         low, high = intervals.wilson(int(values.sum()), len(values))
         return Figure(float(values.mean()), _ends(low, high))
     value, low, high = intervals.mean(values, clusters)
-    if statistic == "rate" and low is not None and high is not None:
+    if statistic == "rate" and low is not None and high is not None and ((values >= 0) & (values <= 1)).all():
         low, high = max(0.0, low), min(1.0, high)
     return Figure(value, _ends(low, high))
 
@@ -117,7 +117,9 @@ def _quantile(values: Floats, clusters: Places, q: float, seed: int) -> Figure:
     value, low, high = intervals.quantile(values, q)
     if value is None:
         return Figure(None, None, "it lies among what failed or was not answered")
-    if not _each_its_own(clusters):
+    if _units(clusters) < 2:
+        low = high = None  # one group says nothing of others
+    elif not _each_its_own(clusters):
         # Order statistics take samples to be independent; those of a cluster are not.
         zero = np.zeros(len(values))
         low, high = quantile_difference(values, zero, clusters, q, np.random.default_rng(seed))

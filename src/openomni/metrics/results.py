@@ -12,6 +12,7 @@ import msgspec
 
 from .. import bounds
 from ..errors import OpenOmniError
+from ..evaluation.checks import LARGEST
 
 MAX_DETAIL = 64 << 10
 """Bytes of a detail as JSON."""
@@ -85,7 +86,8 @@ def result_of(given: object) -> Result:
     if isinstance(given, NotApplicable):
         return Result(outcome="not_applicable", reason=line(given.reason), detail=_detail(given.detail))
     if isinstance(given, Unanswered):
-        return Result(outcome="failed", reason=line(given.reason), detail=_detail(given.detail))
+        # A comparison knows by this that there was no answer to measure, rather than no measure of it.
+        return Result(outcome="failed", reason=line(given.reason), detail=_detail({"unanswered": 1, **given.detail}))
     if not isinstance(given, Measured):
         given = Measured(given)  # type: ignore[arg-type]  # which is what is found out
     detail = {**given.detail, **_counted(given)}
@@ -126,6 +128,8 @@ def _number(value: object, what: str) -> float:
         raise WrongResult(
             f"gave {what} that is no finite number ({number}); give not_applicable('why') where none can be"
         )
+    if abs(number) > LARGEST:
+        raise WrongResult(f"gave {what} of {number:g}; numbers beyond {LARGEST:g} can't be compared")
     return number + 0.0  # never −0
 
 

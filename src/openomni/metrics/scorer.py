@@ -28,8 +28,14 @@ START_S = 60.0
 READY_S = 900.0
 """Seconds until a metric has its model, which may have to be fetched first."""
 COMMAND = (sys.executable, "-P", "-m", "openomni.metrics.child")
-KEPT = ("OPENOMNI_MODELS", "OPENOMNI_CATALOGUE")
-"""Of our variables, those that a metric's process has; the others hold secrets."""
+KEPT = frozenset((
+    "OPENOMNI_MODELS", "OPENOMNI_CATALOGUE", "PATH", "HOME", "USER", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV",
+    "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SSL_CERT_FILE",
+    "XDG_CACHE_HOME", "HF_HOME", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+))  # fmt: skip
+"""The variables that a metric's process has; all others may hold secrets."""
+ENDS_S = 5.0
+"""Seconds in which a process that was ended is gone."""
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -97,7 +103,7 @@ class Scorer:
         with self._lock:
             self._closed = True
             if self._process is not None:
-                self._process.kill()
+                _kill(self._process)
 
     def __enter__(self) -> Self:
         return self
@@ -116,7 +122,7 @@ class Scorer:
 
         def end() -> None:
             late.set()
-            process.kill()
+            _kill(process)
 
         timer = threading.Timer(seconds, end)
         timer.daemon = True
@@ -144,8 +150,9 @@ class Scorer:
             process, self._process = self._process, None
             self._warm.clear()
         if process is not None:
-            process.kill()
-            process.communicate()
+            _kill(process)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=ENDS_S)
 
 
 class Late(OpenOmniError):
@@ -160,9 +167,14 @@ def _answer(answer: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
+def _kill(process: subprocess.Popen[str]) -> None:
+    """With whatever a metric started: its session is its own."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def _started() -> subprocess.Popen[str]:
-    secret = ("OPENOMNI_", "DATABASE_URL", "DJANGO_")
-    ours = {name: value for name, value in os.environ.items() if name in KEPT or not name.startswith(secret)}
+    ours = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("LC_")}
     return subprocess.Popen(
         COMMAND,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..pipelines.models import PipelineVersion
+from ..scores.models import Metric
 from . import comparing, measurements
 from .models import Cell, Experiment
 
@@ -21,6 +22,8 @@ def bundle(experiment: Experiment) -> dict[str, Any]:
     version = experiment.dataset
     specs = PipelineVersion.objects.filter(project_id=experiment.project_id)
     hashes = [row.hash for row in experiment.pipelines.all()]
+    rows = Metric.objects.filter(project_id=experiment.project_id, name__in=list(found.metrics))
+    takes = {(name, said): taken for name, said, taken in rows.values_list("name", "version", "takes")}
     contents = dict(specs.filter(hash__in=hashes).values_list("hash", "spec"))
     return {
         "format": FORMAT,
@@ -48,6 +51,7 @@ def bundle(experiment: Experiment) -> dict[str, Any]:
             {
                 "name": info.name, "version": info.version, "unit": info.unit, "better": info.better, "kind": info.kind,
                 "statistic": info.statistics[0] if info.statistics else "",
+                "takes": takes.get((info.name, info.version), "cell"),
             }
             for info in found.metrics.values()
         ],

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import msgspec
 from ninja import Field, Router, Schema, Status
 from pydantic import AfterValidator
 
 from ... import bounds
+from ...datasets import Sample, checked
 from ..accounts.authentication import allow
 from ..accounts.models import Scope
+from ..datasets.schemas import DatasetName
 from ..ground.caller import AuthedRequest
 from ..ground.document import also
 from ..ground.errors import bad_request
@@ -39,6 +42,14 @@ def _plain(text: str) -> str:
     return text
 
 
+def _sample(value: Any) -> Any:
+    try:
+        checked(msgspec.convert(_storable(value), Sample))
+    except msgspec.ValidationError as error:
+        raise ValueError(f"it is no sample: {error}") from None
+    return value
+
+
 Kept = Annotated[dict[str, Any], AfterValidator(_storable)]
 Key = Annotated[str, AfterValidator(_plain), Field(min_length=1, max_length=120)]
 SampleKey = Annotated[str, AfterValidator(_plain), Field(min_length=1, max_length=200)]
@@ -62,7 +73,7 @@ class ExperimentPart(PartMessage):
 
 
 class DatasetPart(PartMessage):
-    name: Annotated[str, AfterValidator(_plain), Field(min_length=1, max_length=80, pattern=r"^[^/.\x00-\x1f\x7f]")]
+    name: DatasetName
     hash: Digest
     seconds: Seconds = 0.0
     samples: Annotated[int, Field(ge=1, le=MAX_SAMPLES)]
@@ -81,6 +92,7 @@ class MetricPart(PartMessage):
     better: Literal["higher", "lower", ""]
     kind: Literal["latency", "accuracy", "cost", "other"]
     statistic: Literal["mean", "p50", "p95", "rate", ""] = ""
+    takes: Literal["turn", "cell", "repeats"] = "cell"
 
 
 class VariesPart(PartMessage):
@@ -107,7 +119,7 @@ class SamplePart(PartMessage):
     seconds: Seconds = 0.0
     needs_realtime: bool = False
     pair: Line = Field("", max_length=200)
-    content: Kept
+    content: Annotated[dict[str, Any], AfterValidator(_sample)]
 
 
 class CellPart(PartMessage):

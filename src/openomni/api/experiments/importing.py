@@ -15,6 +15,7 @@ from django.db.models import Max
 from ..datasets.models import Dataset, DatasetSample, DatasetUtterance, DatasetVersion
 from ..ground.caller import Caller
 from ..ground.errors import bad_request, conflict
+from ..records.models import Tombstone
 from ..scores.models import Metric, Outcome, Rater, Score, Target
 from .comparing import find
 from .measurements import UNANSWERED
@@ -23,6 +24,8 @@ from .models import Cell, Experiment, ExperimentPipeline
 IMPORTED = "imported"
 """In the manifest of one that came from elsewhere: what only its own server can tell."""
 RATER = "another server"
+SOURCE = "an exported experiment; its media stayed where they are"
+"""Of a version that is of what came with an experiment alone."""
 OVER = (Cell.Status.DONE, Cell.Status.FAILED)
 _NAMESPACE = uuid.UUID("3d3b8a0e-7f0f-5d0c-9a57-6f7e6f1f6c55")
 
@@ -36,7 +39,9 @@ def begin(caller: Caller, name: str, about: Mapping[str, Any]) -> Experiment:
     labels = [each["label"] for each in about["pipelines"]]
     if experiment["baseline"] not in labels:
         bad_request(f"the baseline {experiment['baseline']!r} is none of its pipelines {', '.join(labels)}")
-    manifest = {**experiment["manifest"], IMPORTED: {"dataset": dataset["hash"], "varies": about["varies"]}}
+    money = {each["name"]: each["unit"] for each in about["metrics"] if each["kind"] == "cost" and each["unit"]}
+    elsewhere = {"dataset": dataset["hash"], "varies": about["varies"], "currency": money}
+    manifest = {**experiment["manifest"], IMPORTED: elsewhere}
     project = caller.project_id
     try:
         with transaction.atomic():
@@ -67,24 +72,36 @@ def begin(caller: Caller, name: str, about: Mapping[str, Any]) -> Experiment:
 
 
 def _version(project: str, dataset: Mapping[str, Any]) -> DatasetVersion:
-    """Without media; the one that is here where the same was imported, or made, before."""
-    named, _ = Dataset.objects.get_or_create(project_id=project, name=dataset["name"])
-    there = named.versions.filter(hash=dataset["hash"]).first()
-    if there is not None:
-        return there
+    """The one that is here where the same data were imported, or made, before; else one without media, under a name of
+    its own: it must not stand in the way of the data themselves."""
+    there = DatasetVersion.objects.filter(project_id=project, hash=dataset["hash"], dataset__draft=False)
+    for name in (dataset["name"], f"{dataset['name'][:70]}:{IMPORTED}"):
+        if (found := there.filter(dataset__name=name).first()) is not None:
+            return found
+    named, _ = Dataset.objects.get_or_create(project_id=project, name=name)
     last = named.versions.aggregate(last=Max("number"))["last"] or 0
     return DatasetVersion.objects.create(
-        project_id=project, dataset=named, number=last + 1, hash=dataset["hash"], seconds=dataset["seconds"],
-        samples=dataset["samples"], source="an exported experiment; its media stayed where they are",
-    )  # fmt: skip
+        project_id=project,
+        dataset=named,
+        number=last + 1,
+        hash=dataset["hash"],
+        seconds=dataset["seconds"],
+        samples=dataset["samples"],
+        source=SOURCE,
+    )
 
 
 def _metric(project: str, info: Mapping[str, Any]) -> Metric:
     parameters = {"kind": info["kind"]} | ({"statistic": info["statistic"]} if info["statistic"] else {})
-    fields = {"takes": Target.CELL, "unit": info["unit"], "better": info["better"], "parameters": parameters}
-    return Metric.objects.get_or_create(
+    # What costs are in is told by each score.
+    unit = "" if info["kind"] == "cost" else info["unit"]
+    fields = {"takes": info["takes"], "unit": unit, "better": info["better"], "parameters": parameters}
+    metric, _ = Metric.objects.get_or_create(
         project_id=project, name=info["name"], version=info["version"], defaults=fields
-    )[0]
+    )
+    if (metric.takes, metric.unit, metric.better) != (info["takes"], unit, info["better"]):
+        conflict(f"{metric} is another metric here, which takes a {metric.takes}, in {metric.unit or 'no unit'}")
+    return metric
 
 
 def add(caller: Caller, name: str, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, int]:
@@ -111,8 +128,16 @@ def _samples(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> None:
     version = experiment.dataset
     known = set(version.rows.values_list("sample_id", flat=True))
     fresh = [each for each in rows if each["sample"] not in known]
+    if fresh and version.source != SOURCE:
+        bad_request(f"{version} is here, without the sample {fresh[0]['sample']!r}: it was erased, and stays so")
     if len(known) + len(fresh) > version.samples:
         bad_request(f"the dataset has {version.samples} samples, and these are more; export it again")
+    heard = {
+        _text(_part(each, "sound"), "path", 64): row["sample"] for row in fresh for each in _utterances(row["content"])
+    }
+    gone = Tombstone.objects.filter(project_id=version.project_id, kind=Tombstone.Kind.RECORDING, key__in=heard)
+    if (key := gone.values_list("key", flat=True).first()) is not None:
+        bad_request(f"the sample {heard[key]!r} is of a recording that was erased here, and stays so")
     made = DatasetSample.objects.bulk_create(
         DatasetSample(
             project_id=version.project_id, version=version, position=len(known) + at, sample_id=each["sample"],
@@ -195,7 +220,7 @@ def _scores(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> None:
         cell = _cell_id(experiment, sample, pipeline, each["repeat"])
         if cell not in statuses:
             bad_request(f"a score is of {each['sample']!r} × {each['pipeline']!r} × {each['repeat']}, which is no cell")
-        said = _said(each, metric, statuses[cell])
+        said = _said(each, metric, statuses[cell], experiment.manifest[IMPORTED].get("currency", {}).get(metric.name))
         if said is not None:
             made.append(
                 Score(project_id=project, metric=metric, rater=rater, target=Target.CELL, target_id=cell, **said)
@@ -203,11 +228,11 @@ def _scores(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> None:
     Score.objects.bulk_create(made, ignore_conflicts=True)
 
 
-def _said(each: Mapping[str, Any], metric: Metric, status: str) -> dict[str, Any] | None:
+def _said(each: Mapping[str, Any], metric: Metric, status: str, currency: str | None) -> dict[str, Any] | None:
     """Such that reading it back gives the same measurement; None for what follows from its cell."""
-    outcome, detail = each["outcome"], {}
+    outcome, detail = each["outcome"], {"currency": currency} if currency else {}
     if each["errors"] is not None and each["total"] is not None:
-        detail = {"errors": each["errors"], "total": each["total"]}
+        detail |= {"errors": each["errors"], "total": each["total"]}
     if outcome == "scored":
         return {"outcome": Outcome.SCORED, "value": each["value"], "detail": detail}
     if outcome in ("planned", "skipped") or (outcome == "failed" and status == Cell.Status.FAILED):

@@ -42,7 +42,15 @@ def _parameters(given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return given
 
 
-MetricName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+def _no_file(name: str) -> str:
+    if name.endswith(".py"):
+        raise ValueError(f"{name!r} is a file; a server scores by metrics that are installed on it, by their names")
+    return name
+
+
+MetricName = Annotated[
+    str, AfterValidator(_no_file), Field(min_length=1, max_length=80, pattern=r"^[a-z0-9][a-z0-9._-]*$")
+]
 
 
 class ScoresNew(Body):

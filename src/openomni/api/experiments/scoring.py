@@ -96,13 +96,13 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """One target. `given` is None where its run failed, for the `reason`."""
+    """One target. `failed`: why its run did; a latency has none then, while what counts errors counts those of it."""
 
     target_id: str
     run: str
-    given: RunTurn | Run | tuple[Run, ...] | None
+    given: RunTurn | Run | tuple[Run, ...]
     cells: tuple[str, ...]
-    reason: str = ""
+    failed: str = ""
 
 
 _scorers: set[Scorer] = set()
@@ -260,7 +260,7 @@ class _Scoring:
             self._batch(self._repeated, list(rows.filter(pk__in=keys).order_by("repeat")))
 
     def _batch(self, asked: Sequence[_Asked], cells: list[Cell]) -> None:
-        runs, sounds = runs_of(self._experiment, [cell for cell in cells if cell.status == Cell.Status.DONE])
+        runs, sounds = runs_of(self._experiment, cells)
         wanted = {each.target: list(_wanted(each.target, cells, runs)) for each in asked}
         left = {each.name: self._left(each, wanted[each.target]) for each in asked}
         # A run at a time, under all metrics: its sounds are decoded once.
@@ -291,8 +291,8 @@ class _Scoring:
 
     def _came(self, asked: _Asked, wanted: _Wanted, sounds: Sounds) -> tuple[Outcome, Result] | None:
         """None while it wants a sound that is on its way."""
-        if wanted.given is None:
-            return Outcome.FAILED, Result(outcome="failed", reason=line(wanted.reason))
+        if wanted.failed and (asked.target == Target.REPEATS or asked.metric.parameters.get("kind") == "latency"):
+            return Outcome.FAILED, Result(outcome="failed", reason=line(wanted.failed))
         if self._scorer.late[asked.name] >= SLOW:
             why = f"it took too long {SLOW} times in a row, and was set aside; mend it, and score again"
             return Outcome.SKIPPED, Result(outcome="failed", reason=why)
@@ -309,10 +309,18 @@ class _Scoring:
             # What was erased meanwhile is not scored any more.
             there = set(Cell.objects.filter(pk__in=cells).values_list("pk", flat=True))
             for asked, wanted, outcome, result in made:
-                if there.issuperset(wanted.cells):
-                    detail = {**result.detail, "run": wanted.run}
-                    give(asked.metric, asked.rater, asked.target, wanted.target_id, outcome=outcome,
-                         value=result.value, label=result.label, reason=result.reason, detail=detail)  # fmt: skip
+                if not there.issuperset(wanted.cells):
+                    continue
+                run = {"run": wanted.run}
+                about = (asked.metric, asked.rater, asked.target, wanted.target_id)
+                try:
+                    give(*about, outcome=outcome, value=result.value, label=result.label, reason=result.reason,
+                         detail={**result.detail, **run})  # fmt: skip
+                except ScoreRefused as refused:
+                    outcome, reason = Outcome.FAILED, line(str(refused))
+                    give(*about, outcome=outcome, reason=reason, detail=run)
+                    asked.count.add(outcome, reason)
+                else:
                     asked.count.add(outcome, result.reason)
 
 
@@ -323,19 +331,19 @@ def _wanted(target: Target, cells: Sequence[Cell], runs: Mapping[str, Run]) -> I
             groups[f"{cell.experiment_id}:{cell.pipeline_id}:{cell.sample_id}"].append(cell)
         for target_id, several in groups.items():
             run = run_of([_run(cell) for cell in several])
-            failed = next((cell for cell in several if cell.pk not in runs), None)
-            given = None if failed is not None else tuple(runs[cell.pk] for cell in several)
+            failed = next((cell for cell in several if cell.status == Cell.Status.FAILED), None)
+            given = tuple(runs[cell.pk] for cell in several)
             reason = (
                 f"repeat {failed.repeat} failed: {failed.reason or 'nobody said why'}" if failed is not None else ""
             )
             yield _Wanted(target_id, run, given, tuple(cell.pk for cell in several), reason)
         return
     for cell in cells:
-        found = runs.get(cell.pk)
-        reason = "" if found is not None else f"its run failed: {cell.reason or 'nobody said why'}"
+        found = runs[cell.pk]
+        reason = f"its run failed: {cell.reason or 'nobody said why'}" if cell.status == Cell.Status.FAILED else ""
         if target == Target.CELL:
             yield _Wanted(cell.pk, _run(cell), found, (cell.pk,), reason)
-        elif found is not None:
+        else:
             for turn in found.turns:
                 yield _Wanted(turn.turn_id, _run(cell), turn, (cell.pk,))
 
