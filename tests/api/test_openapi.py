@@ -19,6 +19,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from hypothesis import HealthCheck, settings
+from ninja import Schema
 
 from api.conftest import SERVER_SECRET
 from api.filled import DOCUMENT, MARK, endpoints, ids_of
@@ -140,3 +141,16 @@ def test_a_method_that_a_path_does_not_have_is_answered_in_one_line(admin: Any) 
     answer = admin.raw("PUT", "/me")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET")
     assert json.loads(answer.content)["error"] == "/api/v1/me knows no PUT, but GET"
+
+
+def test_each_schema_has_a_name_of_its_own() -> None:
+    """Of two of one name the document has one, and so one of both is told wrongly."""
+    named: dict[str, set[str]] = {}
+    several = [Schema]
+    while several:
+        made = several.pop()
+        several += made.__subclasses__()
+        if made.__module__.startswith("openomni.api."):
+            named.setdefault(made.__name__, set()).add(made.__module__)
+    twice = {name: modules for name, modules in named.items() if len(modules) > 1}
+    assert not twice.keys() & DOCUMENT["components"]["schemas"].keys(), twice

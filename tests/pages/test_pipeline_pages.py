@@ -33,8 +33,8 @@ def write(page: Page, text: str) -> None:
 
 def test_a_new_project_has_the_built_in_one(site: Site, visit: Visit, axe: Axe, shots: Shots) -> None:
     page = visit("/pipelines/")
-    local = page.locator(".pipelines > li")
-    expect(local).to_have_count(1)
+    expect(page.locator(".pipelines > li")).to_have_count(2)
+    local = page.locator(".pipelines > li", has=page.get_by_role("heading", name="local", exact=True))
     expect(local.get_by_text("can't run now")).to_be_visible()
     expect(local.get_by_role("link", name="Edit")).to_have_count(0)
     expect(local.get_by_role("link", name="Try local")).to_have_attribute("href", "/talk/?pipeline=local")

@@ -60,7 +60,9 @@ def test_a_new_server_says_what_is_missing_and_what_to_do(
     page = visit("/")
     health = page.locator("#health")
     expect(health.get_by_role("listitem").filter(has_text="Agents")).to_contain_text("there is none yet")
-    expect(health.get_by_role("listitem").filter(has_text="Pipelines")).to_contain_text("local can't run now")
+    expect(health.get_by_role("listitem").filter(has_text="Pipelines")).to_contain_text(
+        "local, local-full-window can't run now"
+    )
     expect(page.locator("#ready")).to_contain_text("No pipeline can run yet")
     expect(page.locator("main")).to_contain_text("None yet. Each conversation will be here")
     shots(page, "first-empty")

@@ -64,7 +64,7 @@ def run(
     json: Json = None,
 ) -> None:
     """Run every sample through every pipeline, and wait. The same again goes on where it was, or does nothing; a
-    pipeline more runs only its own cells. Exit code 1: a cell failed.
+    pipeline more, under the same --name, runs only its own cells. Exit code 1: a cell failed.
 
     Example: openomni experiment run questions --pipelines local,mine.yaml --repeats 3
     """
@@ -83,6 +83,8 @@ def run(
     async def begin(api: Api) -> dict[str, Any]:
         request["dataset"] = await _brought(api, dataset)
         request["pipelines"] = [await _put(api, each) for each in _listed(pipelines)]
+        if baseline:
+            request["baseline"] = await _put(api, baseline)
         found.update(await api.post("/experiments", request))
         print(f"experiment {found['experiment']}: {found['cells']['planned']:,} cells, {server}{_page(found)}",
               file=sys.stderr)  # fmt: skip

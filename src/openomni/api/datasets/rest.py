@@ -24,12 +24,12 @@ from .schemas import (
     DatasetName,
     DatasetNew,
     DatasetOut,
+    DatasetVersionOut,
     MadeOut,
-    Received,
+    PartReceived,
     RecordedNew,
     SampleOut,
     SamplesNew,
-    VersionOut,
 )
 
 router = Router(tags=["datasets"])
@@ -61,7 +61,7 @@ def list_datasets(request: AuthedRequest, paging: Query[Paging]) -> Any:
 @router.post(
     "/datasets",
     auth=MAKERS,
-    response={201: VersionOut},
+    response={201: DatasetVersionOut},
     summary="Keep a dataset",
     openapi_extra=also(404, 409, 429),
 )
@@ -87,7 +87,7 @@ def create_dataset(request: AuthedRequest, payload: DatasetNew) -> Any:
 @router.post(
     "/dataset-drafts/{draft}/samples",
     auth=MAKERS,
-    response={202: Received},
+    response={202: PartReceived},
     summary="Send samples of a dataset in parts",
     openapi_extra=also(404, 409, 429),
 )
@@ -120,7 +120,7 @@ def make_dataset(request: AuthedRequest, name: Annotated[DatasetName, Path()], p
     return Status(201, {"kept": made.version, "left_out": made.left_out})
 
 
-@router.get("/datasets/{name}", auth=READERS, response=VersionOut, summary="One version of a dataset")
+@router.get("/datasets/{name}", auth=READERS, response=DatasetVersionOut, summary="One version of a dataset")
 def get_dataset(request: AuthedRequest, name: str, version: Version = None) -> Any:
     """The newest, unless `version` says which."""
     return _version(request, name, version)

@@ -133,7 +133,7 @@ class RecordedNew(Body):
     sessions: list[Name] | None = Field(None, min_length=1, max_length=1000)
 
 
-class Received(Schema):
+class PartReceived(Schema):
     """How many samples of a draft are here."""
 
     received: int
@@ -172,7 +172,7 @@ class DatasetOut(Schema):
         }
 
 
-class VersionOut(Schema):
+class DatasetVersionOut(Schema):
     """A version of a dataset. `samples`: how many it was made of; where somebody was erased since, fewer are there.
     `sheet` counts what they hold; `versions` are the newest of the same name."""
 
@@ -213,7 +213,7 @@ class LeftOutOut(Schema):
 class MadeOut(Schema):
     """A version of a dataset, and the first thousand turns that were left out of it."""
 
-    kept: VersionOut
+    kept: DatasetVersionOut
     left_out: list[LeftOutOut]
 
 

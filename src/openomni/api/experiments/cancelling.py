@@ -23,7 +23,9 @@ def cancel(experiment: Experiment) -> None:
         fed = Cell.objects.filter(experiment=row, status__in=queueing.Fed)
         sessions, keys = list(fed.values_list("session", flat=True)), list(fed.values_list("pk", flat=True))
         queueing.drop(sessions, REASON)
-        QueuedWork.objects.filter(pk__in=keys).delete()  # calls go by the name of their cells
+        calls = QueuedWork.objects.filter(pk__in=keys)  # they go by the name of their cells
+        calls.filter(handed_at=None).update(waits=True)  # the outbox may have them in hand, and looks at this
+        calls.exclude(handed_at=None).delete()
         fed.update(status=Cell.Status.CANCELLED, reason=REASON, ended_at=timezone.now())
         if row.status == Experiment.Status.RUNNING:
             row.status, row.ended_at = Experiment.Status.CANCELLED, timezone.now()

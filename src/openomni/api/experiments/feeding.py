@@ -7,6 +7,7 @@ agent had is handed on, what comes twice counts once, and a server that starts a
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -19,6 +20,8 @@ from ..queue.wake import released
 from . import calling, queueing, scored
 from .models import Cell, Experiment, Pace
 from .runnable import Runnable
+
+log = logging.getLogger("openomni.api")
 
 EVERY = 1.0
 """Seconds between looks for cells that may be fed."""
@@ -37,10 +40,14 @@ async def watch(bus: Bus, run: Run) -> None:
             fed = 0
             scoring = {key: task for key, task in scoring.items() if not task.done()}
             for key in await run(_running):
-                if key in scoring:
+                try:
+                    fed += (found := await run(partial(feed, key)))
+                    ends = not found and key not in scoring and await run(partial(is_over, key))
+                except Exception:
+                    # It is this one's fault, and no reason to keep those of others from running.
+                    log.exception("experiment %d could not be fed; it is tried again", key)
                     continue
-                fed += (found := await run(partial(feed, key)))
-                if not found and await run(partial(is_over, key)):
+                if ends:
                     scoring[key] = asyncio.create_task(_end(key, run), name=f"scoring experiment {key}")
             if not fed:
                 await queueing.room.wait(EVERY)

@@ -19,10 +19,8 @@ from ..records.models import Tombstone
 from ..scores.models import Metric, Outcome, Rater, Score, Target
 from .comparing import find
 from .measurements import UNANSWERED
-from .models import Cell, Experiment, ExperimentPipeline
+from .models import IMPORTED, Cell, Experiment, ExperimentPipeline
 
-IMPORTED = "imported"
-"""In the manifest of one that came from elsewhere: what only its own server can tell."""
 RATER = "another server"
 SOURCE = "an exported experiment; its media stayed where they are"
 """Of a version that is of what came with an experiment alone."""

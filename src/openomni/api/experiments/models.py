@@ -10,6 +10,9 @@ from ..datasets.models import DatasetSample, DatasetVersion
 from ..ground.erasing import erased, kept
 from ..ground.scoping import ProjectOwned
 
+IMPORTED = "imported"
+"""In the manifest of an experiment that came from elsewhere: what only its own server can tell."""
+
 
 class Pace(models.TextChoices):
     REALTIME = "realtime"

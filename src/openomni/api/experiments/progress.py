@@ -15,7 +15,7 @@ from ..datasets.models import DatasetUtterance
 from ..ground import bus_line
 from ..records.models import Turn
 from ..reports.outcomes import OUTCOMES, outcome_of
-from ..scores.models import Score, Target
+from ..scores.models import Outcome, Score, Target
 from .models import Cell, Experiment, ExperimentPipeline
 from .planning import WARM_UP
 from .runnable import Runnable
@@ -87,7 +87,7 @@ def state(experiment: Experiment) -> State:
     """Of one, with all there is to say."""
     (found,) = states([experiment])
     cells = Cell.objects.filter(experiment=experiment).exclude(repeat=WARM_UP)
-    scores = Score.objects.filter(project_id=experiment.project_id, target=Target.CELL)
+    scores = Score.objects.filter(project_id=experiment.project_id, target=Target.CELL, outcome=Outcome.SCORED)
     found.scored = cells.filter(pk__in=scores.values("target_id")).count()
     if experiment.status == Experiment.Status.RUNNING:
         found.left_s = _left(found)

@@ -78,7 +78,7 @@ class TestedPipelineOut(Schema):
     cells: Cells
 
 
-class DatasetOut(Schema):
+class TestedDatasetOut(Schema):
     name: str
     version: int
     hash: str
@@ -87,7 +87,7 @@ class DatasetOut(Schema):
 class ExperimentLine(Schema):
     experiment: str
     status: Literal["running", "done", "cancelled"]
-    dataset: DatasetOut
+    dataset: TestedDatasetOut
     seed: int
     pace: Literal["realtime", "fast"]
     repeats: int

@@ -132,6 +132,8 @@ def score_experiment(request: AuthedRequest, name: str, payload: ScoresNew) -> A
         bad_request(f"parameters: {min(extra)} is not among the metrics; name it there, too")
     going = scoring.last(experiment)
     if going is not None and going.running:
+        if payload.again or payload.parameters:
+            conflict("it is being scored; wait until that is over, and ask again")
         if payload.metrics and {*payload.metrics} - {each.metric for each in going.metrics}:
             conflict("it is being scored under other metrics; wait until that is over, and ask again")
         return Status(202, _told(experiment, going))

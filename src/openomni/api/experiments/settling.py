@@ -20,11 +20,12 @@ def turn_was_written(turn: Turn, **_: Any) -> None:
     up, changes nothing."""
     if not turn.cell or turn.live:
         return
-    cell = (
-        Cell.objects.filter(pk=turn.cell, session=turn.session_id, project_id=turn.project_id)
-        .select_related("pipeline", "experiment")
-        .first()
-    )
+    # What was given up is no longer this run's, and a failed one may yet succeed: its work was put back by hand.
+    mine = Cell.objects.filter(
+        pk=turn.cell, session=turn.session_id, project_id=turn.project_id,
+        status__in=(*queueing.Fed, Cell.Status.FAILED),
+    )  # fmt: skip
+    cell = mine.select_for_update(of=("self",)).select_related("pipeline", "experiment").first()
     if cell is not None:
         _settle(cell, turn)
 

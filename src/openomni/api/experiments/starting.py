@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from ...datasets import Sample
 from ...errors import nearest
+from ...metrics import registry
 from ...pipeline.again import check_has
 from ...version import __version__
 from ..datasets import reading
@@ -26,7 +27,7 @@ from ..ground.caller import Caller
 from ..ground.errors import Refusal, conflict, not_found
 from ..pipelines.models import version_of
 from . import planning, tested
-from .models import Cell, Experiment, ExperimentPipeline, Pace
+from .models import IMPORTED, Cell, Experiment, ExperimentPipeline, Pace
 from .tested import UnderTest
 
 MAX_NAME = 80
@@ -57,6 +58,7 @@ def begin(caller: Caller, wanted: Wanted) -> Experiment:
     """The experiment of that name and content, made if it is not there; one that was cancelled goes on. Raises Refusal
     before anything is made: 404 and 422 for what can't be, 409 for a name that has another content."""
     version = reading.version_named(caller, wanted.dataset)
+    _check_metrics(wanted)
     pipelines = tested.named(caller, wanted.pipelines)
     name = wanted.name or default_name(version.dataset.name, [each.name for each in pipelines])
     experiment: Experiment | None = _of(caller, name).first()
@@ -95,6 +97,14 @@ def _of(caller: Caller, name: str) -> QuerySet[Experiment]:
 
 
 # ---- what can't be run ----
+
+
+def _check_metrics(wanted: Wanted) -> None:
+    """Before all is run for a metric that there is not."""
+    known = registry.registered()
+    for name in (*wanted.metrics, *wanted.margins):
+        if name not in known:
+            raise Refusal(422, f"unknown metric {name!r}; {nearest(name, known)}")
 
 
 def _checked(version: DatasetVersion, wanted: Wanted, pipelines: Sequence[UnderTest], there: int) -> Found:
@@ -148,7 +158,7 @@ def _compare(experiment: Experiment, wanted: Wanted, version: DatasetVersion, pi
         "references in the place of": (_listed(experiment.given), _listed(wanted.given)),
         "margins": (_listed(experiment.margins), _listed(wanted.margins)),
     }
-    if wanted.baseline not in ("", experiment.baseline.partition("@")[0]):
+    if wanted.baseline.partition("@")[0] not in ("", experiment.baseline.partition("@")[0]):
         pairs["baseline"] = (experiment.baseline, wanted.baseline)
     if wanted.metrics:
         pairs["metrics"] = (", ".join(experiment.metrics) or "none", ", ".join(wanted.metrics))
@@ -181,7 +191,9 @@ def _make(
 ) -> Experiment:
     called = tested.labels(pipelines, {})
     own = list(called.values())
-    baseline = next((each for each in own if wanted.baseline in (each, each.partition("@")[0])), "")
+    # As it was asked for: by its name, or by name and hash.
+    asked = {called[each.hash]: (each.name, f"{each.name}@{each.hash}", called[each.hash]) for each in pipelines}
+    baseline = next((label for label, names in asked.items() if wanted.baseline in names), "")
     if wanted.baseline and not baseline:
         hint = nearest(wanted.baseline, own)
         raise Refusal(422, f"the baseline {wanted.baseline!r} is none of the pipelines; {hint}")
@@ -209,6 +221,10 @@ def _make(
 
 def _extend(experiment: Experiment, pipelines: Sequence[UnderTest]) -> Experiment:
     """Takes in pipelines that it has not, and plans what of its cells is not there; what was cancelled goes on."""
+    if IMPORTED in experiment.manifest:
+        conflict(
+            f"experiment {experiment.name!r} was run on another server, and its media are there; run it there, too"
+        )
     with transaction.atomic():
         experiment = Experiment.objects.select_for_update().select_related("dataset__dataset").get(pk=experiment.pk)
         _take_in(experiment, pipelines)
@@ -246,9 +262,9 @@ def go_on(experiment: Experiment) -> None:
     with transaction.atomic():
         row = Experiment.objects.select_for_update().get(pk=experiment.pk)
         Cell.objects.filter(experiment=row, status=Cell.Status.CANCELLED).update(
-            status=Cell.Status.PLANNED, reason="", ended_at=None
+            status=Cell.Status.PLANNED, reason="", session="", ended_at=None
         )
-        if row.cells.filter(status=Cell.Status.PLANNED).exists():
+        if row.status == Experiment.Status.CANCELLED or row.cells.filter(status=Cell.Status.PLANNED).exists():
             row.status, row.ended_at = Experiment.Status.RUNNING, None
             row.save(update_fields=["status", "ended_at"])
     experiment.refresh_from_db()

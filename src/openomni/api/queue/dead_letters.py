@@ -99,7 +99,9 @@ async def _look_after(bus: Bus, letter: DeadLetter, database: Callable[[Callable
 
 
 def fail(turn: work.Work, reason: str) -> bool:
-    """Marks a turn as failed unless its end was recorded; whether it was still to be marked."""
+    """Marks a turn as failed unless its end was recorded; whether it was still to be marked. Of a call, its cell."""
+    if turn.kind == "call":
+        return _fail_call(turn, reason)
     return _set(turn, UNFINISHED, status=Progress.FAILED, reason=reason)
 
 

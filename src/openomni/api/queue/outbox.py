@@ -94,5 +94,8 @@ def _cancelled(found: list[work.Work]) -> set[tuple[str, str]]:
     turns = Turn.objects.filter(pk__in=[each.subject_id for each in found], status=Progress.CANCELLED)
     gone = set(turns.values_list("pk", flat=True)) if found else set()
     if calls := {each.work_id for each in found if each.kind == "call"}:
-        gone |= calls - set(QueuedWork.objects.filter(pk__in=calls).values_list("pk", flat=True))
+        # A call that is over has no row any more; one that was cancelled meanwhile waits, for good.
+        back = QueuedWork.objects.filter(pk__in=calls, waits=True)
+        gone |= set(back.values_list("pk", flat=True))
+        back.delete()
     return {(each.project, each.group) for each in found if each.subject_id in gone or each.work_id in gone}
