@@ -57,8 +57,9 @@ def test_all_tests_of_the_api_pass_on_postgresql(postgres: str) -> None:
 
 
 @pytest.mark.long
-def test_the_document_and_the_api_say_the_same_on_postgresql(postgres: str) -> None:
-    run("tests/api/test_openapi.py", "-m", "long or not long", database=postgres)
+def test_the_document_and_the_api_say_the_same_on_postgresql(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENOMNI_EXAMPLES", "5")
+    run("tests/api/test_openapi.py", "-m", "long", database=postgres)
 
 
 def test_tables_of_another_alpha_are_recognised_there_too(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,7 @@ Digest = Annotated[str, Field(pattern=r"^[0-9A-Za-z]{1,64}$")]
 Figure = Annotated[float, Field(ge=-1e100, le=1e100, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, le=1e100, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=bounds.MAX_SECONDS * MAX_SAMPLES, allow_inf_nan=False)]
+Place = Annotated[int, Field(ge=0, le=bounds.MAX_PLACE)]
 Repeat = Annotated[int, Field(ge=1, le=MAX_REPEATS)]
 
 
@@ -126,11 +127,11 @@ class CellPart(PartMessage):
     sample: SampleKey
     pipeline: Key
     repeat: Repeat
-    order: Count
+    order: Place
     status: Literal["planned", "queued", "running", "done", "failed", "cancelled"]
     reason: Text = ""
-    attempt: Count = 0
-    disturbed: Count = 0
+    attempt: Place = 0
+    disturbed: Place = 0
     started_at: Moment | None = None
     ended_at: Moment | None = None
 
