@@ -112,6 +112,11 @@ def test_they_are_paged_by_cursor(reader: Client) -> None:
     assert reader.get("/conversations/?cursor=nonsense").headers["Location"] == "/conversations/"
 
 
+def test_a_cursor_that_is_none_leads_to_the_first_page(reader: Client) -> None:
+    for cursor in ("!!", "x" * 5000):
+        assert reader.get("/conversations/", {"cursor": cursor})["Location"] == "/conversations/"
+
+
 def test_a_project_without_any_leads_to_talking(reader: Client) -> None:
     page = page_of(reader, "/conversations/")
     assert "No conversation yet" in page

@@ -19,7 +19,7 @@ from ...events import AXIS_RATE
 from ...latency import counts, median
 from ..accounts.models import Role
 from ..ground.errors import Refusal
-from ..ground.paging import Paging
+from ..ground.paging import of_query
 from ..ground.paging import page as paged
 from ..look.project_page import here, page
 from ..records import snapshots, waterfall
@@ -150,7 +150,7 @@ def conversations(request: HttpRequest) -> HttpResponse:
         said = Q(transcript__icontains=text) | Q(reply_text__icontains=text)
         rows = rows.filter(Exists(Turn.objects.filter(said, session=OuterRef("pk"))))
     try:
-        found = paged(rows, Paging(cursor=request.GET.get("cursor", ""), limit=PER_PAGE))
+        found = paged(rows, of_query(request.GET.get("cursor", ""), PER_PAGE))
     except Refusal:
         return redirect("conversations")
     pipelines = sessions.exclude(pipeline="").order_by("pipeline").values_list("pipeline", flat=True).distinct()

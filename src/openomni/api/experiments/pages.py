@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from ...errors import OpenOmniError
 from ..accounts.models import Role
 from ..ground.errors import Refusal
-from ..ground.paging import Paging
+from ..ground.paging import of_query
 from ..ground.paging import page as paged
 from ..look.project_page import here, page
 from . import cancelling, progress
@@ -62,7 +62,7 @@ def experiments(request: HttpRequest) -> HttpResponse:
     """The project's experiments, newest first."""
     rows = Experiment.objects.filter(project_id=here(request).project).select_related("dataset__dataset")
     try:
-        found = paged(rows, Paging(cursor=request.GET.get("cursor", ""), limit=PER_PAGE))
+        found = paged(rows, of_query(request.GET.get("cursor", ""), PER_PAGE))
     except Refusal:
         return redirect("experiments")
     context = {

@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import DateTimeField, Model, Q, QuerySet
 from django.utils.dateparse import parse_datetime
 from ninja import Field, Schema
+from pydantic import ValidationError as PydanticError
 
 from ... import bounds
 from .errors import bad_request
@@ -30,6 +31,14 @@ class Paging(Schema):
         description="`next` of the page before; empty for the first page",
     )
     limit: int = Field(50, ge=1, le=500)
+
+
+def of_query(cursor: str, limit: int) -> Paging:
+    """For a page rather than an endpoint: nobody has looked at its query yet. Raises Refusal for what is no cursor."""
+    try:
+        return Paging(cursor=cursor, limit=limit)
+    except PydanticError:
+        bad_request(_BAD_CURSOR)
 
 
 class Page(Schema, Generic[Item]):
