@@ -34,7 +34,7 @@ def test_every_cell_is_planned_once_and_in_blocks_of_all_pipelines(
     order = list(planning.places(samples, pipelines, repeats, warm_up, seed))
     assert len(order) == planning.count(samples, pipelines, repeats, warm_up)
     assert Counter(each for each in order if each.repeat) == Counter(
-        planning.Place(sample, pipeline, repeat)
+        planning.CellPlace(sample, pipeline, repeat)
         for sample in range(samples)
         for pipeline in range(pipelines)
         for repeat in range(1, repeats + 1)

@@ -16,7 +16,7 @@ from ..ground.caller import Caller
 from ..ground.errors import bad_request, not_found
 from ..scores.models import Score, Target
 from . import measurements
-from .measurements import Measurements, Run
+from .measurements import ComparedCell, Measurements
 from .models import Cell, Experiment
 
 KEPT_S = 24 * 3600
@@ -121,7 +121,7 @@ WORDS = {1: "won", -1: "lost", 0: "tied"}
 
 def _sample(
     made: Table, at: int, sample: str, labels: Mapping[str, str], won: Mapping[str, Mapping[str, int]],
-    sessions: Mapping[tuple[str, str], list[Run]], statistic: str,
+    sessions: Mapping[tuple[str, str], list[ComparedCell]], statistic: str,
 ) -> dict[str, Any]:  # fmt: skip
     through = []
     for name in labels:
@@ -142,8 +142,8 @@ def _sample(
     return {"sample": sample, "pipelines": through}
 
 
-def _sessions(found: Measurements) -> dict[tuple[str, str], list[Run]]:
-    runs: dict[tuple[str, str], list[Run]] = {}
+def _sessions(found: Measurements) -> dict[tuple[str, str], list[ComparedCell]]:
+    runs: dict[tuple[str, str], list[ComparedCell]] = {}
     for run in found.runs:
         runs.setdefault((run.sample, run.pipeline), []).append(run)
     return runs

@@ -56,7 +56,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ComparedMetric:
     """One metric under one statistic."""
 
     entry: Mapping[str, Any]
@@ -75,7 +75,7 @@ class Shown:
 
     name: str
     entry: Mapping[str, Any]
-    parts: list[Part]
+    parts: list[ComparedMetric]
     untold: list[str]
     """Statistics that no pipeline has a number for, with the reason."""
 
@@ -153,7 +153,7 @@ def _shown(entries: Sequence[Mapping[str, Any]]) -> list[Shown]:
         metric = made.setdefault(entry["metric"], Shown(entry["metric"], entry, [], []))
         scale = Scale.of(entry)
         lines = [Line.of(row, scale) for row in entry["pipelines"]]
-        part = Part(entry, STATISTICS[entry["statistic"]], scale, lines)
+        part = ComparedMetric(entry, STATISTICS[entry["statistic"]], scale, lines)
         if part.told:
             metric.parts.append(part)
         else:

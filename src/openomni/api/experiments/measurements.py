@@ -24,7 +24,7 @@ UNANSWERED = ("unanswered", "failed")
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ComparedCell:
     """A cell as statistics need it."""
 
     cell: str
@@ -44,7 +44,7 @@ class Run:
 class Measurements:
     """Of all cells that count. `texts`: by pipeline and sample, what each repeat answered."""
 
-    runs: list[Run]
+    runs: list[ComparedCell]
     metrics: dict[str, MetricInfo] = field(default_factory=dict)
     measured: list[Measured] = field(default_factory=list)
     texts: dict[tuple[str, str], list[str]] = field(default_factory=dict)
@@ -57,7 +57,7 @@ def of(experiment: Experiment) -> Measurements:
     """All that was scored of it, whichever metric, by few queries."""
     fields = ("pk", "sample__sample_id", "sample__group", "pipeline__label", "repeat", "status", "session")
     cells = Cell.objects.filter(experiment=experiment, repeat__gt=0).order_by("sample__position", "pipeline", "repeat")
-    found = Measurements([Run(*row) for row in cells.values_list(*fields)])
+    found = Measurements([ComparedCell(*row) for row in cells.values_list(*fields)])
     by_cell = {run.cell: run for run in found.runs}
     turns = list(_turns(experiment).values_list("pk", "cell", "session_id", "index", "reply_text", "status",
                                                 "interrupted", "voice_to_voice_s"))  # fmt: skip
@@ -81,7 +81,7 @@ def _turns(experiment: Experiment) -> QuerySet[Turn]:
     return Turn.objects.filter(project_id=experiment.project_id, cell__in=cells.values("pk")).order_by("cell", "index")
 
 
-def _read_texts(found: Measurements, by_cell: Mapping[str, Run], turns: Sequence[tuple[Any, ...]]) -> None:
+def _read_texts(found: Measurements, by_cell: Mapping[str, ComparedCell], turns: Sequence[tuple[Any, ...]]) -> None:
     said: dict[str, list[str]] = defaultdict(list)
     for _, cell, _, _, reply, *_ in turns:
         said[cell].append(reply)
@@ -130,7 +130,7 @@ def info_of(metric: Metric, scores: Sequence[Score] = ()) -> MetricInfo:
 
 
 def _measured(
-    runs: Sequence[Run], info: MetricInfo, experiment: Experiment, scores: Mapping[str, list[Score]]
+    runs: Sequence[ComparedCell], info: MetricInfo, experiment: Experiment, scores: Mapping[str, list[Score]]
 ) -> Iterator[Measured]:
     repeats = _by_repeats(experiment, scores)
     once: set[tuple[str, str]] = set()
@@ -158,7 +158,7 @@ def _by_repeats(experiment: Experiment, scores: Mapping[str, list[Score]]) -> di
     return found
 
 
-def _one(run: Run, info: MetricInfo, scores: Sequence[Score]) -> Measured:
+def _one(run: ComparedCell, info: MetricInfo, scores: Sequence[Score]) -> Measured:
     """What its raters, or the scores of its turns, say together."""
     values = [score.value for score in scores if score.outcome == Outcome.SCORED and score.value is not None]
     counted = [pair for pair in map(_counts, scores) if pair is not None]
@@ -170,7 +170,7 @@ def _one(run: Run, info: MetricInfo, scores: Sequence[Score]) -> Measured:
     return Measured(run.sample, run.group, run.pipeline, run.repeat, info.name, outcome, value, errors, total)
 
 
-def _outcome(run: Run, info: MetricInfo, scores: Sequence[Score], values: Sequence[float]) -> str:
+def _outcome(run: ComparedCell, info: MetricInfo, scores: Sequence[Score], values: Sequence[float]) -> str:
     if not run.is_over:
         return "planned"
     if values:
@@ -213,7 +213,7 @@ def _in_models(experiment: Experiment, turns: Mapping[str, str]) -> dict[str, di
     return found
 
 
-def _timed(runs: Sequence[Run], name: str, seconds: Mapping[str, float]) -> Iterator[Measured]:
+def _timed(runs: Sequence[ComparedCell], name: str, seconds: Mapping[str, float]) -> Iterator[Measured]:
     uses = {run.pipeline for run in runs if run.cell in seconds}
     for run in runs:
         value = seconds.get(run.cell) if run.is_over else None

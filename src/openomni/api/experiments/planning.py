@@ -24,7 +24,7 @@ WARM_UP = 0
 _NAMESPACE = uuid.UUID("f0f4f1a6-9a0e-5d6a-8a55-0c4b7c9c2d11")
 
 
-class Place(NamedTuple):
+class CellPlace(NamedTuple):
     """One cell, by where its sample and its pipeline stand in their lists; `repeat` from 1, 0 is warm-up."""
 
     sample: int
@@ -32,7 +32,7 @@ class Place(NamedTuple):
     repeat: int
 
 
-def places(samples: int, pipelines: int, repeats: int, warm_up: int, seed: int, first: int = 0) -> Iterator[Place]:
+def places(samples: int, pipelines: int, repeats: int, warm_up: int, seed: int, first: int = 0) -> Iterator[CellPlace]:
     """All cells of so many samples and pipelines, in the order that the seed draws. Warm-up comes first: `warm_up`
     samples through every pipeline, as far as there are samples. `first`: how many cells there are already, of other
     pipelines."""
@@ -45,7 +45,7 @@ def places(samples: int, pipelines: int, repeats: int, warm_up: int, seed: int, 
     for sample, repeat in [*((sample, WARM_UP) for sample in warming), *by_repeat]:
         drawn.shuffle(among)
         for pipeline in among:
-            yield Place(sample, pipeline, repeat)
+            yield CellPlace(sample, pipeline, repeat)
 
 
 def count(samples: int, pipelines: int, repeats: int, warm_up: int) -> int:
@@ -77,7 +77,7 @@ def plan(experiment: Experiment, pipelines: Sequence[ExperimentPipeline], sample
         Cell.objects.bulk_create(cells, ignore_conflicts=True)
 
 
-def _cell(experiment: Experiment, pipeline: ExperimentPipeline, sample: int, place: Place, order: int) -> Cell:
+def _cell(experiment: Experiment, pipeline: ExperimentPipeline, sample: int, place: CellPlace, order: int) -> Cell:
     return Cell(
         id=cell_id(experiment.pk, sample, pipeline.pk, place.repeat), project_id=experiment.project_id,
         experiment=experiment, pipeline=pipeline, sample_id=sample, repeat=place.repeat, order=order,

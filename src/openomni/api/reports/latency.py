@@ -61,7 +61,7 @@ class _Of:
 
 
 @dataclass(slots=True)
-class Measured:
+class ReportedValues:
     """All values of a report: by what tells rows apart and by figure those that were measured, in seconds; what became
     of the turns; and by what, how many were left out of both."""
 
@@ -86,7 +86,7 @@ def report(caller: Caller, wanted: Selection) -> dict[str, Any]:
     return told(measure(select(caller, wanted), wanted), wanted)
 
 
-def told(measured: Measured, wanted: Selection) -> dict[str, Any]:
+def told(measured: ReportedValues, wanted: Selection) -> dict[str, Any]:
     """As JSON has it, rows in the order of pipelines, turns before their stages."""
     kinds = {name: place for place, name in enumerate(KINDS)}
 
@@ -111,9 +111,9 @@ def told(measured: Measured, wanted: Selection) -> dict[str, Any]:
     }
 
 
-def measure(selected: Selected, wanted: Selection) -> Measured:
+def measure(selected: Selected, wanted: Selection) -> ReportedValues:
     """Reads the turns, then their tasks."""
-    found = Measured()
+    found = ReportedValues()
     chosen: dict[str, _Of] = dict(_turns(selected, wanted, found))
     models = _models(selected)
     fields = ("turn_id", "kind", "component", "agent", "build", "status", "started_s", "ended_s", *OF_TASKS[:-1])
@@ -146,7 +146,7 @@ def measure(selected: Selected, wanted: Selection) -> Measured:
     return found
 
 
-def _turns(selected: Selected, wanted: Selection, found: Measured) -> Iterator[tuple[str, _Of]]:
+def _turns(selected: Selected, wanted: Selection, found: ReportedValues) -> Iterator[tuple[str, _Of]]:
     """Counts them all, and gives those whose figures count."""
     columns = [_COLUMNS[name] for name in wanted.of_turns]
     fields = (

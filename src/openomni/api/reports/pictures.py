@@ -51,7 +51,7 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class OutcomeSegment:
     """Of the bar of outcomes."""
 
     outcome: str
@@ -86,13 +86,13 @@ def chart(title: str, about: str, rows: Iterable[tuple[str, str, Mapping[str, An
     return Chart(title, about, boxes, (begin, (begin + end) / 2, end), at(0.0) if begin < 0 else None)
 
 
-def outcome_bar(turns: Mapping[str, int]) -> list[Part]:
+def outcome_bar(turns: Mapping[str, int]) -> list[OutcomeSegment]:
     """Those that there are, in the order of `OUTCOMES`."""
     total, x, parts = turns["total"], 0.0, []
     for name in OUTCOMES:
         if count := turns[name]:
             width = WIDTH * count / total
-            parts.append(Part(name, WORDS[name], count, count / total, round(x, 1), round(width, 1)))
+            parts.append(OutcomeSegment(name, WORDS[name], count, count / total, round(x, 1), round(width, 1)))
             x += width
     return parts
 
