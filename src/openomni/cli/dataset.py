@@ -16,13 +16,13 @@ from .. import datasets
 from ..datasets import deriving
 from ..errors import OpenOmniError, WrongUsage, nearest
 from ..media_file import parse_time_points
+from ..models.progress import Progress, bar
 from ..storage.api import Api
 from . import dataset_derive
 from . import dataset_server as server_side
 from .access import NO_TOKEN, TOKEN_HELP
 from .dataset_import import BUILTIN, found_in, take
 from .output import check_json, write_json
-from .progress import Progress, bar
 
 app = typer.Typer(
     help="Inputs: imported, made of turns, derived, listed and exported.",
@@ -209,7 +209,7 @@ def _with(server: str, token: str, act: Callable[[Api, Progress], Awaitable[T]])
         raise WrongUsage(NO_TOKEN.format("researcher"))
 
     async def ask() -> T:
-        with bar() as progress:
+        with bar(downloads=False) as progress:
             async with Api(server, token) as api:
                 return await act(api, progress)
 

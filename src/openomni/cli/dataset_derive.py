@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets import dataset_hash, deriving
+from ..models.progress import Progress
 from ..storage.api import Api
 from . import dataset_server
 from .dataset_server import MediaFiles
-from .progress import Progress
 
 
 async def derive(

@@ -9,10 +9,10 @@ from typing import Any
 from .. import datasets
 from ..datasets import Audit
 from ..errors import OpenOmniError
+from ..models.progress import Progress
 from ..storage.api import Api
 from . import dataset_server
 from .dataset_server import MediaFiles
-from .progress import Progress
 
 BUILTIN = "builtin:"
 

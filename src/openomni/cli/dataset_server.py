@@ -18,8 +18,8 @@ from ..bounds import MAX_JSON
 from ..datasets import Sample
 from ..errors import OpenOmniError
 from ..media_file import MediaFile, moving
+from ..models.progress import Progress
 from ..storage.api import AWAY_PATIENCE_S, Api, RecordingMeta, Refused, Unreachable, WrongOffset, delays
-from .progress import Progress
 
 AT_ONCE = 4
 PART_BYTES = 4 << 20

@@ -180,11 +180,11 @@ async def _brought(api: Api, dataset: str) -> str:
     """A set that comes along is imported first; what the server has already is not sent again."""
     if not dataset.startswith(BUILTIN):
         return dataset
+    from ..models.progress import bar
     from .dataset_import import found_in, take
-    from .progress import bar
 
     found = await asyncio.to_thread(found_in, dataset, told=lambda line: print(f"· {line} …", file=sys.stderr))
-    with bar() as progress:
+    with bar(downloads=False) as progress:
         made = await take(api, found, dataset, dataset, progress)
     return f"{made['dataset']}@{made['version']}"
 
