@@ -451,7 +451,8 @@ class CalledRecord(msgspec.Struct, kw_only=True):
     overlap_s: Seconds | None = None
     """How long both spoke; None where nobody spoke into the other."""
     yield_s: Seconds | None = None
-    """From its first speech sample, said into a reply, until that was silent; None where it interrupted none."""
+    """From its first speech sample, said into a reply, until that was silent, stopped or not; None where it was said
+    into none."""
     on_rule: bool = True
     """It was said when its rule has it."""
     start: Position = 0
@@ -469,6 +470,8 @@ class CellRecord(Record, tag="cell", kw_only=True):
     """That of the work: how often it was put into the queue."""
     status: Literal["done", "failed", "disturbed"] = "done"
     reason: Line = ""
+    unserved: bool = False
+    """Of a failed one: no agent was there that its pipeline needs, so nothing of it was run, and it may be later."""
     session_id: str = ""
     """The session of the run that counts."""
     caller: str = ""

@@ -143,3 +143,10 @@ def _work(stage: Mapping[str, Any]) -> Iterator[Stretch]:
             cursor = stop
     if end > cursor:
         yield Stretch("other", cursor, end, name)
+
+
+def hours_and_minutes(seconds: float) -> str:
+    """1:02:03, or 2:03: whole seconds that have passed."""
+    minutes, second = divmod(max(int(seconds), 0), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

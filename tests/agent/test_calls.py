@@ -173,7 +173,7 @@ async def test_a_cell_that_nobody_can_run_fails_with_the_mend(backend: CallBacke
     await employ("one", "host,caller,stt:simulated,llm:simulated")
     await enqueue(backend.bus, backend.call(quick()))
     (cell,) = await backend.until(backend.cells)
-    assert cell.status == "failed"
+    assert (cell.status, cell.unserved) == ("failed", True)
     assert "no agent offers tts:simulated" in cell.reason
     assert "openomni agent --offer tts:simulated" in cell.reason
 

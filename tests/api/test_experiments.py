@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.experiment_rows import agent, dataset, into_reply, pipelines, sample, simulated
 from api.support import Api, api_for
 from openomni.api.accounts.models import Project, Scope
-from openomni.api.experiments import feeding, planning
+from openomni.api.experiments import calling, cancelling, feeding, planning
 from openomni.api.experiments.models import Cell, Experiment
 from openomni.api.experiments.runnable import Runnable
 from openomni.api.fleet.models import Agent
@@ -292,7 +293,52 @@ class TestInRealTime:
         assert not QueuedWork.objects.exists()
         assert feeding.is_over(key)
 
+    def test_what_its_agents_left_is_run_when_they_are_back_but_not_for_ever(self, key: int) -> None:
+        states = []
+        for _ in range(calling.GAVE_UP):
+            feeding.feed(key)
+            cell = Cell.objects.get(sample__sample_id="plain", repeat=1)
+            self.played(self.queued()[cell.pk], "failed", reason="no agent offers tts:piper", unserved=True)
+            cell.refresh_from_db()
+            states.append((cell.status, cell.reason))
+        assert set(states[:-1]) == {("planned", calling.AWAITS_AGENT)}
+        assert states[-1] == ("failed", "no agent offers tts:piper")
+
+    def test_a_machine_that_is_never_free_for_so_long_ends_it(self, key: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(calling, "MOST_DISTURBED", 3)
+        for _ in range(3):
+            feeding.feed(key)
+            cell = Cell.objects.get(sample__sample_id="plain", repeat=1)
+            self.played(self.queued()[cell.pk], "disturbed", reason="somebody talked to box meanwhile")
+        cell.refresh_from_db()
+        assert cell.status == "failed"
+        assert cell.reason == "it was disturbed 3 times, the last time because somebody talked to box meanwhile"
+
     def test_without_somebody_who_plays_the_person_it_waits(self, key: int) -> None:
         Agent.objects.update(roles=["host"])
         assert feeding.feed(key) == 0
         assert "no live agent plays the person" in str(Runnable.now(Experiment.objects.get()).held_up)
+
+
+def test_who_goes_on_while_it_is_cancelled_puts_nothing_in_that_the_cancelling_takes_out(
+    researcher: Api, ready: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(researcher)
+    experiment = Experiment.objects.get()
+    fed = []
+
+    def emptied(work: Any) -> None:
+        """Another one asks for it again, in the midst of it."""
+        run(researcher)
+        fed.append(feeding.feed(experiment.pk))
+
+    monkeypatch.setattr(cancelling.bus_line, "run", emptied)
+    cancelling.cancel(experiment)
+    assert fed == [0]
+    assert feeding.feed(experiment.pk) > 0
+
+
+def test_who_died_of_cancelling_holds_up_nobody_for_long(researcher: Api, ready: list[str]) -> None:
+    run(researcher)
+    Experiment.objects.update(emptied_at=timezone.now() - feeding.EMPTIES)
+    assert feeding.feed(Experiment.objects.get().pk) > 0

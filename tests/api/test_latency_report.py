@@ -309,6 +309,15 @@ def test_of_an_experiment_each_planned_turn_counts_once(project: Project, experi
     assert latency.report(caller_of(project), Selection())["left_out"]["warm_up"] == 2
 
 
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_turns_that_a_cell_never_had_are_counted_as_what_became_of_the_cell(
+    project: Project, experiment: Experiment, status: str
+) -> None:
+    Cell.objects.filter(repeat=1).update(status=status)
+    found = latency.report(caller_of(project), Selection(experiment="which"))
+    assert found["turns"] == {**dict.fromkeys(OUTCOMES, 0), "total": 4, status: 2, "missing": 2}
+
+
 def test_an_experiment_that_is_not_there_has_the_nearest_name(admin: Api, experiment: Experiment) -> None:
     line = admin.error("GET", "/reports/latency?experiment=witch", status=404)
     assert line == "there is no experiment 'witch' in this project; did you mean 'which'?"

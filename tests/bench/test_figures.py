@@ -11,7 +11,7 @@ from openomni.bench import figures, kept
 from openomni.bench.scenes import PlayedCall, Scene, Step
 from openomni.client.caller.caller import SyntheticCaller
 from openomni.client.caller.ear import HeardReply
-from openomni.client.caller.measured import missing_blocks, stop_seconds
+from openomni.client.caller.measured import missing_blocks, stop_seconds, yield_seconds
 from openomni.client.caller.room import SaidUtterance
 from openomni.client.caller.utterance import SpokenUtterance
 from openomni.client.listener.sources import BLOCK
@@ -94,6 +94,12 @@ def test_the_voice_stops_when_it_first_falls_silent_after_the_first_speech_sampl
     assert stop_seconds(paused_before, 105.0) == pytest.approx(0.4)
     assert stop_seconds(HeardReply("r", 103.0, audible=103.1, over=105.4), 105.0) is None
     assert stop_seconds(None, 105.0) is None
+
+
+def test_who_never_yields_does_so_at_the_end_of_what_they_say() -> None:
+    assert yield_seconds(HeardReply("r", 103.0, audible=103.1, over=105.4, cut=True), 105.0) == pytest.approx(0.4)
+    assert yield_seconds(HeardReply("r", 103.0, audible=103.1, over=108.5), 105.0) == pytest.approx(3.5)
+    assert yield_seconds(None, 105.0) is None
 
 
 def test_what_was_being_heard_at_a_stamp() -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import pytest
 
-from openomni.cli import turns
+from openomni.cli import asking
 from openomni.cli.experiment_export import PART_ROWS, parts
 from openomni.cli.main import run
 from openomni.errors import OpenOmniError, WrongUsage
@@ -43,7 +43,7 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "Api", Server)
+    monkeypatch.setattr(asking, "Api", Server)
     monkeypatch.setenv("OPENOMNI_TOKEN", "oo_token")
     monkeypatch.setenv("COLUMNS", "160")
     measured = [

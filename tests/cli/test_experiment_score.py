@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import pytest
 import typer
 
+from openomni.cli import asking
 from openomni.cli import experiment_score as module
 from openomni.cli.main import _call
 from openomni.errors import OpenOmniError, WrongUsage
@@ -50,7 +51,7 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> type[Server]:
     monkeypatch.setenv("OPENOMNI_TOKEN", "oo_1_x")
-    monkeypatch.setattr(module, "Api", Server)
+    monkeypatch.setattr(asking, "Api", Server)
     monkeypatch.setattr(module, "LOOK_EVERY", 0.0)
     monkeypatch.setattr(Server, "asked", [])
     monkeypatch.setattr(Server, "done", [count("wer", scored=7, failed=1, reason="raised KeyError: 'x'")])

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 import pytest
 
+from openomni.cli import asking
 from openomni.cli import turns as module
 from openomni.cli.main import run
 from openomni.errors import OpenOmniError, WrongUsage
@@ -81,7 +82,7 @@ class Server:
 def server(monkeypatch: pytest.MonkeyPatch) -> type[Server]:
     monkeypatch.setenv("OPENOMNI_TOKEN", "oo_1_x")
     monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr(module, "Api", Server)
+    monkeypatch.setattr(asking, "Api", Server)
     monkeypatch.setattr(module, "LOOK_EVERY", 0.0)
     monkeypatch.setattr(Server, "asked", [])
     monkeypatch.setattr(Server, "turns", {each.turn_id: each for each in (turn("t1"), turn("t2", 1), turn("t3", 2))})

@@ -155,6 +155,12 @@ def test_yield_time_is_that_of_the_replies_that_were_stopped() -> None:
     assert score("yield_s", run(turn(0, yield_s=0.25), turn(1, yield_s=0.75), turn(2), live=True)).value == 0.5
 
 
+def test_who_never_gives_way_is_not_left_out_of_yield_time() -> None:
+    # The second utterance was said into a reply that went on to its end, and made no turn.
+    found = score("yield_s", run(turn(0, yield_s=0.25), live=True, yields_s=(0.25, 3.75)))
+    assert (found.value, found.detail["turns"]) == (2.0, 2)
+
+
 # ---- cost ----------------------------------------------------------------------------------------------------
 
 PRICES = {

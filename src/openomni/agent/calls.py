@@ -27,7 +27,7 @@ from ..records import CellRecord
 from ..storage.api import Api, Unreachable
 from .call_process import conduct
 from .cancelled import CancelledGroups
-from .measuring import Measuring
+from .measuring import Measuring, Unserved
 from .recordings import Recordings
 from .references import References
 
@@ -105,6 +105,8 @@ class Calls:
         except BusError as error:
             log.warning("%s: %s", claim.name, error)
             return  # given back
+        except Unserved as error:
+            record.status, record.reason, record.unserved = "failed", str(error)[:MAX_LINE], True
         except OpenOmniError as error:
             record.status, record.reason = "failed", str(error)[:MAX_LINE]
         except Exception as error:

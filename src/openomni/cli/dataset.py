@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -20,7 +20,8 @@ from ..models.progress import Progress, bar
 from ..storage.api import Api
 from . import dataset_derive
 from . import dataset_server as server_side
-from .access import NO_TOKEN, TOKEN_HELP
+from .access import NO_TOKEN
+from .asking import HERE, Json, Server, T, Token, ask
 from .dataset_import import BUILTIN, found_in, take
 from .output import check_json, write_json
 
@@ -28,13 +29,7 @@ app = typer.Typer(
     help="Inputs: imported, made of turns, derived, listed and exported.",
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
 )  # fmt: skip
-T = TypeVar("T")
-
-Server = Annotated[str, typer.Option(envvar="OPENOMNI_SERVER", help="Address of the server.")]
-Token = Annotated[str, typer.Option(envvar="OPENOMNI_TOKEN", help=TOKEN_HELP.format("researcher"))]
-Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result to this file.")]
 Named = Annotated[str, typer.Argument(metavar="NAME", help="Its name, or NAME@VERSION.")]
-HERE = "http://127.0.0.1:8000"
 FILTER = ("session", "pipeline", "tag", "participant", "device", "since", "until")
 SHOWN = 200
 """Problems that are printed; all of them are in the file of `--json`."""
@@ -205,15 +200,8 @@ def derive(
 
 
 def _with(server: str, token: str, act: Callable[[Api, Progress], Awaitable[T]]) -> T:
-    if not token:
-        raise WrongUsage(NO_TOKEN.format("researcher"))
-
-    async def ask() -> T:
-        with bar(downloads=False) as progress:
-            async with Api(server, token) as api:
-                return await act(api, progress)
-
-    return asyncio.run(ask())
+    with bar(downloads=False) as progress:
+        return ask(server, token, lambda api: act(api, progress))
 
 
 def _beside(out: Path) -> Path:

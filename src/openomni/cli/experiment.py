@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -16,7 +16,7 @@ from ..errors import OpenOmniError, WrongUsage
 from ..pipeline import spec
 from ..storage.api import Api
 from . import experiment_compare, experiment_export, experiment_score
-from .access import NO_TOKEN, TOKEN_HELP
+from .asking import HERE, Json, Server, Token, ask
 from .chosen import is_file
 from .experiment_following import follow, lines_of
 from .output import check_json, write_json
@@ -28,13 +28,7 @@ app = typer.Typer(
 app.command("score")(experiment_score.score)
 experiment_compare.register(app)
 experiment_export.register(app)
-T = TypeVar("T")
-
-Server = Annotated[str, typer.Option(envvar="OPENOMNI_SERVER", help="Address of the server.")]
-Token = Annotated[str, typer.Option(envvar="OPENOMNI_TOKEN", help=TOKEN_HELP.format("researcher"))]
-Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result to this file.")]
 Named = Annotated[str, typer.Argument(metavar="NAME", help="As `openomni experiment list` shows it.")]
-HERE = "http://127.0.0.1:8000"
 BUILTIN = "builtin:"
 PAGE = 100
 
@@ -93,7 +87,7 @@ def run(
         return dict(found) if detach else await follow(api, str(found["experiment"]))
 
     try:
-        found = _with(server, token, begin)
+        found = ask(server, token, begin)
     except KeyboardInterrupt:
         if found:
             print(f"\nit goes on without us; follow it with: openomni experiment show {found['experiment']}, or stop "
@@ -104,7 +98,7 @@ def run(
     if found["status"] == "cancelled":
         raise OpenOmniError(f"experiment {found['experiment']} was cancelled; run it again, and it goes on")
     if failed := found["cells"]["failed"]:
-        cells = _with(server, token, lambda api: _failed(api, str(found["experiment"])))
+        cells = ask(server, token, lambda api: _failed(api, str(found["experiment"])))
         raise OpenOmniError(
             f"{failed} of {found['cells']['planned']} cells failed; the first: sample {cells[0]['sample']} through "
             f"{cells[0]['pipeline']}: {cells[0]['reason']}"
@@ -120,7 +114,7 @@ def list_experiments(
 ) -> None:
     """Experiments, newest first."""
     check_json(json)
-    rows = _with(server, token, lambda api: _listing(api, limit))
+    rows = ask(server, token, lambda api: _listing(api, limit))
     for row in rows:
         cells, of = row["cells"], row["dataset"]
         labels = ", ".join(each["pipeline"] for each in row["pipelines"])
@@ -135,7 +129,7 @@ def list_experiments(
 def show(named: Named, server: Server = HERE, token: Token = "", json: Json = None) -> None:
     """One experiment: how far it is, and what became of its turns."""
     check_json(json)
-    found = _with(server, token, lambda api: api.get(_path(named)))
+    found = ask(server, token, lambda api: api.get(_path(named)))
     _tell(found)
     write_json(json, found)
 
@@ -144,7 +138,7 @@ def show(named: Named, server: Server = HERE, token: Token = "", json: Json = No
 def cancel(named: Named, server: Server = HERE, token: Token = "", json: Json = None) -> None:
     """Stop an experiment: what was run stays, nothing more of it is; run again, it goes on."""
     check_json(json)
-    found = _with(server, token, lambda api: api.post(f"{_path(named)}/cancel", {}))
+    found = ask(server, token, lambda api: api.post(f"{_path(named)}/cancel", {}))
     _tell(found)
     write_json(json, found)
 
@@ -200,18 +194,7 @@ async def _put(api: Api, named: str) -> str:
     return pipeline.name
 
 
-# ---- asking the server ---------------------------------------------------------------------------------------
-
-
-def _with(server: str, token: str, act: Callable[[Api], Awaitable[T]]) -> T:
-    if not token:
-        raise WrongUsage(NO_TOKEN.format("researcher"))
-
-    async def ask() -> T:
-        async with Api(server, token) as api:
-            return await act(api)
-
-    return asyncio.run(ask())
+# ---- what is asked of the server -----------------------------------------------------------------------------
 
 
 def _path(name: str) -> str:

@@ -10,8 +10,9 @@ import typer
 
 from ..errors import OpenOmniError, WrongUsage, nearest
 from ..storage.api import Api
+from .asking import HERE, Json, Server, Token, ask
 from .output import check_json, write_json
-from .turns import HERE, Json, Server, Token, _console, _with
+from .turns import _console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,7 +45,7 @@ def compare(
     if fail_on and fail_on not in VERDICTS:
         raise WrongUsage(f"--fail-on {fail_on!r} is no verdict; {nearest(fail_on, VERDICTS)}")
     where = f"/experiments/{quote(name, safe='')}/comparison"
-    found = _with(server, token, lambda api: api.get(where, **_given(baseline=baseline, metrics=metrics)))
+    found = ask(server, token, lambda api: api.get(where, **_given(baseline=baseline, metrics=metrics)))
     console = _console()
     for entry in _shown(found):
         console.print(_table(entry))
@@ -52,7 +53,7 @@ def compare(
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if samples:
         query = _given(baseline=baseline, metric=samples)
-        listed = _with(server, token, lambda api: api.get(f"{where}/samples", **query))
+        listed = ask(server, token, lambda api: api.get(f"{where}/samples", **query))
         console.print(_by_sample(listed))
         found = {**found, "samples": listed}
     write_json(json, found)

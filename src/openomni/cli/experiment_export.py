@@ -10,8 +10,9 @@ from urllib.parse import quote
 import typer
 
 from ..storage.api import Api
+from .asking import HERE, Json, Server, Token, ask
 from .output import check_json, write_json
-from .turns import HERE, Json, Server, Token, _console, _with
+from .turns import _console
 
 PART_BYTES = 2 << 20
 """Of one body, about: the server takes 4 MiB of JSON."""
@@ -32,7 +33,7 @@ def export(
     from ..evaluation import publishing
 
     check_json(json)
-    bundle = _with(server, token, lambda api: api.get(f"/experiments/{quote(name, safe='')}/export"))
+    bundle = ask(server, token, lambda api: api.get(f"/experiments/{quote(name, safe='')}/export"))
     files = publishing.write(bundle, out)
     _console().print(f"{len(files)} files in {out}; open {out / 'index.html'}", markup=False, highlight=False)
     write_json(json, {"experiment": name, "out": str(out), "files": files})
@@ -54,7 +55,7 @@ def bring_in(
     check_json(json)
     bundle = publishing.read(folder)
     called = name or str(bundle["experiment"]["name"])
-    found = _with(server, token, lambda api: _send(api, called, bundle))
+    found = ask(server, token, lambda api: _send(api, called, bundle))
     counts = ", ".join(f"{count} {what}" for what, count in found.items())
     console = _console()
     console.print(f"{called}: {counts}; without media, turns and single raters' scores", markup=False, highlight=False)

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..storage.api import Api
+from ..timeline import hours_and_minutes
 
 LOOK_EVERY = 1.0
 """Seconds between looks at how far it is."""
@@ -47,15 +48,8 @@ def how_far(found: Mapping[str, Any]) -> str:
     if cells["failed"]:
         parts.append(f"{cells['failed']:,} failed")
     if found["left_s"] is not None and found["status"] == "running":
-        parts.append(f"{clock(found['left_s'])} left")
+        parts.append(f"{hours_and_minutes(found['left_s'])} left")
     return "; ".join([", ".join(parts), *found["held_up"][:2]])
-
-
-def clock(seconds: float) -> str:
-    """1:02:03, or 2:03."""
-    minutes, second = divmod(max(round(seconds), 0), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def lines_of(found: Mapping[str, Any]) -> list[str]:

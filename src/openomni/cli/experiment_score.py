@@ -13,13 +13,12 @@ import typer
 
 from ..errors import OpenOmniError, WrongUsage
 from ..storage.api import Api
-from .access import NO_TOKEN, TOKEN_HELP
+from .asking import HERE, Json, Server, Token, ask
 from .output import check_json, write_json
 
-HERE = "http://127.0.0.1:8000"
 LOOK_EVERY = 0.5
 """Seconds between looks at how far it is."""
-OUTCOMES = ("scored", "not_applicable", "failed", "skipped")
+OUTCOMES = ("scored", "not_applicable", "unparsed", "failed", "skipped")
 
 
 def score(
@@ -31,9 +30,9 @@ def score(
     prices: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A YAML table of prices, for the metric cost.")
     ] = None,
-    server: Annotated[str, typer.Option(envvar="OPENOMNI_SERVER", help="Address of the server.")] = HERE,
-    token: Annotated[str, typer.Option(envvar="OPENOMNI_TOKEN", help=TOKEN_HELP.format("researcher"))] = "",
-    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result to this file.")] = None,
+    server: Server = HERE,
+    token: Token = "",
+    json: Json = None,
 ) -> None:
     """Score what an experiment ran. Nothing is run again, and what is scored under a metric's version is left alone.
 
@@ -48,9 +47,7 @@ def score(
         if named and "cost" not in named:
             raise WrongUsage("--prices is for the metric cost, which is not among --metrics; name it, too")
         request |= {"parameters": {"cost": {"prices": load(prices)}}, "metrics": named or ["cost"]}
-    if not token:
-        raise WrongUsage(NO_TOKEN.format("researcher"))
-    done = asyncio.run(_followed(server, token, name, request))
+    done = ask(server, token, lambda api: _followed(api, name, request))
     for line in table(done["metrics"]):
         print(line)
     write_json(json, done)
@@ -62,16 +59,15 @@ def score(
         )
 
 
-async def _followed(server: str, token: str, name: str, request: Mapping[str, Any]) -> dict[str, Any]:
+async def _followed(api: Api, name: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """How far it is, once it is over."""
     path = f"/experiments/{quote(name, safe='')}"
-    async with Api(server, token) as api:
-        done: dict[str, Any] = await api.post(f"{path}/scores", dict(request))
-        patient = api.patient(lambda line: typer.echo(line, err=True))
-        while done["running"]:
-            await asyncio.sleep(LOOK_EVERY)
-            done = await patient.get(f"{path}/scoring")
-            _progress(done["metrics"])
+    done: dict[str, Any] = await api.post(f"{path}/scores", dict(request))
+    patient = api.patient(lambda line: typer.echo(line, err=True))
+    while done["running"]:
+        await asyncio.sleep(LOOK_EVERY)
+        done = await patient.get(f"{path}/scoring")
+        _progress(done["metrics"])
     _progress([])
     return done
 

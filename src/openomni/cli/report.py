@@ -12,6 +12,7 @@ import typer
 
 from ..errors import WrongUsage
 from .access import NO_TOKEN, TOKEN_HELP
+from .asking import HERE, Server
 from .output import check_json, write_json
 
 app = typer.Typer(
@@ -19,7 +20,6 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
 )  # fmt: skip
 
-Server = Annotated[str, typer.Option(envvar="OPENOMNI_SERVER", help="Address of the server.")]
 Token = Annotated[str, typer.Option(envvar="OPENOMNI_TOKEN", help=TOKEN_HELP.format("viewer"))]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report to this file.")]
 Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write its rows to this file.")]
@@ -29,7 +29,6 @@ OfExperiment = Annotated[str, typer.Option("--experiment", help="Of the turns of
 Since = Annotated[
     str, typer.Option(help="Recorded since: 2026-01-31, 2026-01-31T10:00:00Z, or so long ago: 90m, 24h, 7d.")
 ]
-HERE = "http://127.0.0.1:8000"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 

@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import sys
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
@@ -20,19 +19,13 @@ from ..pipeline.again import Comparison, compare
 from ..pipeline.conversation import of_user
 from ..records import TurnRecord
 from ..storage.api import Api, Refused
-from .access import NO_TOKEN, TOKEN_HELP
+from .asking import HERE, Json, Server, Token, ask
 from .output import check_json, write_json
 
 app = typer.Typer(
     help="List and show turns, and run them again.",
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
 )  # fmt: skip
-T = TypeVar("T")
-
-Server = Annotated[str, typer.Option(envvar="OPENOMNI_SERVER", help="Address of the server.")]
-Token = Annotated[str, typer.Option(envvar="OPENOMNI_TOKEN", help=TOKEN_HELP.format("researcher"))]
-Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result to this file.")]
-HERE = "http://127.0.0.1:8000"
 PAGE = 200
 LOOK_EVERY = 0.5
 """Seconds between looks for turns that are over."""
@@ -54,7 +47,7 @@ def list_turns(
     check_json(json)
     wanted = {"session": session, "pipeline": pipeline, "status": status, "tag": tag}
     given = {name: value for name, value in wanted.items() if value}
-    turns = _with(server, token, lambda api: _listed(api, limit, **given))
+    turns = ask(server, token, lambda api: _listed(api, limit, **given))
     console = _console()
     # Who reads it in a pipe gets each turn whole, in one line.
     width = console.width if console.is_terminal else sys.maxsize
@@ -75,7 +68,7 @@ def show(
 ) -> None:
     """One turn: what was said, what its time went to, what each stage ran on, and what its models were told."""
     check_json(json)
-    turn = _with(server, token, lambda api: _whole(api, turn_id))
+    turn = ask(server, token, lambda api: _whole(api, turn_id))
     from .timeline import render
 
     console = _console()
@@ -117,7 +110,7 @@ def rerun(
         "with": _corrections(given or ()),
         "session_id": uuid.uuid4().hex,
     }
-    pairs = _with(server, token, lambda api: _run_again(api, request))
+    pairs = ask(server, token, lambda api: _run_again(api, request))
     console = _console()
     compared = [compare(was, now) for was, now in pairs]
     for (was, now), comparison in zip(pairs, compared, strict=True):
@@ -140,17 +133,6 @@ def rerun(
 
 
 # ---- asking the server ---------------------------------------------------------------------------------------
-
-
-def _with(server: str, token: str, act: Callable[[Api], Awaitable[T]]) -> T:
-    if not token:
-        raise WrongUsage(NO_TOKEN.format("researcher"))
-
-    async def ask() -> T:
-        async with Api(server, token) as api:
-            return await act(api)
-
-    return asyncio.run(ask())
 
 
 async def _listed(api: Api, limit: int, **wanted: str) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +37,7 @@ UNITS: Mapping[str, tuple[str, float]] = {
 """Unit → what is counted, and how many of it one is. `in`, `out`: of sound that it was given, or made; `model`: the
 time that it worked, for machines that one pays by the hour."""
 MAX_COMPONENTS = 1_000
+MAX_PRICE = 1e12
 MAX_BYTES = 1 << 20
 
 
@@ -92,8 +92,10 @@ def checked(table: object) -> Prices:
     if not isinstance(table, Mapping) or not {"currency", "prices"} >= set(table) >= {"prices"}:
         raise WrongUsage("a table of prices has the keys currency and prices, and no other")
     currency, listed = table.get("currency", "USD"), table["prices"]
-    if not isinstance(currency, str) or not (currency.isalpha() and len(currency) == 3 and currency.isupper()):
-        raise WrongUsage(f"currency: {currency!r} is none; write its three letters, such as USD or EUR")
+    if not isinstance(currency, str) or not (
+        len(currency) == 3 and currency.isascii() and currency.isalpha() and currency.isupper()
+    ):
+        raise WrongUsage(f"currency: {currency!r:.60} is none; write its three letters, such as USD or EUR")
     if not isinstance(listed, Mapping) or not 0 < len(listed) <= MAX_COMPONENTS:
         raise WrongUsage(
             f"prices: write 1 to {MAX_COMPONENTS} components, such as llm:openai: {{1M input tokens: 0.15}}"
@@ -116,6 +118,6 @@ def _units(name: object, units: object) -> dict[str, float]:
     for unit, price in units.items():
         if unit not in UNITS:
             raise WrongUsage(f"prices: {name}: unknown unit {unit!r:.60}; {nearest(str(unit), UNITS)}")
-        if isinstance(price, bool) or not isinstance(price, int | float) or not (0 <= price < math.inf):
+        if isinstance(price, bool) or not isinstance(price, int | float) or not (0 <= price <= MAX_PRICE):
             raise WrongUsage(f"prices: {name}: {unit}: {price!r:.60} is no price; write a number of 0 or more")
     return {str(unit): float(price) for unit, price in units.items()}

@@ -137,6 +137,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     live: bool = False
     """At real-time pace, as a person has it; at fast pace its utterances went through the queue."""
     turns: tuple[RunTurn, ...] = ()
+    yields_s: tuple[float, ...] = ()
+    """At real-time pace, of each utterance that was said into a reply, how long that went on, stopped or not. Some of
+    these utterances made no turn."""
 
     @property
     def transcript(self) -> str:

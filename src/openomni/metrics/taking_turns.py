@@ -45,5 +45,6 @@ def cut_rate(run: Run) -> Measured | NotApplicable:
 
 @metric("yield_s", version="1", unit="s", better="lower", kind="latency")
 def yield_s(run: Run) -> Measured | NotApplicable:
-    """From the first sample of what a person said into a reply until that reply was silent."""
-    return mean_of([turn.yield_s for turn in run.turns if turn.yield_s is not None], "nobody stopped a reply")
+    """From the first sample of what a person said into a reply until that reply was silent: stopped, or at its end."""
+    stopped = [turn.yield_s for turn in run.turns if turn.yield_s is not None]
+    return mean_of(run.yields_s or stopped, "nobody spoke into a reply")

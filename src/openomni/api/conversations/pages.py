@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 
 from ...events import AXIS_RATE
 from ...latency import counts, median
+from ...timeline import hours_and_minutes
 from ..accounts.models import Role
 from ..ground.errors import Refusal
 from ..ground.paging import of_query
@@ -80,11 +81,11 @@ class TurnLine:
 
     @property
     def at(self) -> str:
-        return "" if self.begins is None else clock(self.begins)
+        return "" if self.begins is None else hours_and_minutes(self.begins)
 
     @property
     def reply_at(self) -> str:
-        return "" if self.place.reply_s is None else clock(self.place.reply_s)
+        return "" if self.place.reply_s is None else hours_and_minutes(self.place.reply_s)
 
     @property
     def heard_s(self) -> float | None:
@@ -127,13 +128,6 @@ class Filed:
         done = self.recording.completed_at
         fresh = done is not None and timezone.now() - done < SOON
         return fresh and self.recording.kind == Recording.Kind.VIDEO and not self.recording.derived.all()
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds; hours where there are some."""
-    minutes, second = divmod(int(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 @never_cache

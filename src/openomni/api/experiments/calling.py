@@ -16,9 +16,12 @@ from ..datasets import reading
 from ..queue.models import QueuedWork
 from . import planning, queueing
 from .models import Cell, Experiment
+from .settling import AWAITS_AGENT, GAVE_UP
 
 WINDOW = 8
 """Calls that are queued at a time: one is played after the other, for they must not measure each other."""
+MOST_DISTURBED = 50
+"""A cell that people came into so often is set aside: its machine is never free for so long."""
 
 
 def put(experiment: Experiment, cells: Sequence[Cell]) -> None:
@@ -54,8 +57,9 @@ def _said(said: Utterance) -> CallUtterance:
 
 
 def was_played(record: CellRecord, **_: Any) -> None:
-    """What a caller says of a cell: a result, or that somebody else's conversation came in between, and it is played
-    once more. A record of an earlier attempt, or one that comes again, changes nothing."""
+    """What a caller says of a cell: a result; or that somebody else's conversation came in between, or that the agents
+    that it needs had gone, and it is played once more. A record of an earlier attempt, or one that comes again, changes
+    nothing."""
     with transaction.atomic():
         rows = Cell.objects.select_for_update().filter(pk=record.cell, project_id=record.project)
         cell = rows.filter(attempt=record.attempt, status__in=queueing.Fed).first()
@@ -66,12 +70,22 @@ def was_played(record: CellRecord, **_: Any) -> None:
         cell.started_at, cell.ended_at = _moment(record.started_at), _moment(record.ended_at)
         names = ("caller", "frames_lost", "microphone_late_s", "turns")
         cell.played = {name: msgspec.to_builtins(getattr(record, name)) for name in names}
+        cell.status = Cell.Status.FAILED if record.status == "failed" else Cell.Status.DONE
         if record.status == "disturbed":
-            cell.status, cell.disturbed = Cell.Status.PLANNED, cell.disturbed + 1
-        else:
-            cell.status = Cell.Status.FAILED if record.status == "failed" else Cell.Status.DONE
+            _disturbed(cell)
+        elif record.unserved and cell.attempt < GAVE_UP:
+            cell.status, cell.reason = Cell.Status.PLANNED, AWAITS_AGENT
         cell.save()
     queueing.room.on_commit()
+
+
+def _disturbed(cell: Cell) -> None:
+    cell.disturbed += 1
+    if cell.disturbed < MOST_DISTURBED:
+        cell.status = Cell.Status.PLANNED
+    else:
+        cell.status = Cell.Status.FAILED
+        cell.reason = f"it was disturbed {cell.disturbed} times, the last time because {cell.reason}"
 
 
 def _moment(at: float) -> datetime | None:

@@ -29,6 +29,10 @@ def cancel(experiment: Experiment) -> None:
         fed.update(status=Cell.Status.CANCELLED, reason=REASON, ended_at=timezone.now())
         if row.status == Experiment.Status.RUNNING:
             row.status, row.ended_at = Experiment.Status.CANCELLED, timezone.now()
-            row.save(update_fields=["status", "ended_at"])
+        # Who goes on at once waits with new work until the old is out: it would be taken out with it.
+        row.emptied_at = timezone.now()
+        row.save(update_fields=["status", "ended_at", "emptied_at"])
     bus_line.run(lambda bus: streams.cancel(bus, row.project_id, str(row.pk)))
+    Experiment.objects.filter(pk=row.pk, emptied_at=row.emptied_at).update(emptied_at=None)
+    queueing.room.call()
     experiment.refresh_from_db()

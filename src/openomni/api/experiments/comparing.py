@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from django.core.cache import cache
 from django.db.models import Count, Max, Q
 
 from ...evaluation import comparison
 from ...evaluation.measured import MetricInfo, Table, table
-from ..ground.caller import Caller
 from ..ground.errors import bad_request, not_found
 from ..scores.models import Score, Target
 from . import measurements
@@ -22,13 +23,9 @@ from .models import Cell, Experiment
 KEPT_S = 24 * 3600
 COMPUTED = 1
 """Counts up when the same rows give another comparison."""
-
-
-def find(caller: Caller, name: str) -> Experiment:
-    """By its name, among those of the caller's project."""
-    rows = Experiment.objects.of_caller(caller).select_related("dataset__dataset")
-    found = rows.filter(name=name).first()
-    return found or not_found("experiment", name, rows.values_list("name", flat=True)[:1000])
+_choosing = threading.Lock()
+_locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+"""Of the comparisons that are being made."""
 
 
 def compared(experiment: Experiment, baseline: str = "", metrics: Sequence[str] = ()) -> dict[str, Any]:
@@ -42,9 +39,21 @@ def compared(experiment: Experiment, baseline: str = "", metrics: Sequence[str] 
     )
     kept = cache.get(key)
     if kept is None:
-        kept = _compared(experiment, baseline, metrics)
-        cache.set(key, kept, KEPT_S)
+        # Of a large one it takes seconds: who asks for the same meanwhile waits for it, rather than to do it, too.
+        with _lock(key):
+            kept = cache.get(key)
+            if kept is None:
+                kept = _compared(experiment, baseline, metrics)
+                cache.set(key, kept, KEPT_S)
     return {"experiment": experiment.name, **kept}
+
+
+def _lock(key: str) -> threading.Lock:
+    with _choosing:
+        lock = _locks.get(key)
+        if lock is None:
+            lock = _locks[key] = threading.Lock()
+        return lock
 
 
 def _content(experiment: Experiment) -> list[Any]:

@@ -14,11 +14,12 @@ from django.views.decorators.http import require_safe
 from ...errors import OpenOmniError
 from ...evaluation.sentences import number
 from ..ground.errors import Refusal
-from ..look.project_page import here, page
+from ..look.project_page import page
 from ..records import snapshots, waterfall
 from ..records.models import Session, Turn
 from . import comparing
 from .drawing import Plane, Scale, Whisker
+from .finding import of_page
 from .models import Cell, Experiment
 
 BADGES = {"better": "good", "worse": "bad", "tied": "", "too_few": "warn"}
@@ -85,7 +86,7 @@ class Shown:
 @page()
 def comparison(request: HttpRequest, name: str) -> HttpResponse:
     """All metrics, each pipeline against the baseline; and the samples under one of them."""
-    experiment = _find(request, name)
+    experiment = of_page(request, name)
     context: dict[str, Any] = {"section": "experiments", "experiment": experiment}
     try:
         found = comparing.compared(experiment, request.GET.get("baseline", ""))
@@ -119,7 +120,7 @@ def comparison(request: HttpRequest, name: str) -> HttpResponse:
 @page()
 def sample(request: HttpRequest, name: str, sample_id: str) -> HttpResponse:
     """One sample through two pipelines, side by side: their sound, what was said, and where the time went."""
-    experiment = _find(request, name)
+    experiment = of_page(request, name)
     labels = list(comparing.pipelines_of(experiment))
     base = request.GET.get("a") or experiment.baseline
     other = request.GET.get("b") or next((each for each in labels if each != base), base)
@@ -137,14 +138,6 @@ def sample(request: HttpRequest, name: str, sample_id: str) -> HttpResponse:
         "project": f"?project={experiment.project_id}",
     }  # fmt: skip
     return render(request, "experiments/sample.html", context)
-
-
-def _find(request: HttpRequest, name: str) -> Experiment:
-    rows = Experiment.objects.filter(project_id=here(request).project).select_related("dataset__dataset")
-    found = rows.filter(name=name).first()
-    if found is None:
-        raise Http404(f"there is no experiment {name!r} in this project")
-    return found
 
 
 def _shown(entries: Sequence[Mapping[str, Any]]) -> list[Shown]:

@@ -12,6 +12,7 @@ from ..ground.caller import AuthedRequest
 from ..ground.document import also
 from ..ground.fields import Name
 from . import comparing, foreseeing
+from .finding import find
 
 router = Router(tags=["experiments"])
 READERS = allow(Scope.VIEWER, whole=True)
@@ -182,18 +183,18 @@ class SamplesQuery(Schema):
 def get_comparison(request: AuthedRequest, name: str, wanted: Query[ComparisonQuery]) -> Any:
     """Per metric each pipeline's figure and its paired difference from the baseline's, over samples."""
     names = [each.strip() for each in wanted.metrics.split(",") if each.strip()]
-    return comparing.compared(comparing.find(request.auth, name), wanted.baseline, list(dict.fromkeys(names)))
+    return comparing.compared(find(request.auth, name), wanted.baseline, list(dict.fromkeys(names)))
 
 
 @router.get("/experiments/{name}/comparison/samples", auth=READERS, response=ComparedSamples,
             summary="Compare the pipelines sample by sample")  # fmt: skip
 def get_compared_samples(request: AuthedRequest, name: str, wanted: Query[SamplesQuery]) -> Any:
     """Under one metric, each sample's value through each pipeline, and whether it won against the baseline."""
-    return comparing.samples(comparing.find(request.auth, name), wanted.metric, wanted.baseline)
+    return comparing.samples(find(request.auth, name), wanted.metric, wanted.baseline)
 
 
 @router.get("/experiments/{name}/detectable", auth=READERS, response=Detectable,
             summary="The smallest difference that an experiment detects")  # fmt: skip
 def get_detectable(request: AuthedRequest, name: str) -> Any:
     """Known before it runs: it follows from the numbers of samples, groups, repeats and pipelines."""
-    return foreseeing.detectable(comparing.find(request.auth, name))
+    return foreseeing.detectable(find(request.auth, name))

@@ -5,8 +5,10 @@ Not in it: media, turns and their texts, single raters' scores (each cell has th
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import Any
 
+from ...version import __version__
 from ..pipelines.models import PipelineVersion
 from ..scores.models import Metric
 from . import comparing, measurements
@@ -14,6 +16,7 @@ from .models import Cell, Experiment
 
 FORMAT = "openomni.experiment/1"
 """As `openomni.evaluation.publishing` reads it."""
+LIBRARIES = ("numpy", "scipy", "statsmodels")
 
 
 def bundle(experiment: Experiment) -> dict[str, Any]:
@@ -72,4 +75,5 @@ def bundle(experiment: Experiment) -> dict[str, Any]:
             for each in found.measured
         ],
         "comparison": comparing.compared(experiment),
+        "computed_by": {"openomni": __version__, **{name: metadata.version(name) for name in LIBRARIES}},
     }  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,8 @@ from .runnable import Runnable
 
 log = logging.getLogger("openomni.api")
 
+EMPTIES = timedelta(seconds=30)
+"""How long taking an experiment out of the queue may take: longer than the bus is waited for."""
 EVERY = 1.0
 """Seconds between looks for cells that may be fed."""
 PER_SLOT, LEAST = 4, 64
@@ -70,7 +73,7 @@ def feed(key: int) -> int:
     many those were."""
     with transaction.atomic():
         experiment = Experiment.objects.select_for_update().filter(pk=key, status=Experiment.Status.RUNNING).first()
-        if experiment is None:
+        if experiment is None or _is_emptied(experiment):
             return 0
         now = Runnable.now(experiment)
         most = calling.WINDOW if experiment.pace == Pace.REALTIME else _window(now)
@@ -86,6 +89,11 @@ def feed(key: int) -> int:
     if cells:
         released.call()
     return len(cells)
+
+
+def _is_emptied(experiment: Experiment) -> bool:
+    """Whether somebody is about to take all of it out of the queue; not one who died of it."""
+    return experiment.emptied_at is not None and timezone.now() - experiment.emptied_at < EMPTIES
 
 
 def _window(now: Runnable) -> int:

@@ -17,8 +17,9 @@ from ..ground.caller import AuthedRequest
 from ..ground.document import also
 from ..ground.errors import bad_request
 from ..ground.fields import Count, Line, Moment, PartMessage, Text
-from . import comparing, exporting, importing
+from . import exporting, importing
 from .comparison_rest import ComparisonOut
+from .finding import find
 from .models import Cell
 from .schemas import MAX_PIPELINES, MAX_REPEATS
 
@@ -173,13 +174,14 @@ class Exported(Schema):
     cells: list[dict[str, Any]]
     scores: list[dict[str, Any]]
     comparison: ComparisonOut
+    computed_by: dict[str, str] = Field(description="versions of what computed the comparison")
 
 
 @router.get("/experiments/{name}/export", auth=READERS, response=Exported, summary="Export an experiment",
             openapi_extra=also(400))  # fmt: skip
 def export_experiment(request: AuthedRequest, name: str) -> Any:
     """What a folder that opens offline is made of, and what another server imports."""
-    return exporting.bundle(comparing.find(request.auth, name))
+    return exporting.bundle(find(request.auth, name))
 
 
 @router.post("/experiments/{name}/import", auth=MAKERS, response={201: Imported}, summary="Import an experiment",

@@ -17,14 +17,13 @@ from ..ground.caller import Caller
 from ..ground.errors import bad_request, conflict
 from ..records.models import Tombstone
 from ..scores.models import Metric, Outcome, Rater, Score, Target
-from .comparing import find
+from .finding import find
 from .measurements import UNANSWERED
 from .models import IMPORTED, Cell, Experiment, ExperimentPipeline
 
 RATER = "another server"
 SOURCE = "an exported experiment; its media stayed where they are"
 """Of a version that is of what came with an experiment alone."""
-OVER = (Cell.Status.DONE, Cell.Status.FAILED)
 _NAMESPACE = uuid.UUID("3d3b8a0e-7f0f-5d0c-9a57-6f7e6f1f6c55")
 
 
@@ -187,7 +186,7 @@ def _cells(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> None:
                 project_id=experiment.project_id, experiment=experiment, sample_id=sample, pipeline_id=pipeline,
                 id=_cell_id(experiment, sample, pipeline, each["repeat"]),
                 # What had not run there is not run here: its pipelines may be unknown, and its media are.
-                status=each["status"] if each["status"] in OVER else Cell.Status.CANCELLED,
+                status=each["status"] if each["status"] in Cell.OVER else Cell.Status.CANCELLED,
                 **{name: each[name] for name in ("repeat", "order", "reason", "attempt", "disturbed", "started_at",
                                                  "ended_at")},
             )

@@ -37,7 +37,7 @@ class ComparedCell:
 
     @property
     def is_over(self) -> bool:
-        return self.status in (Cell.Status.DONE, Cell.Status.FAILED)
+        return self.status in Cell.OVER
 
 
 @dataclass(slots=True)

@@ -49,6 +49,8 @@ class Experiment(ProjectOwned):
     manifest: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)
     """All that makes it what it is, with versions, as it stood when it was begun."""
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.RUNNING)
+    emptied_at = models.DateTimeField(null=True, blank=True)
+    """When its cancelling began to take its work out of the queue; null once that is done."""
     created_by = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -95,6 +97,11 @@ class Cell(ProjectOwned):
         DONE = "done"
         FAILED = "failed"
         CANCELLED = "cancelled"
+
+    OVER = (Status.DONE, Status.FAILED)
+    """Of those that have a result."""
+    LEFT = (Status.FAILED, Status.CANCELLED)
+    """Of those that nothing more comes of, whatever is missing."""
 
     id = models.CharField(primary_key=True, max_length=32, editable=False)
     """Follows from the experiment, the sample, the pipeline and the repeat."""

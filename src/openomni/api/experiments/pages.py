@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from ...errors import OpenOmniError
+from ...timeline import hours_and_minutes
 from ..accounts.models import Role
 from ..ground.errors import Refusal
 from ..ground.paging import of_query
 from ..ground.paging import page as paged
 from ..look.project_page import here, page
 from . import cancelling, progress
+from .finding import of_page
 from .models import Cell, Experiment
 from .progress import Counts, State
 
@@ -79,7 +81,7 @@ def experiments(request: HttpRequest) -> HttpResponse:
 @require_safe
 def experiment(request: HttpRequest, name: str) -> HttpResponse:
     """One experiment; `?part` gives what refreshes by itself alone."""
-    row = _find(request, name)
+    row = of_page(request, name)
     state = progress.state(row)
     failed = Cell.objects.filter(experiment=row, status=Cell.Status.FAILED).select_related("sample", "pipeline")
     context = {
@@ -100,7 +102,7 @@ def experiment(request: HttpRequest, name: str) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def cancel(request: HttpRequest, name: str) -> HttpResponse:
     """Asks whether it is meant, then stops it."""
-    row = _find(request, name)
+    row = of_page(request, name)
     if request.method != "POST":
         return render(request, "experiments/cancel.html", {**_shown(progress.state(row)), "section": "experiments"})
     try:
@@ -111,14 +113,6 @@ def cancel(request: HttpRequest, name: str) -> HttpResponse:
     return redirect("experiment", name=row.name)
 
 
-def _find(request: HttpRequest, name: str) -> Experiment:
-    rows = Experiment.objects.filter(project_id=here(request).project, name=name)
-    row: Experiment | None = rows.select_related("dataset__dataset").first()
-    if row is None:
-        raise Http404(f"there is no experiment {name!r} in this project")
-    return row
-
-
 def _shown(state: State) -> dict[str, Any]:
     experiment = state.experiment
     return {
@@ -126,6 +120,6 @@ def _shown(state: State) -> dict[str, Any]:
         "state": state,
         "badge": BADGES[experiment.status],
         "bar": Bar("all cells", state.cells),
-        "left": None if state.left_s is None else progress.clock(state.left_s),
+        "left": None if state.left_s is None else hours_and_minutes(state.left_s),
         "labels": [row.label for row, _ in state.by_pipeline],
     }

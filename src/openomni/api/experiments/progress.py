@@ -126,24 +126,32 @@ def _held_up(found: State) -> list[str]:
 
 def turns(experiment: Experiment) -> dict[str, int]:
     """What became of the turns that it is to have, warm-up left out, by the rule of the latency report: each counts as
-    one kind, and what has not come yet is missing."""
+    one kind; what a cell never had counts as the cell does that failed or was cancelled, and else is missing."""
     cells = Cell.objects.filter(experiment=experiment).exclude(repeat=WARM_UP).order_by()
     counted = Counter[str]()
     for row in _alike(cells):
         waited = None if row["unheard"] else -1.0 if row["early"] else 2 * LATE_AFTER_S if row["late"] else 0.0
         told = (row["status"], row["outcome"], row["interrupted"], row["live"])
         counted[outcome_of(*told, waited, LATE_AFTER_S)] += row["turns"]
+    for status in Cell.LEFT:
+        left = cells.filter(status=status)
+        counted[status] += max(_expected(left) - _turns_of(left).count(), 0)
     counted["missing"] += max(_expected(cells) - counted.total(), 0)
     return {"total": counted.total(), **{name: counted[name] for name in OUTCOMES}}
 
 
 def _alike(cells: QuerySet[Cell]) -> QuerySet[Turn, Any]:
     """How many turns of the runs that count are alike in all that says what became of them."""
-    rows = Turn.objects.filter(session__in=cells.exclude(session="").values("session")).order_by()
     waited = {"unheard": Q(voice_to_voice_s=None), "early": Q(voice_to_voice_s__lt=0),
               "late": Q(voice_to_voice_s__gt=LATE_AFTER_S)}  # fmt: skip
     held = {name: Case(When(holds, then=Value(1)), default=Value(0)) for name, holds in waited.items()}
+    rows = _turns_of(cells)
     return rows.values("status", "outcome", "interrupted", "live", **held).annotate(turns=Count("pk"))
+
+
+def _turns_of(cells: QuerySet[Cell]) -> QuerySet[Turn]:
+    """Of the runs that count."""
+    return Turn.objects.filter(session__in=cells.exclude(session="").values("session")).order_by()
 
 
 def _expected(cells: QuerySet[Cell]) -> int:
@@ -152,13 +160,6 @@ def _expected(cells: QuerySet[Cell]) -> int:
     of_each = dict(said.values("sample").annotate(said=Count("pk")).values_list("sample", "said"))
     runs = cells.values("sample").annotate(runs=Count("pk")).values_list("sample", "runs")
     return sum(count * max(of_each.get(sample, 0), 1) for sample, count in runs)
-
-
-def clock(seconds: float) -> str:
-    """1:02:03, or 2:03."""
-    minutes, second = divmod(max(round(seconds), 0), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def told(found: State) -> dict[str, Any]:

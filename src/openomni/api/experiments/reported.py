@@ -7,25 +7,28 @@ from collections.abc import Collection
 from django.db.models import Count
 
 from ..ground.caller import Caller
-from ..ground.errors import not_found
 from ..reports.selection import Plan, PlannedCell, tells_of_experiments
-from .models import Cell, Experiment
+from .finding import find
+from .models import Cell
 
 
 class Told:
     """`reports.selection.Experiments`."""
 
     def plan(self, caller: Caller, name: str) -> Plan:
-        known = Experiment.objects.filter(project_id=caller.project_id)
-        experiment = known.filter(name=name).first()
-        if experiment is None:
-            not_found("experiment", name, known.values_list("name", flat=True)[:200])
-        rows = Cell.objects.filter(experiment=experiment).order_by()
+        rows = Cell.objects.filter(experiment=find(caller, name)).order_by()
         said = rows.annotate(utterances=Count("sample__utterances"))
-        told = said.values_list("pk", "pipeline__name", "pipeline__hash", "session", "utterances", "repeat")
+        told = said.values_list("pk", "pipeline__name", "pipeline__hash", "session", "utterances", "repeat", "status")
         cells = {
-            key: PlannedCell(pipeline, hash_, session, max(utterances, 1), repeat == 0)
-            for key, pipeline, hash_, session, utterances, repeat in told
+            key: PlannedCell(
+                pipeline,
+                hash_,
+                session,
+                max(utterances, 1),
+                repeat == 0,
+                status if status in Cell.LEFT else "missing",
+            )
+            for key, pipeline, hash_, session, utterances, repeat, status in told
         }
         return Plan(cells, rows.values("pk"))
 

@@ -13,6 +13,7 @@ from ..ground.document import also
 from ..ground.fields import Name
 from ..ground.paging import Page, Paging, page
 from . import cancelling, progress, queueing, starting
+from .finding import find
 from .models import Cell, Experiment
 from .schemas import CellOut, ExperimentLine, ExperimentNew, ExperimentOut, PipelinesNew
 
@@ -48,7 +49,7 @@ def run_experiment(request: AuthedRequest, payload: ExperimentNew) -> Any:
 @router.get("/experiments/{name}", auth=READERS, response=ExperimentOut, summary="One experiment")
 def get_experiment(request: AuthedRequest, name: str) -> Any:
     """How far it is, what became of its turns, and its manifest."""
-    return _whole(starting.find(request.auth, name))
+    return _whole(find(request.auth, name))
 
 
 @router.post("/experiments/{name}/pipelines", auth=MAKERS, response={202: ExperimentOut}, summary="Add pipelines",
@@ -64,7 +65,7 @@ def add_pipelines(request: AuthedRequest, name: str, payload: PipelinesNew) -> A
 def cancel_experiment(request: AuthedRequest, name: str) -> Any:
     """Nothing of it is queued any more, and agents stop what they run of it. What was run stays; run again it goes
     on."""
-    experiment = starting.find(request.auth, name)
+    experiment = find(request.auth, name)
     cancelling.cancel(experiment)
     return _whole(experiment)
 
@@ -80,5 +81,5 @@ def list_cells(request: AuthedRequest, name: str, paging: Query[Paging], wanted:
     """In the order in which they are run."""
     names = {"status": "status", "pipeline": "pipeline__label", "sample": "sample__sample_id"}
     chosen = {names[name]: value for name, value in wanted.dict().items() if value}
-    rows = Cell.objects.filter(experiment=starting.find(request.auth, name), **chosen)
+    rows = Cell.objects.filter(experiment=find(request.auth, name), **chosen)
     return page(rows.select_related("sample", "pipeline"), paging, "order")

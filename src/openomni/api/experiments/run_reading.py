@@ -83,6 +83,7 @@ def runs_of(experiment: Experiment, cells: Sequence[Cell]) -> tuple[dict[str, Ru
             sample=samples[cell.sample_id], cell=cell.pk, pipeline=cell.pipeline.label,
             kinds=kinds(cell.pipeline.name, cell.pipeline.hash), repeat=cell.repeat,
             live=experiment.pace == Pace.REALTIME, turns=_turns(cell, samples[cell.sample_id], turns[cell.pk], sounds),
+            yields_s=tuple(each.yield_s for each in _called(cell) if each.yield_s is not None),
         )
         for cell in cells
     }, sounds  # fmt: skip
@@ -97,8 +98,13 @@ def _recordings(project_id: str, keys: Collection[str]) -> dict[str, Recording]:
     return found
 
 
+def _called(cell: Cell) -> list[CalledRecord]:
+    """What its caller measured, an entry for each utterance; none at fast pace."""
+    return msgspec.convert(cell.played.get("turns", []), list[CalledRecord])
+
+
 def _turns(cell: Cell, sample: Sample, turns: Sequence[Turn], sounds: Sounds) -> tuple[RunTurn, ...]:
-    called = msgspec.convert(cell.played.get("turns", []), list[CalledRecord])
+    called = _called(cell)
     of_turn = {turn_id: each for each in called for turn_id in (*each.turn_ids, each.turn_id)}
     made = []
     for turn in turns:

@@ -19,13 +19,14 @@ from ..accounts.models import Scope
 from ..datasets.models import DatasetSample
 from ..ground.caller import AuthedRequest
 from ..ground.document import also
-from ..ground.errors import bad_request, conflict, not_found
+from ..ground.errors import bad_request, conflict
 from ..ground.fields import Body, Name
 from ..ground.paging import Page, Paging, page
 from ..records.models import Turn
 from ..scores.giving import standing
 from ..scores.models import Score, Target
 from . import scoring, scoring_choice
+from .finding import find
 from .models import Cell, Experiment
 
 router = Router(tags=["experiments"])
@@ -116,17 +117,11 @@ class ScoreFilter(Schema):
     pipeline: Name = ""
 
 
-def _find(request: AuthedRequest, name: str) -> Experiment:
-    known = Experiment.objects.scoped(request)
-    found = known.filter(name=name).first()
-    return found or not_found("experiment", name, known.values_list("name", flat=True)[:200])
-
-
 @router.post("/experiments/{name}/scores", auth=MAKERS, response={202: ScoringOut}, summary="Score an experiment",
              openapi_extra=also(400, 409))  # fmt: skip
 def score_experiment(request: AuthedRequest, name: str, payload: ScoresNew) -> Any:
     """Nothing is run again. It goes on by itself; `GET /experiments/{name}/scoring` says how far it is."""
-    experiment = _find(request, name)
+    experiment = find(request.auth, name)
     names = scoring_choice.chosen(experiment, payload.metrics)
     if extra := payload.parameters.keys() - set(names):
         bad_request(f"parameters: {min(extra)} is not among the metrics; name it there, too")
@@ -159,7 +154,7 @@ def _check(names: Sequence[str], parameters: Mapping[str, Any], named: set[str])
 @router.get("/experiments/{name}/scoring", auth=READERS, response=ScoringOut, summary="How far scoring is")
 def get_scoring(request: AuthedRequest, name: str) -> Any:
     """Of the scoring that runs, or that ran last since the server started; no metrics where there was none."""
-    experiment = _find(request, name)
+    experiment = find(request.auth, name)
     return _told(experiment, scoring.last(experiment))
 
 
@@ -171,7 +166,7 @@ def _told(experiment: Experiment, progress: scoring.Progress | None) -> dict[str
 @router.get("/experiments/{name}/scores", auth=READERS, response=Page[ScoreOut], summary="Scores of an experiment")
 def list_scores(request: AuthedRequest, name: str, paging: Query[Paging], wanted: Query[ScoreFilter]) -> Any:
     """Those that stand, whoever gave them, newest first. Warm-up has none."""
-    experiment = _find(request, name)
+    experiment = find(request.auth, name)
     cells = Cell.objects.filter(experiment=experiment)
     if wanted.pipeline:
         cells = cells.filter(pipeline__label=wanted.pipeline)

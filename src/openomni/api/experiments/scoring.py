@@ -29,12 +29,11 @@ from ..scores.giving import ScoreRefused, give
 from ..scores.models import Metric, Outcome, Rater, Score, Target
 from . import scoring_choice
 from .models import Cell, Experiment
+from .planning import WARM_UP
 from .run_reading import Sounds, runs_of
 
 log = logging.getLogger("openomni.api")
 
-WARM_UP = 0
-"""The repeat that counts in nothing."""
 BATCH = 20
 """Cells that are read and written together."""
 SLOW = 3
@@ -42,7 +41,6 @@ SLOW = 3
 AWAIT_S = 30.0
 """How long the sound of replies is waited for: agents bring it after the turn."""
 LOOK_EVERY_S = 0.5
-OVER = (Cell.Status.DONE, Cell.Status.FAILED)
 
 
 @dataclass(slots=True)
@@ -241,7 +239,7 @@ class _Scoring:
             asked.count.planned = counted.count() if asked.target == Target.CELL else 0
         rows = counted.select_related("sample", "pipeline")
         if self._single:
-            keys = list(counted.filter(status__in=OVER).order_by("order").values_list("pk", flat=True))
+            keys = list(counted.filter(status__in=Cell.OVER).order_by("order").values_list("pk", flat=True))
             for some in _some(keys, BATCH):
                 self._batch(self._single, list(rows.filter(pk__in=some).order_by("order")))
         if self._repeated:
@@ -254,7 +252,9 @@ class _Scoring:
             groups[pipeline, sample].append((key, status))
         for asked in self._repeated:
             asked.count.planned = len(groups)
-        over = [[key for key, _ in cells] for cells in groups.values() if all(status in OVER for _, status in cells)]
+        over = [
+            [key for key, _ in cells] for cells in groups.values() if all(status in Cell.OVER for _, status in cells)
+        ]
         for some in _some(over, max(BATCH // max(map(len, over), default=1), 1)):
             keys = [key for cells in some for key in cells]
             self._batch(self._repeated, list(rows.filter(pk__in=keys).order_by("repeat")))

@@ -13,6 +13,7 @@ from .runnable import can_run
 
 GAVE_UP = 5
 """Attempts after which a cell whose pipeline lost its agents each time is set aside."""
+AWAITS_AGENT = "it waits for an agent: the last that offered what it needs went while it ran"
 
 
 def turn_was_written(turn: Turn, **_: Any) -> None:
@@ -52,8 +53,7 @@ def _settle(cell: Cell, turn: Turn) -> None:
         cell.status, cell.reason = Cell.Status.FAILED, failed.reason
     else:
         cell.status, cell.reason = Cell.Status.DONE, ""
-    over = cell.status in (Cell.Status.DONE, Cell.Status.FAILED)
-    cell.ended_at = timezone.now() if over else None
+    cell.ended_at = timezone.now() if cell.status in Cell.OVER else None
     cell.save(update_fields=["status", "reason", "session", "started_at", "ended_at"])
     if cell.status != Cell.Status.RUNNING:
         queueing.room.on_commit()
@@ -68,4 +68,4 @@ def _again(cell: Cell) -> None:
     """It waits until somebody can run it, and begins anew then."""
     queueing.drop([cell.session], "nobody was left to run it; its cell is run again")
     cell.status, cell.started_at, cell.session = Cell.Status.PLANNED, None, ""
-    cell.reason = "it waits for an agent: the last that offered what it needs went while it ran"
+    cell.reason = AWAITS_AGENT

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, Max
 from django.utils import timezone
 
 from ...datasets import Sample
@@ -24,9 +24,10 @@ from ...version import __version__
 from ..datasets import reading
 from ..datasets.models import DatasetSample, DatasetVersion
 from ..ground.caller import Caller
-from ..ground.errors import Refusal, conflict, not_found
+from ..ground.errors import Refusal, conflict
 from ..pipelines.models import version_of
 from . import planning, tested
+from .finding import find, named
 from .models import IMPORTED, Cell, Experiment, ExperimentPipeline, Pace
 from .tested import UnderTest
 
@@ -61,7 +62,7 @@ def begin(caller: Caller, wanted: Wanted) -> Experiment:
     _check_metrics(wanted)
     pipelines = tested.named(caller, wanted.pipelines)
     name = wanted.name or default_name(version.dataset.name, [each.name for each in pipelines])
-    experiment: Experiment | None = _of(caller, name).first()
+    experiment: Experiment | None = named(caller.project_id, name).first()
     if experiment is None:
         samples = _checked(version, wanted, pipelines, 0)
         experiment = _make(caller, name, wanted, version, pipelines, len(samples))
@@ -77,23 +78,12 @@ def add(caller: Caller, name: str, names: Sequence[str]) -> Experiment:
     return _extend(experiment, pipelines)
 
 
-def find(caller: Caller, name: str) -> Experiment:
-    """Raises Refusal, 404, with the nearest name."""
-    experiment: Experiment | None = _of(caller, name).first()
-    known = Experiment.objects.of_caller(caller).values_list("name", flat=True)[:1000]
-    return experiment or not_found("experiment", name, known)
-
-
 def default_name(dataset: str, pipelines: Sequence[str]) -> str:
     """For who gives it none: the same for the same dataset and pipelines."""
     whole = re.sub(r"[/\x00-\x1f\x7f]", "-", "-".join([dataset, *pipelines]))
     if len(whole) <= MAX_NAME:
         return whole
     return f"{whole[: MAX_NAME - 9]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
-
-
-def _of(caller: Caller, name: str) -> QuerySet[Experiment]:
-    return Experiment.objects.of_caller(caller).filter(name=name).select_related("dataset__dataset")
 
 
 # ---- what can't be run ----

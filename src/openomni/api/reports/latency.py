@@ -178,7 +178,7 @@ def _turns(selected: Selected, wanted: Selection, found: ReportedValues) -> Iter
         for key_, cell_ in selected.plan.cells.items():
             counts = not cell_.warm_up or "warm-up" in wanted.include
             if counts and wanted.pipeline in ("", cell_.pipeline, cell_.pipeline_hash):
-                found.turns["missing"] += max(cell_.turns - seen[key_], 0)
+                found.turns[cell_.absent] += max(cell_.turns - seen[key_], 0)
 
 
 _COLUMNS = {

@@ -34,6 +34,8 @@ class PlannedCell:
     turns: int
     """How many utterances its sample has, which is how many turns it is to have."""
     warm_up: bool
+    absent: str = "missing"
+    """What those of them are counted as that there are not: `failed` and `cancelled` with their cell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,8 +108,8 @@ async def _word(
     """The stamp of a word of the reply to an utterance, `ahead` seconds and a moment before it is heard; None where it
     never is."""
     await caller.until(lambda: _answer(caller, said) is not None or _unanswered(caller, said), patience_s)
-    reply = _answer(caller, said)
-    while reply is not None and reply.over is None:
+    reply, deadline = _answer(caller, said), clock.now() + LONGEST_REPLY_S
+    while reply is not None and reply.over is None and clock.now() < deadline:
         at = reply.word_at(word)
         if at is not None and at - ahead - clock.now() <= LOOKS_S:
             return max(at, clock.now())

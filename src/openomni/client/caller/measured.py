@@ -39,7 +39,7 @@ def _one(caller: SyntheticCaller, line: PlayedLine, index: int) -> CalledRecord:
         early=wait is not None and wait < 0,
         cut=any(decided(turn) < said.span[1] / AXIS_RATE for turn in turns),
         overlap_s=round(overlap, 6) if overlap else None,
-        yield_s=stop_seconds(line.sounding, said.start),
+        yield_s=yield_seconds(line.sounding, said.start),
         on_rule=line.on_rule,
         start=said.span[0],
         end=said.span[1],
@@ -69,6 +69,15 @@ def stop_seconds(interrupted: HeardReply | None, start: float) -> float | None:
         return None
     silent = interrupted.silenced(start)
     return round(silent - start, 4) if silent is not None else None
+
+
+def yield_seconds(interrupted: HeardReply | None, start: float) -> float | None:
+    """From the first speech sample at `start` until the reply was silent, be it that it had said all: whoever never
+    gives way is the slowest, and not left out. None where no reply was sounding."""
+    stopped = stop_seconds(interrupted, start)
+    if stopped is None and interrupted is not None and interrupted.over is not None:
+        stopped = round(interrupted.over - start, 4)
+    return stopped
 
 
 def missing_blocks(sent: Sequence[bytes], kept: bytes) -> int:

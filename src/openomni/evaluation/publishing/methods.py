@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
-
-from ...version import __version__
-
-LIBRARIES = ("numpy", "scipy", "statsmodels")
 
 
 def paragraph(bundle: Mapping[str, Any]) -> str:
@@ -20,7 +15,9 @@ def paragraph(bundle: Mapping[str, Any]) -> str:
     tests = sorted({row["test"] for entry in comparison["metrics"] for row in entry["pipelines"] if row["test"]})
     metrics = dict.fromkeys(f"{entry['metric']} (version {entry['version']})" for entry in comparison["metrics"])
     counts = _counts(bundle["cells"])
-    versions = ", ".join(f"{each} {metadata.version(each)}" for each in LIBRARIES)
+    versions = dict(bundle.get("computed_by", {}))  # that of an earlier release does not say
+    ours = f" {versions.pop('openomni')}" if "openomni" in versions else ""
+    libraries = ", ".join(f"{name} {version}" for name, version in versions.items())
     sentences = [
         f"{n} samples{grouped} of the dataset {dataset['name']} (version {dataset['number']}, hash "
         f"{dataset['hash'][:12]}) were run through {len(labels)} pipelines ({', '.join(labels)}), "
@@ -39,7 +36,7 @@ def paragraph(bundle: Mapping[str, Any]) -> str:
         "Runs that failed or were not answered count as endlessly long latencies: they are in medians and percentiles, "
         "and where there are any no mean is given.",
         _margins(experiment["margins"]),
-        f"Computed by OpenOmni {__version__} with {versions}, random numbers drawn from the seed "
+        f"Computed by OpenOmni{ours}{f' with {libraries}' if libraries else ''}, random numbers drawn from the seed "
         f"{abs(experiment['seed'])}.",
     ]
     return " ".join(filter(None, sentences))
