@@ -16,7 +16,7 @@ from openomni.errors import OpenOmniError, WrongUsage
 
 
 def count(metric: str, **fields: Any) -> dict[str, Any]:
-    known = {"planned": 8, "scored": 0, "not_applicable": 0, "failed": 0, "skipped": 0, "awaited": 0}
+    known = {"planned": 8, "scored": 0, "not_applicable": 0, "unparsed": 0, "failed": 0, "skipped": 0, "awaited": 0}
     return {"metric": metric, "problem": "", "reason": "", **known, **fields}
 
 
@@ -77,8 +77,8 @@ def test_it_is_followed_to_its_end_and_said_in_a_line_a_metric(
         *["/experiments/my%20experiment/scoring"] * 2,
     ]
     head, line = capsys.readouterr().out.splitlines()
-    assert head.split() == ["metric", "planned", "scored", "not", "applicable", "failed", "skipped"]
-    assert line.split()[:6] == ["wer", "8", "7", "0", "1", "0"]
+    assert head.split() == ["metric", "planned", "scored", "not", "applicable", "unparsed", "failed", "skipped"]
+    assert line.split()[:6] == ["wer", "8", "7", "0", "0", "1"]
     assert line.endswith("the last that failed: raised KeyError: 'x'")
     assert json.loads(out.read_text())["metrics"] == server.done
 
