@@ -2,6 +2,8 @@
 
     python benchmarks/fast_pace.py --rounds 3 --agents 1
 
+Each agent has one slot, as each loop does one utterance at a time; `--slots` gives them more.
+
 The bare loop is a process that imports the components alone, one utterance after another, in as many processes as
 there are agents. The other side is `openomni experiment run` on as many agents. Both are warm before the clock starts;
 the figure is the turns a minute of the experiment's cells ÷ those of the loop, of the medians of the rounds. Let the
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -69,6 +72,7 @@ async def main(options: argparse.Namespace) -> None:
     stages = {stage.kind: dict(stage.parameters) for stage in pipeline.stages}
     instructions = next(stage.framework.instructions for stage in pipeline.stages if stage.kind == "llm")
     rates: dict[str, list[float]] = {"bare": [], "experiment": []}
+    os.environ["OPENOMNI_SLOTS"] = str(options.slots)  # all agents are children of this process
     async with running(agent_for(pipeline, "local")) as stack:
         await stack.server.warm()
         folder = stack.folder / "questions"
@@ -90,7 +94,7 @@ async def main(options: argparse.Namespace) -> None:
     for name, value in figures.items():
         print(f"{name:<32} {value:.3f}")
     if options.json:
-        settings = {"agents": options.agents, "rounds": options.rounds, "rates": rates}
+        settings = {"agents": options.agents, "slots": options.slots, "rounds": options.rounds, "rates": rates}
         content = {"figures": figures, "machine": machine.describe(), "settings": settings}
         options.json.write_text(json.dumps(content, indent=2) + "\n")
 
@@ -98,7 +102,7 @@ async def main(options: argparse.Namespace) -> None:
 def openomni(stack: Stack, *arguments: str) -> str:
     environment = {"OPENOMNI_SERVER": stack.url, "OPENOMNI_TOKEN": stack.token}
     done = subprocess.run(
-        command(*arguments), capture_output=True, text=True, check=False, env=environment | dict(ENVIRONMENT)
+        command(*arguments), capture_output=True, text=True, check=False, env=dict(os.environ) | environment
     )
     if done.returncode:
         sys.exit(f"openomni {' '.join(arguments)}: {done.stderr}")
@@ -140,11 +144,9 @@ def experiment(stack: Stack, name: str) -> float:
 
 
 if __name__ == "__main__":
-    import os
-
-    ENVIRONMENT = os.environ.items()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--agents", type=int, default=1)
+    parser.add_argument("--slots", type=int, default=1, help="of each agent")
     parser.add_argument("--json", type=Path)
     asyncio.run(main(parser.parse_args()))
