@@ -44,6 +44,16 @@ def test_an_experiment_is_compared_by_what_was_scored_and_by_time_in_models(admi
     assert [each["share"] for each in found["varies"]] == [0, 0, 1]
 
 
+def test_the_data_sheet_tells_the_word_error_rate_of_local(admin: Api, which: Experiment) -> None:
+    found = admin("GET", "/datasets/which-questions")["wer_of_local"]
+    value = row(admin("GET", "/experiments/which/comparison"), "wer", "rate", "local")["value"]
+    assert (found["wer"], found["experiment"]) == (pytest.approx(value), "which")
+    assert found["words"] == 24 * 2 * 10
+    # Where the recogniser was given the reference, it recognised nothing.
+    Experiment.objects.update(given={"stt": "reference"})
+    assert admin("GET", "/datasets/which-questions")["wer_of_local"] is None
+
+
 def test_another_baseline_and_only_some_metrics(admin: Api, which: Experiment) -> None:
     found = admin("GET", "/experiments/which/comparison?baseline=local-quick&metrics=wer,cost")
     assert [each["metric"] for each in found["metrics"]] == ["wer", "cost"]

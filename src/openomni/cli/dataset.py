@@ -269,8 +269,16 @@ def _about(found: dict[str, Any]) -> list[str]:
         ]
         for name in ("speakers", "languages", "consent", "emotions"):
             lines.append(f"{name:<11} {_values(sheet[name])}")
+    lines.append(f"WER         {_recognised(found)}")
     lines.append("versions    " + ", ".join(f"{each['version']} ({each['hash'][:8]})" for each in found["versions"]))
     return lines
+
+
+def _recognised(found: dict[str, Any]) -> str:
+    by = found.get("wer_of_local")  # an earlier server does not say
+    if by is None:
+        return f"of local: not measured yet; openomni experiment run {found['dataset']} --pipelines local --metrics wer"
+    return f"of local: {100 * by['wer']:.1f} % of {by['words']:,} words, in the experiment {by['experiment']}"
 
 
 def _values(counted: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from ..records.models import Recording
 from ..records.players import player
 from .models import DatasetSample, DatasetVersion
 from .reading import datasets_of, value_of, version_named
+from .recognised import wer_of_local
 from .schemas import VERSIONS, DatasetOut
 
 PER_PAGE = 25
@@ -101,6 +102,7 @@ def dataset(request: HttpRequest, name: str) -> HttpResponse:
         "version": version,
         "versions": version.dataset.versions.order_by("-number")[:VERSIONS],
         "counted": [_counted(title, version.sheet.get(key)) for key, title in COUNTED if version.sheet.get(key)],
+        "recognised": wer_of_local(version),
         "samples": _shown(version, found["items"]),
         "next": found["next"],
         "later": bool(request.GET.get("cursor")),

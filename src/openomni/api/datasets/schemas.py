@@ -15,6 +15,7 @@ from ...datasets import Sample, checked
 from ...datasets.samples import MAX_UTTERANCES
 from ..ground.fields import Body, Line, Moment, Name, NewId, SlugOrNone
 from .models import Dataset, DatasetSample, DatasetVersion
+from .recognised import wer_of_local
 
 MAX_DERIVATION = 16 << 10
 """Bytes of JSON."""
@@ -172,9 +173,18 @@ class DatasetOut(Schema):
         }
 
 
+class RecognisedOut(Schema):
+    """The word error rate of the built-in pipeline over all `words` of a dataset, as an experiment measured it."""
+
+    wer: float
+    words: int
+    experiment: str
+
+
 class DatasetVersionOut(Schema):
     """A version of a dataset. `samples`: how many it was made of; where somebody was erased since, fewer are there.
-    `sheet` counts what they hold; `versions` are the newest of the same name."""
+    `sheet` counts what they hold; `wer_of_local` is null until an experiment ran the pipeline `local` on it and was
+    scored by `wer`; `versions` are the newest of the same name."""
 
     dataset: str
     version: int = Field(alias="number")
@@ -185,6 +195,7 @@ class DatasetVersionOut(Schema):
     derived_from: str
     derivation: dict[str, Any]
     sheet: dict[str, Any]
+    wer_of_local: RecognisedOut | None
     created_by: str
     created_at: datetime
     versions: list[VersionBrief]
@@ -197,6 +208,10 @@ class DatasetVersionOut(Schema):
     def resolve_derived_from(row: DatasetVersion) -> str:
         of = row.derived_from
         return f"{of.dataset.name}@{of.number}" if of else ""
+
+    @staticmethod
+    def resolve_wer_of_local(row: DatasetVersion) -> dict[str, Any] | None:
+        return wer_of_local(row)
 
     @staticmethod
     def resolve_versions(row: DatasetVersion) -> list[DatasetVersion]:

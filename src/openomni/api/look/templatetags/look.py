@@ -43,6 +43,12 @@ def when(at: datetime, precision: str = "minutes") -> SafeString:
 
 
 @register.filter
+def percent(share: float) -> str:
+    """`{{ share|percent }}`: a share of 1, in percent with one decimal."""
+    return f"{100 * share:.1f} %"
+
+
+@register.filter
 def lasts(seconds: float) -> str:
     """`{{ seconds|lasts }}`: how long something is, in the unit that suits it."""
     if seconds >= 3600:
