@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from openomni.bench import report
-from openomni.bench.live import Measured
+from openomni.bench.live import LiveFigures
 
 
 def test_each_figure_has_its_line_in_its_unit_and_one_that_was_not_measured_has_none() -> None:
@@ -11,7 +11,7 @@ def test_each_figure_has_its_line_in_its_unit_and_one_that_was_not_measured_has_
         "voice_to_voice_p50_s": 0.4321, "answered": 60.0, "false_cut_rate": 0.025, "history_words_off": 0.126,
         "part_end_of_turn_p50_s": 0.2,
     }  # fmt: skip
-    lines = list(report.table(Measured(figures, notes=["one voice is missing"])))
+    lines = list(report.table(LiveFigures(figures, notes=["one voice is missing"])))
     told = [" ".join(line.split()) for line in lines]
     assert told == [
         "voice to voice, p50 432 ms",

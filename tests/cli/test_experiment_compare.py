@@ -12,7 +12,7 @@ from openomni.cli import asking
 from openomni.cli.experiment_export import PART_ROWS, parts
 from openomni.cli.main import run
 from openomni.errors import OpenOmniError, WrongUsage
-from openomni.evaluation.comparison import Measured, MetricInfo, compare
+from openomni.evaluation.comparison import MeasuredCell, MetricInfo, compare
 
 SLOW = 0.3
 
@@ -47,7 +47,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENOMNI_TOKEN", "oo_token")
     monkeypatch.setenv("COLUMNS", "160")
     measured = [
-        Measured(f"q{at}", "", name, 1, "turn_s", "scored", 1 + at / 10 + (SLOW if name == "slow" else 0))
+        MeasuredCell(f"q{at}", "", name, 1, "turn_s", "scored", 1 + at / 10 + (SLOW if name == "slow" else 0))
         for name in ("local", "slow")
         for at in range(8)
     ]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from openomni.evaluation import comparison, intervals, power
-from openomni.evaluation.comparison import Measured, MetricInfo, compare
+from openomni.evaluation.comparison import MeasuredCell, MetricInfo, compare
 from openomni.evaluation.contrasts import contrast
 from openomni.evaluation.measured import table
 from openomni.evaluation.resampled import weighted_quantile
@@ -27,7 +27,7 @@ TABLES = int(os.environ.get("OPENOMNI_TABLES", "500"))
 """Whose truth is known, where long tests run: 2,000 take some minutes."""
 
 
-def cells(metric: str, pipeline: str, values: Sequence[Any], group: Any = "", repeats: int = 1) -> list[Measured]:
+def cells(metric: str, pipeline: str, values: Sequence[Any], group: Any = "", repeats: int = 1) -> list[MeasuredCell]:
     """One row a sample and repeat: `values[s]`, or `values[s][r]`; None is one that failed."""
     made = []
     for s, of_sample in enumerate(values):
@@ -35,14 +35,14 @@ def cells(metric: str, pipeline: str, values: Sequence[Any], group: Any = "", re
             outcome = "failed" if value is None else "scored"
             name = group[s] if group else ""
             made.append(
-                Measured(f"s{s}", name, pipeline, r + 1, metric, outcome, None if value is None else float(value))
+                MeasuredCell(f"s{s}", name, pipeline, r + 1, metric, outcome, None if value is None else float(value))
             )
     return made
 
 
-def counted(pipeline: str, errors: Iterable[float], totals: Iterable[float]) -> list[Measured]:
+def counted(pipeline: str, errors: Iterable[float], totals: Iterable[float]) -> list[MeasuredCell]:
     return [
-        Measured(f"s{s}", "", pipeline, 1, "wer", "scored" if n else "not_applicable", e / n if n else None, e, n)
+        MeasuredCell(f"s{s}", "", pipeline, 1, "wer", "scored" if n else "not_applicable", e / n if n else None, e, n)
         for s, (e, n) in enumerate(zip(errors, totals, strict=True))
     ]
 
@@ -125,7 +125,7 @@ def test_repeats_are_averaged_first_and_are_no_samples() -> None:
     base = rng.normal(1, 0.2, 10)
     once = cells("turn_s", "a", base) + cells("turn_s", "b", base + 0.1 + rng.normal(0, 0.1, 10))
     ten = [
-        Measured(each.sample, "", each.pipeline, r, "turn_s", "scored", each.value)
+        MeasuredCell(each.sample, "", each.pipeline, r, "turn_s", "scored", each.value)
         for each in once
         for r in range(1, 11)
     ]
@@ -204,7 +204,10 @@ def test_right_or_wrong_is_mcnemar_and_newcombe() -> None:
 
 def test_not_applicable_is_not_averaged_as_0_and_unparsed_is_not_guessed() -> None:
     rows = cells("right", "a", [1] * 8) + cells("right", "b", [1] * 7)
-    rows += [Measured("s7", "", "b", 1, "right", "not_applicable"), Measured("s8", "", "b", 1, "right", "unparsed")]
+    rows += [
+        MeasuredCell("s7", "", "b", 1, "right", "not_applicable"),
+        MeasuredCell("s8", "", "b", 1, "right", "unparsed"),
+    ]
     row = entry(compare(rows, baseline="a", metrics=[RIGHT]), "rate")["b"]
     assert (row["value"], row["planned"], row["run"], row["scored"], row["paired"]) == (1.0, 9, 9, 7, 7)
 
@@ -342,10 +345,10 @@ def test_what_fits_not_is_refused_in_a_line() -> None:
     for rows, metrics, options, match in (
         (good, [LATENCY], {"baseline": "z"}, "none of the pipelines"),
         (good * 2, [LATENCY], {}, "measured twice"),
-        ([Measured("s", "", "a", 1, "turn_s", "scored", math.nan)], [LATENCY], {}, "finite number"),
-        ([Measured("s", "", "a", 1, "turn_s", "scored")], [LATENCY], {}, "has no value"),
-        ([Measured("s", "", "a", 1, "turn_s", "lost")], [LATENCY], {}, "give one of scored"),
-        ([*good, Measured("s0", "g", "a", 2, "turn_s", "planned")], [LATENCY], {}, "two groups"),
+        ([MeasuredCell("s", "", "a", 1, "turn_s", "scored", math.nan)], [LATENCY], {}, "finite number"),
+        ([MeasuredCell("s", "", "a", 1, "turn_s", "scored")], [LATENCY], {}, "has no value"),
+        ([MeasuredCell("s", "", "a", 1, "turn_s", "lost")], [LATENCY], {}, "give one of scored"),
+        ([*good, MeasuredCell("s0", "g", "a", 2, "turn_s", "planned")], [LATENCY], {}, "two groups"),
         (good, [LATENCY, LATENCY], {}, "given twice"),
         (good, [LATENCY], {"margins": {"turn_s": -1}}, "above 0"),
     ):

@@ -25,7 +25,7 @@ STAGGER_S = 0.7
 
 
 @dataclass(slots=True)
-class Measured:
+class LiveFigures:
     """Figures by name, and what each utterance came to."""
 
     figures: dict[str, float]
@@ -39,7 +39,7 @@ class Measured:
 
 async def measure(
     server: str, token: str, pipeline: str, corpus: Corpus, sessions: int, seed: int, folder: Path, told: Told
-) -> Measured:
+) -> LiveFigures:
     """All scenes on one session; with more `sessions`, then its questions again, spread over that many at once.
 
     `folder` takes the replies. Raises OpenOmniError when a session breaks, or nothing is answered.
@@ -66,7 +66,7 @@ async def measure(
     found["frames_lost"] = sum(each or 0 for each in lost)
     found |= _history(await asyncio.to_thread(kept.heard_words, alone.caller, folder / "alone" / "0"), rows)
     notes = ["a recording was not complete in time; its frames are not counted"] if None in lost else []
-    return Measured(found, rows, [*notes, *corpus.notes, *(note for call in calls for note in call.caller.notices)])
+    return LiveFigures(found, rows, [*notes, *corpus.notes, *(note for call in calls for note in call.caller.notices)])
 
 
 def _history(played: dict[str, kept.HeardWords], rows: Sequence[UtteranceRow]) -> dict[str, float]:

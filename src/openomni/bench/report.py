@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .figures import PARTS
-from .live import Measured
+from .live import LiveFigures
 
 LINES: tuple[tuple[str, str, str], ...] = (
     ("voice_to_voice_p50_s", "voice to voice, p50", "ms"),
@@ -35,7 +35,7 @@ LINES: tuple[tuple[str, str, str], ...] = (
 WIDTH = 48
 
 
-def table(measured: Measured) -> Iterator[str]:
+def table(measured: LiveFigures) -> Iterator[str]:
     """A line a figure, then where the time went, then what the run has to say."""
     figures = measured.figures
     for name, label, unit in LINES:

@@ -96,7 +96,9 @@ def live_command(
     write_json(json, {**content, "utterances": measured.utterances})
 
 
-async def _live(pipeline: spec.Pipeline, named: str, asked: corpus.Corpus, sessions: int, seed: int) -> live.Measured:
+async def _live(
+    pipeline: spec.Pipeline, named: str, asked: corpus.Corpus, sessions: int, seed: int
+) -> live.LiveFigures:
     _progress("starting gateway, API, bus and agent")
     async with running(agent_for(pipeline, named)) as stack:
         await stack.know(pipeline)

@@ -122,7 +122,7 @@ def _positional(method: Callable[..., Any], options: tuple[str, ...]) -> int | N
     return sum(each.kind in positional and each.name not in options for each in parameters)
 
 
-class Run:
+class ComponentRun:
     """`start`, then `next` until END, then `stop`."""
 
     def __init__(
@@ -145,13 +145,13 @@ class Run:
         self._outputs: asyncio.Queue[Any] = asyncio.Queue(OUTPUTS_HELD)
         self._inside = False
         self._over = False
-        self._finished: Callable[[Run], None] | None = None
+        self._finished: Callable[[ComponentRun], None] | None = None
         self._working_since: float | None = None
         """Loop time since which it is the component's turn to give something; None while it waits for input."""
         self._asked = {name: value for name, value in asked.items() if name in callee.options}
         timing.declined |= {name: f"{callee.label} takes no {name}" for name in asked if name not in callee.options}
 
-    def start(self, finished: Callable[[Run], None]) -> None:
+    def start(self, finished: Callable[[ComponentRun], None]) -> None:
         """`finished` is called when the component's code is left, which may be long after `stop`."""
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._drive(), name=f"stage {self._callee.label}")

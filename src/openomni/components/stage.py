@@ -14,7 +14,7 @@ from ..events import Message, Value
 from .fence import fenced
 from .kinds import kind_of
 from .registry import label
-from .run import Callee, Run, StageError, StageTiming
+from .run import Callee, ComponentRun, StageError, StageTiming
 from .worker import END, CallThread
 
 __all__ = ["TIMEOUT", "LocalStage", "StageError", "StageTiming"]
@@ -54,7 +54,7 @@ class LocalStage:
         self._all_free = asyncio.Event()
         self._all_free.set()
         self._closed = False
-        self._runs: set[Run] = set()
+        self._runs: set[ComponentRun] = set()
         self._warm: asyncio.Task[None] | None = None
         self._preparing = False
 
@@ -95,7 +95,7 @@ class LocalStage:
         timing = timing or StageTiming()
         timing.ready = clock.now() if timing.ready is None else timing.ready
         worker = await self._claim(timeout)
-        run = Run(self._callee, worker, inputs, timing, timeout, asked or {})
+        run = ComponentRun(self._callee, worker, inputs, timing, timeout, asked or {})
         timing.claimed = clock.now()
         try:
             await self._warm_for(worker, timing)
@@ -204,7 +204,7 @@ class LocalStage:
         self._all_free.clear()
         return worker
 
-    def _finished(self, run: Run) -> None:
+    def _finished(self, run: ComponentRun) -> None:
         def freed() -> None:
             self._runs.discard(run)
 

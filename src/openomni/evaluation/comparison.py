@@ -14,12 +14,12 @@ import numpy as np
 from . import checks
 from .contrasts import MIN_PAIRS, Contrast, contrast, figure
 from .front import front
-from .measured import KINDS, QUANTILES, STATISTICS, Column, Measured, MetricInfo, Table, table
+from .measured import KINDS, QUANTILES, STATISTICS, Column, MeasuredCell, MetricInfo, Table, table
 from .paired import holm
 from .sentences import sentence
 from .variance import components, settle
 
-__all__ = ["CONFIDENCE", "LEVEL", "MIN_PAIRS", "Measured", "MetricInfo", "axes", "compare", "statistics_of"]
+__all__ = ["CONFIDENCE", "LEVEL", "MIN_PAIRS", "MeasuredCell", "MetricInfo", "axes", "compare", "statistics_of"]
 
 CONFIDENCE = 0.95
 LEVEL = 0.05
@@ -30,7 +30,7 @@ SAME = 1e-9
 
 
 def compare(
-    measured: Sequence[Measured],
+    measured: Sequence[MeasuredCell],
     *,
     baseline: str,
     metrics: Sequence[MetricInfo],

@@ -17,7 +17,7 @@ QUANTILES = {"p50": 0.5, "p95": 0.95}
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredCell:
     """What one metric says of one cell: one sample through one pipeline, once.
 
     Every planned cell has one for each metric, whatever became of it; `planned` is one that has not run.
@@ -88,7 +88,7 @@ class Table:
         return bool(said) and said <= {0.0, 1.0}
 
 
-def table(measured: Sequence[Measured], info: MetricInfo, pipelines: Sequence[str]) -> Table:
+def table(measured: Sequence[MeasuredCell], info: MetricInfo, pipelines: Sequence[str]) -> Table:
     """One metric's measurements by sample and pipeline.
 
     Raises:
@@ -102,7 +102,7 @@ def table(measured: Sequence[Measured], info: MetricInfo, pipelines: Sequence[st
             raise ValueError(f"the sample {each.sample!r} is in two groups, {groups[each.sample]!r} and {each.group!r}")
     at = {name: place for place, name in enumerate(groups)}
     clusters = places([("of", group) if group else ("alone", name) for name, group in groups.items()], len(groups))
-    cells: dict[str, dict[int, dict[int, Measured]]] = {name: {} for name in pipelines}
+    cells: dict[str, dict[int, dict[int, MeasuredCell]]] = {name: {} for name in pipelines}
     for each in rows:
         if each.pipeline not in cells:
             continue
@@ -115,7 +115,7 @@ def table(measured: Sequence[Measured], info: MetricInfo, pipelines: Sequence[st
     return Table(list(at), clusters, columns)
 
 
-def _column(cells: Mapping[int, Mapping[int, Measured]], n: int, info: MetricInfo) -> Column:
+def _column(cells: Mapping[int, Mapping[int, MeasuredCell]], n: int, info: MetricInfo) -> Column:
     made = Column(np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan))
     for place, repeats in cells.items():
         made.planned += 1
@@ -137,7 +137,7 @@ def _column(cells: Mapping[int, Mapping[int, Measured]], n: int, info: MetricInf
     return made
 
 
-def _value(each: Measured, info: MetricInfo) -> float | None:
+def _value(each: MeasuredCell, info: MetricInfo) -> float | None:
     """Of a latency, a run that failed or was never answered took endlessly long: to leave it out would favour whoever
     answers only what is easy."""
     if each.outcome == "failed" and info.kind == "latency":
@@ -145,7 +145,7 @@ def _value(each: Measured, info: MetricInfo) -> float | None:
     return each.value if each.outcome == "scored" else None
 
 
-def _check(each: Measured) -> None:
+def _check(each: MeasuredCell) -> None:
     if each.outcome not in OUTCOMES:
         raise ValueError(f"{_where(each)} has the outcome {each.outcome!r}; give one of {', '.join(OUTCOMES)}")
     for name in ("value", "errors", "total"):
@@ -158,5 +158,5 @@ def _check(each: Measured) -> None:
         raise ValueError(f"{_where(each)} has a negative count")
 
 
-def _where(each: Measured) -> str:
+def _where(each: MeasuredCell) -> str:
     return f"{each.metric} of {each.sample!r} through {each.pipeline!r}, repeat {each.repeat},"

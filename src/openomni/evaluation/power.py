@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import checks
-from .measured import Measured, MetricInfo, Table, table
+from .measured import MeasuredCell, MetricInfo, Table, table
 from .variance import components
 
 POWER = 0.8
@@ -85,7 +85,7 @@ def _noncentrality(degrees: int, level: float, power: float) -> float:
     return float(optimise.brentq(short, 0.0, 2 * beyond + 10))
 
 
-def spread_of(measured: Sequence[Measured], info: MetricInfo) -> Spread | None:
+def spread_of(measured: Sequence[MeasuredCell], info: MetricInfo) -> Spread | None:
     """The spread that an earlier experiment had, over all pairs of its pipelines; None where it had fewer than two
     pipelines, or too few samples through them.
 

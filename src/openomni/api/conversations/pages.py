@@ -26,7 +26,7 @@ from ..look.project_page import here, page
 from ..records import snapshots, waterfall
 from ..records.models import UNFINISHED, Derived, Progress, Recording, Session, Task, Turn
 from ..records.players import content_url, derived_url
-from .tracks import Place, places_of
+from .tracks import TurnPlace, places_of
 
 PER_PAGE = 25
 SOON = timedelta(minutes=10)
@@ -61,7 +61,7 @@ class TurnLine:
     """A turn as its page shows it."""
 
     turn: Turn
-    place: Place
+    place: TurnPlace
     badge: str
     errors: list[str]
     heard: str
@@ -250,7 +250,7 @@ def _is_word(token: str) -> bool:
     return any(map(str.isalnum, token))
 
 
-def _line(turn: Turn, place: Place, words: str | None) -> TurnLine:
+def _line(turn: Turn, place: TurnPlace, words: str | None) -> TurnLine:
     errors: list[Any] = []
     if turn.reason and not turn.interrupted and turn.status not in UNFINISHED:
         errors.append(turn.reason)

@@ -40,7 +40,7 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TurnPlace:
     """A turn on the axis, in seconds: where the person began and ended, and what was heard of the reply. None: not
     known. `cut_s`: where a reply that was interrupted ended."""
 
@@ -79,7 +79,7 @@ def heard(session: Session) -> ConversationTracks:
     return tracks_of(session, turns, places_of(session, turns))
 
 
-def tracks_of(session: Session, turns: Sequence[Turn], places: dict[str, Place]) -> ConversationTracks:
+def tracks_of(session: Session, turns: Sequence[Turn], places: dict[str, TurnPlace]) -> ConversationTracks:
     """One query, and a look at each file's head."""
     ours = Q(session=session) | Q(pk__in=[key for key in session.recordings if isinstance(key, str)])
     found = Recording.objects.filter(ours, project_id=session.project_id).order_by("created_at", "pk")
@@ -103,14 +103,14 @@ def tracks_of(session: Session, turns: Sequence[Turn], places: dict[str, Place])
     return tracks
 
 
-def places_of(session: Session, turns: Sequence[Turn]) -> dict[str, Place]:
+def places_of(session: Session, turns: Sequence[Turn]) -> dict[str, TurnPlace]:
     """Turn → its place. Two queries, however many turns there are."""
     points, spoken = _points(session), _spoken(session)
     began = _beginning(session, turns, spoken)
     return {turn.pk: _place(turn, points.get(turn.pk, {}), spoken.get(turn.pk), began) for turn in turns}
 
 
-def _place(turn: Turn, at: dict[str, float], spoken: tuple[int, int] | None, began: float | None) -> Place:
+def _place(turn: Turn, at: dict[str, float], spoken: tuple[int, int] | None, began: float | None) -> TurnPlace:
     start: float | None
     zero: float | None
     if spoken is not None:
@@ -121,9 +121,9 @@ def _place(turn: Turn, at: dict[str, float], spoken: tuple[int, int] | None, beg
         start = zero = max(turn.started_at.timestamp() - began, 0.0) if known else None  # type: ignore[union-attr,operator]
     said = next((at[name] for name in BEGINNINGS if name in at), None)
     if zero is None or said is None:
-        return Place(start, zero, None, None)
+        return TurnPlace(start, zero, None, None)
     end = at.get("playback_ended", at.get("interrupted")) if turn.interrupted else None
-    return Place(start, zero, zero + said, None if end is None else zero + max(end, said))
+    return TurnPlace(start, zero, zero + said, None if end is None else zero + max(end, said))
 
 
 def _points(session: Session) -> dict[str, dict[str, float]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from ...evaluation.measured import KINDS, STATISTICS, Measured, MetricInfo
+from ...evaluation.measured import KINDS, STATISTICS, MeasuredCell, MetricInfo
 from ...latency import counts
 from ..records.models import Task, Turn
 from ..scores.giving import standing
@@ -46,10 +46,10 @@ class Measurements:
 
     runs: list[ComparedCell]
     metrics: dict[str, MetricInfo] = field(default_factory=dict)
-    measured: list[Measured] = field(default_factory=list)
+    measured: list[MeasuredCell] = field(default_factory=list)
     texts: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
-    def measured_under(self, metric: str) -> list[Measured]:
+    def measured_under(self, metric: str) -> list[MeasuredCell]:
         return [each for each in self.measured if each.metric == metric]
 
 
@@ -131,7 +131,7 @@ def info_of(metric: Metric, scores: Sequence[Score] = ()) -> MetricInfo:
 
 def _measured(
     runs: Sequence[ComparedCell], info: MetricInfo, experiment: Experiment, scores: Mapping[str, list[Score]]
-) -> Iterator[Measured]:
+) -> Iterator[MeasuredCell]:
     repeats = _by_repeats(experiment, scores)
     once: set[tuple[str, str]] = set()
     for run in runs:
@@ -158,7 +158,7 @@ def _by_repeats(experiment: Experiment, scores: Mapping[str, list[Score]]) -> di
     return found
 
 
-def _one(run: ComparedCell, info: MetricInfo, scores: Sequence[Score]) -> Measured:
+def _one(run: ComparedCell, info: MetricInfo, scores: Sequence[Score]) -> MeasuredCell:
     """What its raters, or the scores of its turns, say together."""
     values = [score.value for score in scores if score.outcome == Outcome.SCORED and score.value is not None]
     counted = [pair for pair in map(_counts, scores) if pair is not None]
@@ -167,7 +167,7 @@ def _one(run: ComparedCell, info: MetricInfo, scores: Sequence[Score]) -> Measur
     value = fmean(values) if outcome == "scored" else None
     if outcome == "planned" or (run.status == Cell.Status.FAILED and not scores):
         errors = total = None
-    return Measured(run.sample, run.group, run.pipeline, run.repeat, info.name, outcome, value, errors, total)
+    return MeasuredCell(run.sample, run.group, run.pipeline, run.repeat, info.name, outcome, value, errors, total)
 
 
 def _outcome(run: ComparedCell, info: MetricInfo, scores: Sequence[Score], values: Sequence[float]) -> str:
@@ -213,14 +213,14 @@ def _in_models(experiment: Experiment, turns: Mapping[str, str]) -> dict[str, di
     return found
 
 
-def _timed(runs: Sequence[ComparedCell], name: str, seconds: Mapping[str, float]) -> Iterator[Measured]:
+def _timed(runs: Sequence[ComparedCell], name: str, seconds: Mapping[str, float]) -> Iterator[MeasuredCell]:
     uses = {run.pipeline for run in runs if run.cell in seconds}
     for run in runs:
         value = seconds.get(run.cell) if run.is_over else None
         outcome = "scored" if value is not None else "not_applicable" if run.is_over else "planned"
         if run.status == Cell.Status.FAILED and value is None and run.pipeline in uses:
             outcome = "failed"
-        yield Measured(run.sample, run.group, run.pipeline, run.repeat, name, outcome, value)
+        yield MeasuredCell(run.sample, run.group, run.pipeline, run.repeat, name, outcome, value)
 
 
 def chosen(found: Measurements, names: Collection[str]) -> list[MetricInfo]:
