@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from openomni.background import troubles
+from openomni.bus import server as server_module
+from openomni.bus import store_watch
 from openomni.bus.credentials import Authority
 from openomni.bus.server import EmbeddedServer, ServerError, trust
 
@@ -100,3 +103,25 @@ async def test_an_external_server_with_the_printed_block_takes_our_users(tmp_pat
     finally:
         process.terminate()
         await process.wait()
+
+
+async def test_after_a_full_disk_it_is_started_again_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it was seen on a disk of 150 MB: one error, and the stream took nothing any more."""
+    monkeypatch.setattr(store_watch, "LOOK_S", 0.05)
+    monkeypatch.setattr(store_watch, "ROOM", 1 << 60)
+    monkeypatch.setattr(server_module, "LOOK_S", 0.05)
+    async with EmbeddedServer(tmp_path, Authority.create()) as server:
+        with (server.folder / "server.log").open("a") as file:
+            file.write("[1] [ERR] JetStream failed to store a msg on stream 'A > RECORDS': no space left on device\n")
+        await eventually(lambda: "nothing can be stored" in troubles().get("the bus's disk", ""))
+        assert server.restarts == 0
+        monkeypatch.setattr(store_watch, "ROOM", 0)
+        await eventually(lambda: server.restarts == 1)
+        async with asyncio.timeout(10):
+            while not await answers(server.port):
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        assert "the bus's disk" not in troubles()
+        assert server.restarts == 1

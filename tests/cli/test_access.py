@@ -20,13 +20,13 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_a_file_holds_the_token(environment: Path) -> None:
     environment.write_text("oo_1_secret\n")
-    read_token_file()
+    read_token_file("turns")
     assert os.environ["OPENOMNI_TOKEN"] == "oo_1_secret"
 
 
 def test_the_variable_goes_first(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENOMNI_TOKEN", "oo_mine")
-    read_token_file()
+    read_token_file("turns")
     assert os.environ["OPENOMNI_TOKEN"] == "oo_mine"
 
 
@@ -34,11 +34,11 @@ def test_a_ready_file_says_where_it_is_for_too(environment: Path, monkeypatch: p
     monkeypatch.setenv("OPENOMNI_SERVER", "")
     monkeypatch.delenv("OPENOMNI_SERVER")
     environment.write_text('{"url": "http://127.0.0.1:8411", "token": "oo_1_secret"}')
-    read_token_file()
+    read_token_file("turns")
     assert (os.environ["OPENOMNI_SERVER"], os.environ["OPENOMNI_TOKEN"]) == ("http://127.0.0.1:8411", "oo_1_secret")
     monkeypatch.setenv("OPENOMNI_TOKEN", "")
     monkeypatch.setenv("OPENOMNI_SERVER", "http://elsewhere")
-    read_token_file()
+    read_token_file("turns")
     assert os.environ["OPENOMNI_SERVER"] == "http://elsewhere", "what was said goes first"
 
 
@@ -49,4 +49,9 @@ def test_a_file_without_one_is_one_line(environment: Path, content: bytes | None
     if content is not None:
         environment.write_bytes(content)
     with pytest.raises(WrongUsage, match=f"OPENOMNI_TOKEN_FILE: {environment} (can't be read|holds no token)"):
-        read_token_file()
+        read_token_file("turns")
+
+
+def test_who_makes_its_own_token_needs_no_file(environment: Path) -> None:
+    read_token_file("up")
+    assert not os.environ["OPENOMNI_TOKEN"]

@@ -11,15 +11,18 @@ import fcntl
 import importlib.metadata
 import json
 import shutil
+import signal
 import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
 from .. import installs
+from ..background import Background
 from ..children import Child
 from ..errors import OpenOmniError
 from .credentials import Authority
+from .store_watch import LOOK_S, StoreWatch
 
 HOST = "127.0.0.1"
 
@@ -68,6 +71,7 @@ class EmbeddedServer:
         self.authority = authority
         self.port = port
         self._process: _Process | None = None
+        self._watch: Background | None = None
         self._lock: IO[str] | None = None
 
     @property
@@ -97,8 +101,10 @@ class EmbeddedServer:
             configuration = self.folder / "server.conf"
             _write_private(configuration, self._configuration())
             command = [str(binary()), "--config", str(configuration)]
-            self._process = _Process(self, command, self._lock.fileno(), timeout)
+            self._process = process = _Process(self, command, self._lock.fileno(), timeout)
             await self._process.start()
+            watch = StoreWatch(self.folder / "server.log", lambda: process.tell(signal.SIGTERM))
+            self._watch = Background(watch.keep, "the bus's disk", first=LOOK_S, longest=LOOK_S)
         except BaseException:
             await self.stop()
             raise
@@ -106,6 +112,9 @@ class EmbeddedServer:
 
     async def stop(self, grace: float = 5.0) -> None:
         """An orderly end; after `grace` seconds a hard one."""
+        if self._watch:
+            await self._watch.stop()
+        self._watch = None
         if self._process:
             await self._process.stop(grace)
         self._process = None

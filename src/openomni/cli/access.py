@@ -13,10 +13,14 @@ TOKEN_HELP = f"A token with the scope `{{}}`. Better in {TOKEN}, or in the file 
 NO_TOKEN = f"there is no token; set {TOKEN} to one with the scope `{{}}`, or {FILE} to a file that holds it"
 
 
-def read_token_file() -> None:
+MAKE_THEIRS = ("", "up", "demo", "api")
+"""Commands that make their tokens themselves: that of `up` may be about to write the very file."""
+
+
+def read_token_file(command: str) -> None:
     """What `OPENOMNI_TOKEN_FILE` names becomes `OPENOMNI_TOKEN`, where that is not set, and `OPENOMNI_SERVER`, where
     the file says it and that is not set either. Raises `WrongUsage`."""
-    if os.environ.get(TOKEN) or (found := token_file.read()) is None:
+    if command in MAKE_THEIRS or os.environ.get(TOKEN) or (found := token_file.read()) is None:
         return
     os.environ[TOKEN] = found.token
     if found.server:

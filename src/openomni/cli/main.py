@@ -95,7 +95,7 @@ def main() -> None:
     printing.never_fail()
     proxies.keep_loopback_direct()
     try:
-        access.read_token_file()
+        access.read_token_file(sys.argv[1] if len(sys.argv) > 1 else "")
         run(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:

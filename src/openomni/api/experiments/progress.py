@@ -12,7 +12,7 @@ from django.db.models import Case, Count, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from ..datasets.models import DatasetUtterance
-from ..ground import bus_line
+from ..ground import bus_line, disk
 from ..records.models import Turn
 from ..reports.outcomes import OUTCOMES, outcome_of
 from ..scores.models import Outcome, Score, Target
@@ -22,6 +22,8 @@ from .runnable import Runnable
 
 LATE_AFTER_S = 3.0
 """Voice-to-voice above which a reply is late."""
+NOTHING_FITS = 16 << 20
+"""Bytes that are free, below which records and heartbeats are not kept."""
 RATE_OVER = timedelta(minutes=2)
 """What the time left follows from: the cells that ended within it."""
 
@@ -114,6 +116,8 @@ def _held_up(found: State) -> list[str]:
         return ["all is run, and is being scored"]
     if not bus_line.connected():
         return ["the bus does not answer just now; what runs goes on when it is back"]
+    if (free := disk.free()) < NOTHING_FITS:
+        return [f"the server's disk is full ({free >> 20} MiB are free); make room, and it goes on"]
     now = Runnable.now(found.experiment)
     waiting = Cell.objects.filter(experiment=found.experiment, status=Cell.Status.PLANNED).order_by()
     keys = waiting.values_list("pipeline", flat=True).distinct()

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +18,7 @@ from ...pipeline.spec import PipelineError, check
 from ..fleet import components
 from ..fleet.models import Agent, alive_since
 from ..fleet.placing import Placing
-from ..ground import bus_line
+from ..ground import bus_line, disk
 from ..media.models import DroppedMedia
 from ..pipelines import catalogue
 from ..records.models import Progress, Recording, Turn
@@ -194,8 +193,7 @@ def _pipelines(project: str, server: str) -> tuple[list[str], Finding]:
 
 
 def _disk() -> Finding:
-    folder = next(each for each in (settings.DATA_DIR, *settings.DATA_DIR.parents) if each.exists())
-    free = shutil.disk_usage(folder).free
+    free = disk.free()
     line = f"{size(free)} free for recordings"
     if free < FULL:
         return Finding("Disk", "bad", line, "make room, or move the data folder to a larger disk")
