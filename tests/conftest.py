@@ -28,13 +28,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `-n`, a file's tests stay together, and those that start everything run one after the other."""
+    """With `-n`, a file's tests stay together; those that start everything run one after the other, and so do those
+    that share one server and one browser."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file = str(nodeid.partition("::")[0])
-            return "e2e" if file.startswith("tests/e2e/") and Path(file).name not in WAITING else file
+            if file.startswith("tests/e2e/") and Path(file).name not in WAITING:
+                return "e2e"
+            return "pages" if file.startswith("tests/pages/") else file
 
     return ByFile(config, log)
 

@@ -29,9 +29,9 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium with a fake microphone and camera. A module's, not the session's: while it runs, its loop keeps
+    """Chromium with a fake microphone and camera. This folder's, not the session's: while it runs, its loop keeps
     asynchronous tests of other folders from theirs."""
     path = chromium()
     with sync_playwright() as playwright:
@@ -40,15 +40,23 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+@pytest.fixture(scope="package")
+def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The API's pages, served by a process of its own without a bus; its owner is signed in, in the project default."""
     server = start_server(tmp_path_factory.mktemp("site") / "data")
     try:
         with closing(Site.of(server)) as made:
+            made.keep()
             yield made
     finally:
         stop_server(server)
+
+
+@pytest.fixture(scope="module")
+def site(shared_site: Site) -> Site:
+    """The one server of this folder, with nothing left of what another module filled it with."""
+    shared_site.put_back()
+    return shared_site
 
 
 @pytest.fixture

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +17,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from api.support import LiveServer
+from prepared import DATABASE
 
 ALL = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 COLOURS = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
@@ -80,6 +83,23 @@ class Site:
             env={**kept, "PYTHONPATH": os.pathsep.join((str(TESTS), *sys.path))},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
+
+    def keep(self) -> None:
+        """Keeps the rows as they are now, to be put back."""
+        self._copy(self.server.data_dir / DATABASE, self._kept)
+
+    def put_back(self) -> None:
+        """Under the server as it runs: in one transaction, as any other that writes."""
+        self._copy(self._kept, self.server.data_dir / DATABASE)
+
+    @property
+    def _kept(self) -> Path:
+        return self.server.data_dir.with_suffix(".kept")
+
+    @staticmethod
+    def _copy(source: Path, target: Path) -> None:
+        with closing(sqlite3.connect(source)) as read, closing(sqlite3.connect(target, timeout=20)) as written:
+            read.backup(written)
 
     def close(self) -> None:
         if "_writer" in vars(self):
