@@ -48,6 +48,8 @@ few = settings(deadline=None, derandomize=True, database=None, suppress_health_c
 EXAMPLES = int(os.environ.get("OPENOMNI_EXAMPLES", "15"))
 """Cases an operation, where long tests run; 60 and more find what 15 don't, and take a few minutes."""
 AREAS = sorted({path.split("/")[3] for path in DOCUMENT["paths"]})
+LARGE = {"datasets", "experiments", "recordings"}
+"""Areas whose edges take as long as those of all the others."""
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +105,9 @@ def send_all(schema: Any, area: str, token: str, mode: HypothesisTestMode, how: 
             create_test(operation=schema[path][method.upper()], test_func=send, config=made)()
 
 
-@pytest.mark.parametrize("area", AREAS)
+@pytest.mark.parametrize(
+    "area", [pytest.param(area, marks=pytest.mark.long) if area in LARGE else area for area in AREAS]
+)
 def test_the_edges_of_each_value_are_answered_as_the_document_says(area: str, schema: Any, token: str) -> None:
     send_all(schema, area, token, HypothesisTestMode.COVERAGE, few)
 

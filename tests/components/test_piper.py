@@ -30,6 +30,11 @@ def piper() -> Piper:
     return component
 
 
+@pytest.fixture(scope="module")
+def whisper() -> FasterWhisper:
+    return FasterWhisper()
+
+
 def test_conforms(piper: Piper) -> None:
     conformance("tts", lambda: piper)
 
@@ -55,9 +60,9 @@ def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_what_it_says_can_be_understood(piper: Piper) -> None:
+def test_what_it_says_can_be_understood(piper: Piper, whisper: FasterWhisper) -> None:
     """Each call speaks a little differently, and a small recogniser may mishear one word of them."""
-    whisper, words, understood = FasterWhisper(), 0, 0
+    words, understood = 0, 0
     for text in (
         "The weather is fine today, and the train leaves at noon.",
         "My sister bought a new house in the city last summer.",
@@ -88,7 +93,7 @@ def test_a_voice_is_neither_quiet_nor_clipped(piper: Piper) -> None:
         assert 0.3 < loudest <= 1.0
 
 
-def test_it_tells_when_it_speaks_each_word(piper: Piper) -> None:
+def test_it_tells_when_it_speaks_each_word(piper: Piper, whisper: FasterWhisper) -> None:
     text = "The weather is fine, and the train leaves at noon."
     first, *others = piper.synthesize(text)
     whole = Audio.join([sound.audio for sound in (first, *others)])
@@ -98,7 +103,7 @@ def test_it_tells_when_it_speaks_each_word(piper: Piper) -> None:
     assert first.words[-1].end <= whole.duration
     # What is cut out between two words is those words, and no others.
     cut = whole.cut(first.words[5].start, first.words[7].end)
-    heard = FasterWhisper().transcribe(Audio.join([Audio.silence(0.3, cut.rate), cut])).text
+    heard = whisper.transcribe(Audio.join([Audio.silence(0.3, cut.rate), cut])).text
     assert re.findall(r"\w+", heard.lower()) == ["the", "train", "leaves"]
 
 
