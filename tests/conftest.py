@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,9 @@ WAITING = ("test_killing.py", "test_files.py", "test_outages.py")
 
 def pytest_configure(config: pytest.Config) -> None:
     """What a shell starts in the background ignores Ctrl-C, and hands that on to the processes that tests interrupt.
-    And the order is ours: with `-n`, what has few tests would come last, however long they take."""
+    And the order is ours: with `-n`, what has few tests would come last, however long they take. And what pytest makes
+    of the tests is kept in `__pycache__`: else each worker would spend as long on that as on all they import."""
+    sys.dont_write_bytecode = False
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -76,10 +76,6 @@ def listening(llama: LlamaCpp, monkeypatch: pytest.MonkeyPatch) -> Listening:
     return listening
 
 
-def test_conforms() -> None:
-    conformance("llm", lambda: LlamaCpp(max_tokens=16))
-
-
 def test_streams_a_reply_and_says_what_it_took(llama: LlamaCpp) -> None:
     *pieces, usage = llama.generate([INSTRUCTIONS, QUESTION])
     assert "Paris" in text(pieces)
@@ -219,3 +215,8 @@ def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
 def test_a_reply_longer_than_the_context_is_refused() -> None:
     with pytest.raises(OpenOmniError, match="must leave room"):
         LlamaCpp(max_tokens=512, context=512)
+
+
+def test_conforms(llama: LlamaCpp) -> None:
+    """Last, for it is closed in the end."""
+    conformance("llm", lambda: llama)
