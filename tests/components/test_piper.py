@@ -162,6 +162,10 @@ class TestOtherVoices:
         said(own, "Hello!", "own")
         assert dict(own._others) == before
 
+    def test_a_voice_of_the_catalogue_that_is_here_is_found(self, own: Piper) -> None:
+        assert own._find("en_US-joe-medium") == models.locate("en_US-joe-medium", "piper")
+
+    @pytest.mark.long
     def test_a_voice_of_the_catalogue_that_is_here_speaks(self, own: Piper) -> None:
         assert said(own, TEXT, "en_US-joe-medium").first_audible() is not None
 

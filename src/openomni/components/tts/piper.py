@@ -133,6 +133,11 @@ class _Voice:
         from .vits import Vits
 
         self._config = PiperConfig.from_dict(json.loads(settings.read_text("utf-8")))
+        speakers = max(self._config.num_speakers, 1)
+        if speaker >= speakers:
+            raise OpenOmniError(
+                f"the voice {model.stem} has {speakers} speaker(s), numbered from 0; there is no {speaker}"
+            )
         self._network = Vits(model, cores.threads_for(threads))
         # It makes phonemes of text; the network is run here, in pieces.
         self._voice = PiperVoice(session=None, config=self._config)
@@ -141,11 +146,6 @@ class _Voice:
         self._given: dict[str, Any] = {"scales": np.array(scales, np.float32)}
         if config.num_speakers > 1:
             self._given["sid"] = np.array([speaker], np.int64)
-        speakers = max(config.num_speakers, 1)
-        if speaker >= speakers:
-            raise OpenOmniError(
-                f"the voice {model.stem} has {speakers} speaker(s), numbered from 0; there is no {speaker}"
-            )
         self._gain: float | None = None
 
     def speak(self, text: str) -> Iterator[Sound]:
