@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -25,8 +26,17 @@ from openomni.api.records.models import (
 )
 from openomni.records import SessionRecord, TurnRecord
 
+READING = [each for each in endpoints() if each[0] == "get"]
 PUBLIC = {("get", "/api/v1/hello")}
 """Endpoints that anyone may call."""
+
+
+def by_area(several: list[tuple[str, str]]) -> pytest.MarkDecorator:
+    """`area`: those of one first name each. To fill a project takes longer than to ask one of them."""
+    areas: dict[str, list[tuple[str, str]]] = {}
+    for method, path in several:
+        areas.setdefault(path.split("/")[3], []).append((method, path))
+    return pytest.mark.parametrize("area", areas.values(), ids=areas.keys())
 
 
 def everything() -> str:
@@ -61,10 +71,12 @@ def bodies(method: str, path: str) -> list[Any]:
     return [{name: value for name, value in change.items() if name in fields_of(method, path)}, b"bytes", None]
 
 
-@pytest.mark.parametrize(("method", "path"), endpoints())
-def test_a_strangers_token_gets_and_changes_nothing(method: str, path: str, filled: Project, stranger: Api) -> None:
+@by_area(endpoints())
+def test_a_strangers_token_gets_and_changes_nothing(
+    area: list[tuple[str, str]], filled: Project, stranger: Api
+) -> None:
     before = everything()
-    for body in bodies(method, path):
+    for method, path, body in [(*each, body) for each in area for body in bodies(*each)]:
         if body == b"bytes" and "content" not in path and method != "patch":
             continue
         answer = stranger.raw(method.upper(), filled_in(path), body)
@@ -73,36 +85,36 @@ def test_a_strangers_token_gets_and_changes_nothing(method: str, path: str, fill
         assert answer.status_code < 500 or answer.status_code == 503, f"{method} {path}: {answer.status_code} {said}"
         if "{" in path and answer.status_code < 300:
             assert (method, path) in MAKES_ONES_OWN, f"{method} {path} found another project's row: {said[:300]}"
-    assert everything() == before
+        assert everything() == before, f"{method} {path}"
 
 
 MAKES_ONES_OWN = {("put", "/api/v1/recordings/{recording_id}"), ("put", "/api/v1/pipelines/{name}")}
 """Where one's own thing of that name is made."""
 
 
-@pytest.mark.parametrize(("method", "path"), endpoints())
-def test_nothing_is_served_without_a_token(method: str, path: str, filled: Project) -> None:
-    answer = Api().raw(method.upper(), filled_in(path), {} if method != "get" else None)
-    if (method, path) in PUBLIC:
-        assert answer.status_code == 200
-    else:
-        assert answer.status_code in (401, 403)
-    assert MARK not in answer.content.decode().replace(filled_in(path), "")
+@by_area(endpoints())
+def test_nothing_is_served_without_a_token(area: list[tuple[str, str]], filled: Project) -> None:
+    for method, path in area:
+        answer = Api().raw(method.upper(), filled_in(path), {} if method != "get" else None)
+        assert answer.status_code in ([200] if (method, path) in PUBLIC else [401, 403]), f"{method} {path}"
+        assert MARK not in answer.content.decode().replace(filled_in(path), ""), f"{method} {path}"
 
 
-@pytest.mark.parametrize(("method", "path"), [each for each in endpoints() if each[0] == "get"])
-def test_the_projects_own_admin_does_find_them(method: str, path: str, filled: Project, admin: Api) -> None:
+@by_area(READING)
+def test_the_projects_own_admin_does_find_them(area: list[tuple[str, str]], filled: Project, admin: Api) -> None:
     """Without this, the test above could pass because of a wrong id."""
-    if path.endswith(
-        ("/introspect", "/content", "/tasks/dead", "/hello", "/resolve", "/recording", "/peaks", "/{kind}")
-    ):
-        pytest.skip("needs the server's secret, bytes on disk, a bus, or nothing of the project's")
-    answer = admin.raw(method.upper(), filled_in(path))
-    if "pipelines/{name}" in path and answer.status_code == 400:
-        return  # its stages are empty on purpose; that it was found is what counts
-    assert answer.status_code == 200, answer.content
-    if path != "/api/v1/me":
-        assert MARK in answer.content.decode()
+    for method, path in area:
+        # These need the server's secret, bytes on disk, a bus, or nothing of the project's.
+        if path.endswith(
+            ("/introspect", "/content", "/tasks/dead", "/hello", "/resolve", "/recording", "/peaks", "/{kind}")
+        ):
+            continue
+        answer = admin.raw(method.upper(), filled_in(path))
+        if "pipelines/{name}" in path and answer.status_code == 400:
+            continue  # its stages are empty on purpose; that it was found is what counts
+        assert answer.status_code == 200, f"{path}: {answer.content!r}"
+        if path != "/api/v1/me":
+            assert MARK in answer.content.decode(), path
 
 
 def test_every_model_with_a_project_is_in_this_test(filled: Project) -> None:
@@ -191,11 +203,13 @@ def test_the_admin_lists_what_one_may_see_in_each_project_and_not_in_any(
         assert MARK not in page.content.decode(), path
 
 
-@pytest.mark.parametrize("path", [path for method, path in endpoints() if method == "get"])
-def test_an_annotator_reads_over_rest_nothing_of_what_was_said(path: str, filled: Project) -> None:
-    answer = api_for(filled, Scope.ANNOTATOR).raw("GET", filled_in(path))
+@by_area(READING)
+def test_an_annotator_reads_over_rest_nothing_of_what_was_said(area: list[tuple[str, str]], filled: Project) -> None:
+    annotator = api_for(filled, Scope.ANNOTATOR)
     open_to_all = {"hello", "me", "projects", "sites", "devices", "agents", "components", "pipelines"}
-    assert (answer.status_code != 403) == (path.split("/")[3] in open_to_all), answer.content
+    for _, path in area:
+        answer = annotator.raw("GET", filled_in(path))
+        assert (answer.status_code != 403) == (path.split("/")[3] in open_to_all), f"{path}: {answer.content!r}"
 
 
 def test_an_annotator_is_shown_the_pages_that_hold_no_conversation(filled: Project) -> None:
@@ -254,16 +268,16 @@ def rows() -> set[str]:
     return set(everything().splitlines())
 
 
-@pytest.mark.parametrize(("method", "path"), endpoints())
+@by_area(endpoints())
 def test_a_token_of_a_place_or_of_a_device_alone_gets_and_changes_nothing_of_another(
-    method: str, path: str, placed: Project
+    area: list[tuple[str, str]], placed: Project
 ) -> None:
     places: list[dict[str, str]] = [{}, *({limit: "elsewhere"} for limit in LIMITS)]
     others = [api_for(placed, Scope.ADMIN if place else Scope.DEVICE, **place) for place in places]
     for other in others:
         other("GET", "/me")  # notes when the token was used
     before = rows()
-    for place, other in zip(places, others, strict=True):
+    for (place, other), (method, path) in itertools.product(zip(places, others, strict=True), area):
         for body in bodies(method, path):
             if body == b"bytes" and "content" not in path and method != "patch":
                 continue
@@ -280,33 +294,32 @@ def test_a_token_of_a_place_or_of_a_device_alone_gets_and_changes_nothing_of_ano
 
 
 @pytest.mark.parametrize("limit", LIMITS)
-@pytest.mark.parametrize("path", [path for method, path in endpoints() if method == "get"])
-def test_a_token_of_the_place_does_find_them(path: str, limit: str, placed: Project) -> None:
-    if path.split("/")[3] in (*WHOLE, *NOTHING) or path.endswith(("/tasks/dead", "/recording", "/peaks", "/{kind}")):
-        return  # not of a place; or it needs a bus or real sound, and has tests of its own
+@by_area([each for each in READING if each[1].split("/")[3] not in (*WHOLE, *NOTHING)])
+def test_a_token_of_the_place_does_find_them(area: list[tuple[str, str]], limit: str, placed: Project) -> None:
     own = api_for(placed, Scope.ADMIN, **{limit: f"{limit}-{MARK}"})
-    answer = own.raw("GET", filled_in(path))
-    assert answer.status_code == 200, answer.content
-    assert MARK in text_of(answer)
+    for _, path in area:
+        if path.endswith(("/tasks/dead", "/recording", "/peaks", "/{kind}")):
+            continue  # it needs a bus or real sound, and has tests of its own
+        answer = own.raw("GET", filled_in(path))
+        assert answer.status_code == 200, f"{path}: {answer.content!r}"
+        assert MARK in text_of(answer), path
 
 
 @pytest.mark.parametrize("limit", LIMITS)
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [(method, path) for method, path in endpoints() if method != "get" and path.split("/")[3] in (*WHOLE, *NOTHING)],
-)
+@by_area([each for each in endpoints() if each[0] != "get" and each[1].split("/")[3] in (*WHOLE, *NOTHING)])
 def test_who_is_limited_to_a_place_changes_nothing_of_the_whole_project(
-    method: str, path: str, limit: str, placed: Project
+    area: list[tuple[str, str]], limit: str, placed: Project
 ) -> None:
     own = api_for(placed, Scope.ADMIN, **{limit: f"{limit}-{MARK}"})
-    body = bodies(method, path)[0]
-    if "spec" in body:
-        body["spec"] = {"name": f"pipeline-{MARK}", "stages": [{"llm": "simulated"}]}
-    answer = own.raw(method.upper(), filled_in(path), body)
-    if path.endswith("/pipelines/check"):
-        assert answer.status_code == 200, "it stores nothing"
-    else:
-        assert answer.status_code == 403, answer.content
+    for method, path in area:
+        body = bodies(method, path)[0]
+        if "spec" in body:
+            body["spec"] = {"name": f"pipeline-{MARK}", "stages": [{"llm": "simulated"}]}
+        answer = own.raw(method.upper(), filled_in(path), body)
+        if path.endswith("/pipelines/check"):
+            assert answer.status_code == 200, "it stores nothing"
+        else:
+            assert answer.status_code == 403, f"{method} {path}: {answer.content!r}"
 
 
 def test_a_token_of_a_place_makes_no_token_beyond_it(placed: Project) -> None:

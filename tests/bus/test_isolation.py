@@ -51,55 +51,55 @@ async def agent_b(deployment: Deployment, gateway: Bus) -> Bus:
     return await deployment.agent("b1", "b")
 
 
-@pytest.mark.parametrize("subject", FOREIGN)
-async def test_hearing_what_is_not_its_own_is_denied(agent_a: Bus, subject: str) -> None:
-    heard = await agent_a.subscribe(subject)
-    with pytest.raises(SubjectDenied, match="these credentials don't allow"):
-        async with asyncio.timeout(5):
-            await anext(heard)
+async def test_hearing_what_is_not_its_own_is_denied(agent_a: Bus) -> None:
+    for subject in FOREIGN:
+        heard = await agent_a.subscribe(subject)
+        with pytest.raises(SubjectDenied, match="these credentials don't allow"):
+            async with asyncio.timeout(5):
+                await anext(heard)
 
 
-@pytest.mark.parametrize(
-    "subject",
-    [
-        "oo.b.fleet.here.b1",
-        "oo.a.fleet.here.a2",
-        "oo.who",
-        "oo.b.agent.b1.call",
-        "oo.b.agent.b1.session",
-        "oo.b.call.x.in",
-        "oo.b.live.-.s.in",
-        "oo.b.live.-.s.out",
-        "oo.a.live.-.s.in",
-        "oo.b.record",
-        "oo.b.work.reprocess.-.turn",
-        "oo.b.dead",
-        "_INBOX.b.b1.x",
-        "$JS.API.INFO",
-        "$JS.API.STREAM.LIST",
-        "$JS.API.STREAM.INFO.WORK",
-        "$JS.API.STREAM.PURGE.WORK",
-        "$JS.API.STREAM.DELETE.WORK",
-        "$JS.API.STREAM.UPDATE.WORK",
-        "$JS.API.STREAM.CREATE.MINE",
-        "$JS.API.STREAM.MSG.GET.WORK",
-        "$JS.API.STREAM.MSG.DELETE.WORK",
-        "$JS.API.DIRECT.GET.WORK",
-        "$JS.API.CONSUMER.LIST.WORK",
-        "$JS.API.CONSUMER.CREATE.WORK.mine",
-        "$JS.API.CONSUMER.CREATE.WORK.work-a",
-        "$JS.API.CONSUMER.DURABLE.CREATE.WORK.work-b",
-        "$JS.API.CONSUMER.DELETE.WORK.work-b",
-        "$JS.API.CONSUMER.INFO.WORK.work-b",
-        "$JS.API.CONSUMER.MSG.NEXT.WORK.work-b",
-        "$JS.API.CONSUMER.MSG.NEXT.RECORDS.writer",
-        "$JS.ACK.WORK.work-b.1.1.1.1.0",
-        "$SYS.REQ.SERVER.PING",
-    ],
-)
-async def test_saying_what_is_not_its_own_is_denied(agent_a: Bus, subject: str) -> None:
-    with pytest.raises(SubjectDenied):
-        await agent_a.request(subject, b"{}", timeout=5)
+SAYING = [
+    "oo.b.fleet.here.b1",
+    "oo.a.fleet.here.a2",
+    "oo.who",
+    "oo.b.agent.b1.call",
+    "oo.b.agent.b1.session",
+    "oo.b.call.x.in",
+    "oo.b.live.-.s.in",
+    "oo.b.live.-.s.out",
+    "oo.a.live.-.s.in",
+    "oo.b.record",
+    "oo.b.work.reprocess.-.turn",
+    "oo.b.dead",
+    "_INBOX.b.b1.x",
+    "$JS.API.INFO",
+    "$JS.API.STREAM.LIST",
+    "$JS.API.STREAM.INFO.WORK",
+    "$JS.API.STREAM.PURGE.WORK",
+    "$JS.API.STREAM.DELETE.WORK",
+    "$JS.API.STREAM.UPDATE.WORK",
+    "$JS.API.STREAM.CREATE.MINE",
+    "$JS.API.STREAM.MSG.GET.WORK",
+    "$JS.API.STREAM.MSG.DELETE.WORK",
+    "$JS.API.DIRECT.GET.WORK",
+    "$JS.API.CONSUMER.LIST.WORK",
+    "$JS.API.CONSUMER.CREATE.WORK.mine",
+    "$JS.API.CONSUMER.CREATE.WORK.work-a",
+    "$JS.API.CONSUMER.DURABLE.CREATE.WORK.work-b",
+    "$JS.API.CONSUMER.DELETE.WORK.work-b",
+    "$JS.API.CONSUMER.INFO.WORK.work-b",
+    "$JS.API.CONSUMER.MSG.NEXT.WORK.work-b",
+    "$JS.API.CONSUMER.MSG.NEXT.RECORDS.writer",
+    "$JS.ACK.WORK.work-b.1.1.1.1.0",
+    "$SYS.REQ.SERVER.PING",
+]
+
+
+async def test_saying_what_is_not_its_own_is_denied(agent_a: Bus) -> None:
+    for subject in SAYING:
+        with pytest.raises(SubjectDenied):
+            await agent_a.request(subject, b"{}", timeout=5)
 
 
 async def test_a_pull_aimed_at_another_project_delivers_nothing_there(gateway: Bus, agent_a: Bus, agent_b: Bus) -> None:
