@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+import commands
 
 GOOD = """\
 name: brief
@@ -23,8 +25,7 @@ turn_taking: {vad: silero, end_of_turn: words}
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "openomni.cli.main", "pipelines", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return commands.run(("pipelines", *arguments), folder, os.environ, 120)
 
 
 def checked(folder: Path, text: str) -> tuple[int, list[str]]:

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from e2e import commands
+import commands
 from e2e.refusals import OFFER, pipeline
 from prepared import with_tables
 
