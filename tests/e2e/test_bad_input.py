@@ -267,8 +267,18 @@ REASONS = {
 }
 
 
-@pytest.mark.parametrize("failure", REASONS)
-@pytest.mark.parametrize("kind", KINDS)
+FAILURES = [*zip(KINDS, REASONS, strict=True)]
+"""Each kind and each failure once."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "failure"),
+    [
+        pytest.param(kind, failure, marks=() if (kind, failure) in FAILURES else pytest.mark.long)
+        for kind in KINDS
+        for failure in REASONS
+    ],
+)
 def test_a_queued_turn_fails_with_its_component_and_the_reason(
     simulated: Installation, question: Path, kind: str, failure: str
 ) -> None:
@@ -277,7 +287,7 @@ def test_a_queued_turn_fails_with_its_component_and_the_reason(
 
 @pytest.mark.long
 def test_live_turns_fail_alike_and_the_next_turn_works(simulated: Installation, question: Path) -> None:
-    for kind, failure in zip(KINDS, REASONS, strict=True):
+    for kind, failure in FAILURES:
         fails(simulated, question, kind, failure, "realtime")
     (turn,) = simulated.listen(question, "--pipeline", "sim", "--pace", "realtime")
     assert (turn["status"], turn["reply_text"]) == ("completed", "It is sunny today. Take a walk.")
