@@ -13,7 +13,7 @@ const turnOf = (id) => id.replace(/^(item|resp|msg)_/, "");
 const replyOf = (turn) => `msg_${turn}`;
 
 export class Session {
-  #context = null; #awaited = new Set(); #hearing = ""; #speechEnd = new Map(); #voiceToVoice = new Map(); #records = new Map();
+  #context = null; #awaited = new Set(); #hearing = ""; #speechEnd = new Map(); #audible = new Map(); #voiceToVoice = new Map(); #records = new Map();
   #paused = new Set(); #cancelled = new Set(); #stopped = new Set(); #heardOf = new Map(); #position = { at: 0, captured: 0 }; #note = ""; #down = ""; #started = false;
 
   /** `tell` has `changed()`, `problem(error, device)`, `turn(record, heard)`, `level(rms)`, `over(refused)`,
@@ -184,10 +184,19 @@ export class Session {
   }
 
   #heard(turn, at) {
-    const end = this.#speechEnd.get(turn), captured = end === undefined ? null : this.microphone?.capturedAt(Math.round(end));
+    this.#audible.set(turn, at);
+    this.#measure(turn);
+    this.#show(turn);
+  }
+
+  /** Voice-to-voice, once both its ends are known, whichever comes last. */
+  #measure(turn) {
+    const at = this.#audible.get(turn), end = this.#speechEnd.get(turn);
+    if (at === undefined || end === undefined) return;
+    const captured = this.microphone?.capturedAt(Math.round(end));
     if (captured == null) return;
     this.#voiceToVoice.set(turn, at - captured);
-    this.#show(turn);
+    this.#audible.delete(turn);
   }
 
   #played(turn, played, length) {
@@ -202,6 +211,7 @@ export class Session {
 
   #show(turn) {
     const record = this.#records.get(turn);
+    this.#measure(turn);
     if (record) this.tell.turn(record, this.#voiceToVoice.get(turn));
   }
 
@@ -218,7 +228,8 @@ export class Session {
       case "input_audio_buffer.speech_stopped":
         this.#hearing = "";
         this.#awaited.add(turnOf(event.item_id));
-        return this.#speechEnd.set(turnOf(event.item_id), event.audio_end_ms * RATE / 1000);
+        this.#speechEnd.set(turnOf(event.item_id), event.audio_end_ms * RATE / 1000);
+        return this.#show(turnOf(event.item_id));
       case "conversation.item.input_audio_transcription.delta":
         return this.captions.add(event.item_id, "you", event.delta);
       case "conversation.item.input_audio_transcription.completed":
