@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openomni.evaluation import comparison, intervals, power
+from openomni.evaluation import comparison, front, intervals, power
 from openomni.evaluation.comparison import MeasuredCell, MetricInfo, compare
-from openomni.evaluation.contrasts import contrast
+from openomni.evaluation.contrasts import contrast, figure
 from openomni.evaluation.measured import table
 from openomni.evaluation.resampled import weighted_quantile
 from openomni.evaluation.variance import components
@@ -242,6 +242,14 @@ def test_identical_pipelines_are_tied_without_certainty_and_the_baseline_has_no_
     low, high = entry(found, "rate")["b"]["difference_interval"]
     assert low < 0 < high
     assert [point["probability"] for point in found["front"]] == [1, 1]
+
+
+def test_what_is_drawn_of_the_front_is_the_figure_of_its_point() -> None:
+    """One sample of a large dialogue counts less than one that stands alone, in both."""
+    groups = ["talk" if at < 6 else f"g{at}" for at in range(9)]
+    made = table(cells("cost", "a", [float(at**2) for at in range(9)], groups), COST, ("a",))
+    once = np.ones((1, len(made.samples)))
+    assert front._drawn(made, "a", "mean", once) == pytest.approx(figure(made, made.columns["a"], "mean", 0).value)
 
 
 def test_the_front_is_drawn_jointly_and_a_dominated_pipeline_is_seldom_on_it() -> None:

@@ -121,6 +121,9 @@ def _drawn(made: Table, pipeline: str, by: str, drawn: Floats) -> Floats:
     values, drawn = column.values[known], drawn[:, known]
     if by == "p50":
         return weighted_quantile(values, drawn, 0.5)
+    # As the point itself: the mean of the means of clusters, whatever number of samples each has.
+    _, of, sizes = np.unique(made.clusters[known], return_inverse=True, return_counts=True)
+    drawn = drawn / sizes[of]
     return _over(drawn @ values, drawn.sum(axis=1))
 
 

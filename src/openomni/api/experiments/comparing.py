@@ -21,7 +21,7 @@ from .measurements import ComparedCell, Measurements
 from .models import Cell, Experiment
 
 KEPT_S = 24 * 3600
-COMPUTED = 1
+COMPUTED = 2
 """Counts up when the same rows give another comparison."""
 _choosing = threading.Lock()
 _locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
