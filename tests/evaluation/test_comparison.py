@@ -212,6 +212,15 @@ def test_not_applicable_is_not_averaged_as_0_and_unparsed_is_not_guessed() -> No
     assert (row["value"], row["planned"], row["run"], row["scored"], row["paired"]) == (1.0, 9, 9, 7, 7)
 
 
+def test_a_metric_that_applies_to_no_run_is_left_out_and_one_that_failed_on_all_is_not() -> None:
+    rows = [MeasuredCell(f"s{at}", "", name, 1, "cost", "not_applicable") for at in range(8) for name in "ab"]
+    found = compare(rows, baseline="a", metrics=[COST])
+    assert (found["metrics"], found["axes"]["cost"]) == ([], None)
+    assert found["left_out"] == [{"metric": "cost", "reason": "it applies to none of these runs"}]
+    rows[0] = MeasuredCell("s0", "", "a", 1, "cost", "failed")
+    assert entry(compare(rows, baseline="a", metrics=[COST]), "mean")["b"]["verdict"] == "too_few"
+
+
 def test_who_talks_over_people_has_negative_latencies_and_they_count() -> None:
     rows = cells("turn_s", "a", [0.5] * 8) + cells("turn_s", "b", [-0.5, *[0.6] * 7])
     found = entry(compare(rows, baseline="a", metrics=[LATENCY]), "mean")

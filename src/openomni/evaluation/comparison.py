@@ -25,6 +25,8 @@ CONFIDENCE = 0.95
 LEVEL = 0.05
 ACCURACIES = ("wer", "cer", "reply_wer")
 LATENCIES = ("voice_to_voice_s", "turn_s")
+UNTRIED = {"not_applicable", "skipped", "planned"}
+"""Outcomes by which nothing was tried; what failed was."""
 SAME = 1e-9
 """Of the larger of two values: what differs by less is the same."""
 
@@ -61,12 +63,17 @@ def compare(
     entries: list[dict[str, Any]] = []
     left_out: list[dict[str, str]] = []
     tables: dict[str, Table] = {}
+    became: dict[str, set[str]] = {info.name: set() for info in metrics}
+    for each in measured:
+        became.setdefault(each.metric, set()).add(each.outcome)
     for info in metrics:
         made = table(measured, info, tuple(shown))
         if info.better not in ("higher", "lower"):
             left_out.append({"metric": info.name, "reason": "it has no better and no worse"})
         elif not any(column.planned for column in made.columns.values()):
             left_out.append({"metric": info.name, "reason": "nothing was scored"})
+        elif "not_applicable" in became[info.name] <= UNTRIED:
+            left_out.append({"metric": info.name, "reason": "it applies to none of these runs"})
         else:
             tables[info.name] = made
             entries += [

@@ -103,10 +103,12 @@ def pipelines_of(experiment: Experiment) -> dict[str, str]:
 def samples(experiment: Experiment, metric: str = "", baseline: str = "") -> dict[str, Any]:
     """Each sample's value of one metric through each pipeline, repeats averaged, and who won against the baseline.
 
-    Without a metric it is the first that is compared. What never ended is `unanswered` and has no value.
+    Without a metric it is the one that stands for latency. What never ended is `unanswered` and has no value.
     """
     found = measurements.of(experiment)
     infos = [info for info in measurements.chosen(found, [metric] if metric in found.metrics else []) if info.better]
+    first = next((name for name in comparison.axes(infos).values() if name), "")
+    infos.sort(key=lambda info: info.name != first)
     if metric and (metric not in found.metrics or not infos):
         not_found("metric with a direction scored of this experiment called", metric, found.metrics)
     # Before anything is scored, none of its samples has a value.
