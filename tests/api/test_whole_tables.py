@@ -36,8 +36,8 @@ from openomni.evaluation import intervals
 
 __all__ = ["connecting", "line"]
 
-TABLES = int(os.environ.get("OPENOMNI_WHOLE_TABLES", "2"))
-"""Each takes twenty seconds and more, so that long tests make few; OPENOMNI_WHOLE_TABLES=20 makes them all."""
+TABLES = int(os.environ.get("OPENOMNI_WHOLE_TABLES", "3"))
+"""Each takes twelve seconds and more, so that long tests make few; OPENOMNI_WHOLE_TABLES=20 makes them all."""
 SAMPLES, REPEATS = 40, 3
 DIFFERENCE = 0.010
 """Seconds by which `b` is slower."""
