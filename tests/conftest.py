@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+settings.register_profile("openomni", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("openomni")
+"""No property is held to a time: the machine may be busy with something else."""
 LONGEST = ("e2e", "test_postgres.py", "pages")
 """What takes longest, in this order."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +14,8 @@ from .errors import WrongUsage
 
 FILE = "OPENOMNI_TOKEN_FILE"
 LARGEST = 64 << 10
+AWAITED_S = 120.0
+"""How long a ready file (`*.json`) is waited for that is not there yet: who writes it is still starting."""
 
 
 class TokenFile(NamedTuple):
@@ -25,11 +29,22 @@ class _Ready(msgspec.Struct):
     token: str
 
 
+def _await(path: Path) -> None:
+    until = time.monotonic() + AWAITED_S
+    told = False
+    while path.suffix == ".json" and path.parent.is_dir() and not path.exists() and time.monotonic() < until:
+        if not told:
+            print(f"· {path} is not there yet; waiting for the server that writes it …", file=sys.stderr, flush=True)
+        told = True
+        time.sleep(0.2)
+
+
 def read() -> TokenFile | None:
     """What is in the file that `OPENOMNI_TOKEN_FILE` names; None where that names none. Raises `WrongUsage`."""
     name = os.environ.get(FILE)
     if not name:
         return None
+    _await(Path(name))
     try:
         with Path(name).open("rb") as file:
             text = file.read(LARGEST).decode().strip()

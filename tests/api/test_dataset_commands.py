@@ -110,10 +110,19 @@ def test_a_dry_run_takes_nothing_and_needs_no_server(tmp_path: Path, monkeypatch
     assert (said["taken"], said["samples"], said["problems"][0]["severity"]) == (False, 3, "warning")
     with pytest.raises(WrongUsage, match="no token"):
         run(["dataset", "import", str(root), "--name", "clips"])
-    with pytest.raises(WrongUsage, match="--name"):
-        run(["dataset", "import", str(root), "--dry-run"])
+    with pytest.raises(WrongUsage, match="--name is missing"):
+        run(["dataset", "import", str(root)])
+    assert told(tmp_path, "import", root, "--dry-run", "--accept", "unnamed")["samples"] == 3
     with pytest.raises(WrongUsage, match="did you mean 'questions'"):
         run(["dataset", "import", "builtin:question", "--dry-run"])
+
+
+def test_a_name_that_is_none_is_said_before_anything_is_sent(tmp_path: Path) -> None:
+    for name in ("my clips", "a/b", "x" * 81):
+        with pytest.raises(WrongUsage, match="a dataset's name has 1 to 80 letters"):
+            run(["dataset", "import", str(audio_folder(tmp_path / name.replace("/", "-"))), "--name", name])
+    with pytest.raises(WrongUsage, match="is the dataset itself"):
+        run(["dataset", "derive", "six@1", "--as", "six", "--noise", "pink", "--snr", "3"])
 
 
 @pytest.mark.parametrize("format", ["jsonl", "lhotse"])

@@ -18,6 +18,7 @@ from api.experiment_rows import agent, dataset, pipelines, sample, simulated
 from api.support import api_for
 from openomni.api.accounts.models import Project, Scope
 from openomni.api.experiments.models import Cell, Experiment
+from openomni.api.pipelines.models import Pipeline
 from openomni.cli import experiment_following
 from openomni.cli.main import run
 from openomni.errors import OpenOmniError
@@ -139,8 +140,9 @@ def test_a_file_becomes_a_pipeline_and_another_content_of_it_is_not_mixed_in(tmp
     assert made["pipelines"][1]["pipeline"] == "mine"
     assert made["pipelines"][1]["pipeline_hash"] == spec.load(str(file)).hash
     file.write_text(yaml.safe_dump(simulated("mine", "Something else.")))
-    with pytest.raises(OpenOmniError, match=r"has the pipeline mine of hash .* and it was changed since"):
+    with pytest.raises(OpenOmniError, match=r"has the pipeline mine of hash .*, and this file has another"):
         run(["experiment", *asked])
+    assert Pipeline.objects.get(name="mine").versions.count() == 1, "what is refused is not put there, either"
 
 
 @pytest.mark.parametrize(

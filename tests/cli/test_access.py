@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from openomni import token_file
 from openomni.cli.access import read_token_file
 from openomni.errors import WrongUsage
 
@@ -50,6 +52,26 @@ def test_a_file_without_one_is_one_line(environment: Path, content: bytes | None
         environment.write_bytes(content)
     with pytest.raises(WrongUsage, match=f"OPENOMNI_TOKEN_FILE: {environment} (can't be read|holds no token)"):
         read_token_file("turns")
+
+
+def test_a_ready_file_that_is_not_there_yet_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "up.json"
+    monkeypatch.setenv("OPENOMNI_TOKEN_FILE", str(file))
+    writer = threading.Timer(0.3, file.write_text, ['{"url": "http://127.0.0.1:8411", "token": "oo_1_secret"}'])
+    writer.start()
+    read_token_file("experiment")
+    writer.join()
+    assert os.environ["OPENOMNI_TOKEN"] == "oo_1_secret"
+    assert capsys.readouterr().err.count("is not there yet; waiting") == 1
+
+
+def test_one_that_never_comes_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_file, "AWAITED_S", 0.3)
+    monkeypatch.setenv("OPENOMNI_TOKEN_FILE", str(tmp_path / "up.json"))
+    with pytest.raises(WrongUsage, match="can't be read"):
+        read_token_file("experiment")
 
 
 def test_who_makes_its_own_token_needs_no_file(environment: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -31,6 +32,7 @@ app = typer.Typer(
 )  # fmt: skip
 Named = Annotated[str, typer.Argument(metavar="NAME", help="Its name, or NAME@VERSION.")]
 FILTER = ("session", "pipeline", "tag", "participant", "device", "since", "until")
+NAME = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,79}"
 SHOWN = 200
 """Problems that are printed; all of them are in the file of `--json`."""
 
@@ -56,11 +58,13 @@ def import_(
     Example: openomni dataset import corpus/ --name corpus --dry-run
     """
     check_json(json)
-    if not name and not path.startswith(BUILTIN):
+    if not name and not dry_run and not path.startswith(BUILTIN):
         raise WrongUsage("--name is missing; say what the dataset is to be called")
     if not dry_run and not token:
         raise WrongUsage(NO_TOKEN.format("researcher"))
     name = name or path
+    if not dry_run and not re.fullmatch(NAME, name):
+        raise WrongUsage(f"--name {name!r:.100}: a dataset's name has 1 to 80 letters, digits and . _ : -, no other")
     found = found_in(
         path,
         format=format or None,
@@ -191,6 +195,8 @@ def derive(
     wanted = deriving.changes(
         noise=noise, snr=_numbers("--snr", snr), loss=_numbers("--loss", loss), speed=_numbers("--speed", speed)
     )
+    if new == named.partition("@")[0]:
+        raise WrongUsage(f"--as {new!r} is the dataset itself, and this would be its newest version; give another name")
     made = _with(server, token, lambda api, progress: dataset_derive.derive(api, named, new, wanted, seed, progress))
     typer.echo(f"{made['dataset']}@{made['version']}: {_count(made['samples'], 'sample')}, {_hours(made['seconds'])}")
     write_json(json, made)
@@ -258,7 +264,7 @@ def _about(found: dict[str, Any]) -> list[str]:
         f"made        {found['created_at'][:19].replace('T', ' ')}, of {found['source'] or 'what was sent'}",
     ]
     if found["derived_from"]:
-        done = ", ".join(f"{name} {value}" for name, value in found["derivation"].items())
+        done = ", ".join(f"{name} {_told(value)}" for name, value in found["derivation"].items())
         lines.append(f"derived     from {found['derived_from']}: {done}")
     if sheet:
         lines += [
@@ -272,6 +278,15 @@ def _about(found: dict[str, Any]) -> list[str]:
     lines.append(f"WER         {_recognised(found)}")
     lines.append("versions    " + ", ".join(f"{each['version']} ({each['hash'][:8]})" for each in found["versions"]))
     return lines
+
+
+def _told(value: Any) -> str:
+    """Of a derivation, as a person writes it."""
+    if isinstance(value, list):
+        return "; ".join(map(_told, value))
+    if isinstance(value, dict):
+        return " ".join(str(each) for each in value.values())
+    return str(value)
 
 
 def _recognised(found: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ import typer
 
 from ..errors import OpenOmniError, WrongUsage
 from ..pipeline import spec
-from ..storage.api import Api
+from ..storage.api import Api, Refused
 from . import experiment_compare, experiment_export, experiment_score
 from .asking import HERE, Json, Server, Token, ask
 from .chosen import is_file
@@ -76,6 +76,7 @@ def run(
 
     async def begin(api: Api) -> dict[str, Any]:
         request["dataset"] = await _brought(api, dataset)
+        await _unmixed(api, name, _listed(pipelines))
         request["pipelines"] = [await _put(api, each) for each in _listed(pipelines)]
         if baseline:
             request["baseline"] = await _put(api, baseline)
@@ -94,6 +95,13 @@ def run(
                   f"it with: openomni experiment cancel {found['experiment']}", file=sys.stderr)  # fmt: skip
         raise
     _tell(found)
+    if found["status"] == "done":
+        for line in ask(server, token, lambda api: _scored(api, str(found["experiment"]))):
+            print(line)
+        if len(found["pipelines"]) > 1:
+            print(
+                f"compare     openomni experiment compare {found['experiment']}, or {server}{_page(found)}comparison/"
+            )
     write_json(json, found)
     if found["status"] == "cancelled":
         raise OpenOmniError(f"experiment {found['experiment']} was cancelled; run it again, and it goes on")
@@ -183,6 +191,26 @@ async def _brought(api: Api, dataset: str) -> str:
     return f"{made['dataset']}@{made['version']}"
 
 
+async def _unmixed(api: Api, name: str, pipelines: Sequence[str]) -> None:
+    """Raises WrongUsage for a file whose pipeline the experiment of that name has with another content: before it is
+    put, for it would be the newest of its name from then on."""
+    files = [spec.load(each) for each in pipelines if is_file(each)]
+    if not (name and files):
+        return
+    try:
+        there = (await api.get(_path(name)))["pipelines"]
+    except Refused:
+        return  # there is none yet
+    hashes = {each["pipeline"]: each["pipeline_hash"] for each in there}
+    for each in files:
+        been = hashes.get(each.name, each.hash)
+        if been != each.hash and each.hash not in hashes.values():
+            raise WrongUsage(
+                f"experiment {name!r} has the pipeline {each.name} of hash {been}, and this file has another "
+                f"({each.hash}); give the experiment another --name, or the pipeline in the file"
+            )
+
+
 async def _put(api: Api, named: str) -> str:
     """A file is put there as a pipeline, and known by its name from then on."""
     if not is_file(named):
@@ -195,6 +223,14 @@ async def _put(api: Api, named: str) -> str:
 
 
 # ---- what is asked of the server -----------------------------------------------------------------------------
+
+
+async def _scored(api: Api, name: str) -> list[str]:
+    """A line for each metric that scored nothing somewhere for a fault of its own."""
+    counts = (await api.get(f"{_path(name)}/scoring"))["metrics"]
+    faults = [(each["metric"], each["problem"] or f"failed {each['failed']} times; the last: {each['reason']}")
+              for each in counts if each["problem"] or (each["failed"] and each["reason"])]  # fmt: skip
+    return [f"metric      {metric}: {why}" for metric, why in faults]
 
 
 def _path(name: str) -> str:

@@ -72,8 +72,8 @@ async def foreseen(api: Api, name: str) -> str:
         return "it has too few samples to compare pipelines by"
     said = [f"{each['metric']} {number(each['difference'])} {each['unit']}".rstrip() for each in found["metrics"][:6]]
     by = f"; after {found['measured_in']}: {', '.join(said)}" if said else ""
-    return (f"it detects, with {found['power']:.0%} probability, differences from {found['in_sd']:.2f} standard "
-            f"deviations of a sample's paired difference on{by}")  # fmt: skip
+    return (f"with {found['power']:.0%} probability it tells a difference of {found['in_sd']:.2f} or more times the "
+            f"scatter of a sample's paired differences{by}")  # fmt: skip
 
 
 def _given(**query: str) -> dict[str, str]:

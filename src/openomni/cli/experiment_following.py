@@ -44,7 +44,7 @@ async def follow(api: Api, name: str) -> dict[str, Any]:
 def how_far(found: Mapping[str, Any]) -> str:
     """In one line: planned, running, done, failed, left, and what holds it up."""
     cells = found["cells"]
-    parts = [f"{cells['run']:,} of {cells['planned']:,} cells", f"{cells['running']:,} running"]
+    parts = [f"{cells['run']:,} of {cells['planned']:,} cells", f"{cells['running']:,} queued or running"]
     if cells["failed"]:
         parts.append(f"{cells['failed']:,} failed")
     if found["left_s"] is not None and found["status"] == "running":
@@ -59,16 +59,19 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
         f"experiment  {found['experiment']}, {found['status']}",
         f"dataset     {of['name']}@{of['version']}  {of['hash']}",
         f"run         {found['pace']} pace, {found['repeats']} × each, seed {found['seed']}, "
-        f"baseline {found['baseline']}",
+        f"baseline {found['baseline']}"
+        + "".join(f", {kind} given the {what}" for kind, what in found["manifest"].get("given", {}).items()),
         f"cells       {cells['planned']:,} planned, {cells['run']:,} run, {cells['failed']:,} failed, "
         f"{cells['cancelled']:,} cancelled, {cells['scored']:,} scored",
     ]
     for each in found["pipelines"]:
         one = each["cells"]
         lines.append(f"pipeline    {each['pipeline']} {each['pipeline_hash']}  {one['run']:,} of {one['planned']:,}")
-    kinds = ", ".join(
-        f"{count:,} {kind.replace('_', ' ')}" for kind, count in turns.items() if kind != "total" and count
-    )
+    if found["manifest"].get("imported"):
+        return [*lines, "turns       stayed on the server that they were run on"]
+    words = {"missing": "still to come"} if found["status"] == "running" else {}
+    kinds = ", ".join(f"{count:,} {words.get(kind, kind.replace('_', ' '))}" for kind, count in turns.items()
+                      if kind != "total" and count)  # fmt: skip
     lines.append(f"turns       {turns['total']:,}{f': {kinds}' if kinds else ''}")
     if found["status"] == "running":
         lines.append(f"now         {how_far(found)}")

@@ -98,6 +98,13 @@ def registered() -> dict[str, MetricInfo]:
     return found
 
 
+def names() -> set[str]:
+    """Of all metrics found here, as they are installed now. Nothing more of them is looked at."""
+    importlib.invalidate_caches()
+    _index.cache_clear()
+    return {*_index().targets, *declared}
+
+
 def problems() -> list[str]:
     """What is wrong with installed packages that offer metrics, a line each."""
     registered()

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
+from ...evaluation import comparison
 from ...evaluation.measured import KINDS, STATISTICS, MeasuredCell, MetricInfo
 from ...latency import counts
 from ..records.models import Task, Turn
@@ -225,8 +226,12 @@ def _timed(runs: Sequence[ComparedCell], name: str, seconds: Mapping[str, float]
 
 def chosen(found: Measurements, names: Collection[str]) -> list[MetricInfo]:
     """Those of these names, in their order; without names all that are shown by default: what was scored, and the time
-    in models, latencies first."""
+    in models; what stands for latency, accuracy and cost first, then the other latencies."""
     if names:
         return [found.metrics[name] for name in names]
     order = {kind: at for at, kind in enumerate(KINDS)}
-    return sorted(found.metrics.values(), key=lambda info: (order[info.kind], info.name.endswith(f".{MODEL_S}")))
+    leading = {name for name in comparison.axes(found.metrics.values()).values() if name}
+    return sorted(
+        found.metrics.values(),
+        key=lambda info: (info.name not in leading, order[info.kind], info.name.endswith(f".{MODEL_S}")),
+    )

@@ -52,7 +52,9 @@ class Bar:
     def words(self) -> str:
         counts = self.counts
         more = [
-            f"{getattr(counts, name):,} {name}" for name in ("running", "failed", "cancelled") if getattr(counts, name)
+            f"{getattr(counts, name):,} {word}"
+            for name, word in (("running", "queued or running"), ("failed", "failed"), ("cancelled", "cancelled"))
+            if getattr(counts, name)
         ]
         return ", ".join([f"{counts.run:,} of {counts.planned:,} run", *more])
 

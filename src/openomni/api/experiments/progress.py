@@ -119,7 +119,9 @@ def _held_up(found: State) -> list[str]:
     if (free := disk.free()) < NOTHING_FITS:
         return [f"the server's disk is full ({free >> 20} MiB are free); make room, and it goes on"]
     now = Runnable.now(found.experiment)
-    waiting = Cell.objects.filter(experiment=found.experiment, status=Cell.Status.PLANNED).order_by()
+    # What is queued waits for an agent, too, when the last one has gone.
+    to_run = (Cell.Status.PLANNED, Cell.Status.QUEUED, Cell.Status.RUNNING)
+    waiting = Cell.objects.filter(experiment=found.experiment, status__in=to_run).order_by()
     keys = waiting.values_list("pipeline", flat=True).distinct()
     lines = [line for key in keys for line in now.held_up.get(key, [])]
     slots, busy = (sum(getattr(agent, name) for agent in now.hosts) for name in ("slots", "busy"))

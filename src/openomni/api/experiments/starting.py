@@ -91,7 +91,7 @@ def default_name(dataset: str, pipelines: Sequence[str]) -> str:
 
 def _check_metrics(wanted: Wanted) -> None:
     """Before all is run for a metric that there is not."""
-    known = registry.registered()
+    known = registry.names()
     for name in (*wanted.metrics, *wanted.margins):
         if name not in known:
             raise Refusal(422, f"unknown metric {name!r}; {nearest(name, known)}")
@@ -111,7 +111,8 @@ def _checked(version: DatasetVersion, wanted: Wanted, pipelines: Sequence[UnderT
     if wanted.pace == Pace.FAST:
         _refuse(
             [sample.id for _, sample in found if sample.needs_realtime],
-            "needs real-time pace, for something in it is said into a reply; ask for it, or leave such samples out",
+            "needs real-time pace, for something in it is said into a reply; ask for that (--pace realtime), or for a "
+            "dataset without such samples",
         )
     for kind in wanted.given:
         if kind not in REFERENCES:
