@@ -32,7 +32,7 @@ def test_how_far_each_is(site: Site, visit: Visit, axe: Axe, shots: Shots) -> No
     site.fill("pages.progress_rows:running")
     page = visit("/experiments/")
     bar = page.locator(".experiments > li").filter(has_text="questions-of-tuesday").get_by_role("meter")
-    expect(bar).to_have_attribute("aria-valuetext", "97 of 180 run, 12 running, 3 failed")
+    expect(bar).to_have_attribute("aria-valuetext", "97 of 180 run, 12 queued or running, 3 failed")
     axe(page)
     shots(page, "experiments-full")
     page.get_by_role("link", name="questions-of-tuesday").click()
