@@ -15,7 +15,9 @@ from openomni.errors import WrongUsage
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setenv("OPENOMNI_TOKEN", "")
+    for name in ("OPENOMNI_TOKEN", "OPENOMNI_SERVER"):  # what is read into them is gone afterwards
+        monkeypatch.setenv(name, "")
+    monkeypatch.delenv("OPENOMNI_SERVER")
     monkeypatch.setenv("OPENOMNI_TOKEN_FILE", str(tmp_path / "token"))
     return tmp_path / "token"
 
