@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from api.experiment_rows import agent, dataset, into_reply, pipelines, sample, simulated
 from api.support import Api, api_for
 from openomni.api.accounts.models import Project, Scope
-from openomni.api.experiments import calling, cancelling, feeding, planning
+from openomni.api.experiments import calling, cancelling, feeding, planning, progress
 from openomni.api.experiments.models import Cell, Experiment
 from openomni.api.experiments.runnable import Runnable
 from openomni.api.fleet.models import Agent
@@ -337,6 +338,18 @@ def test_who_goes_on_while_it_is_cancelled_puts_nothing_in_that_the_cancelling_t
     cancelling.cancel(experiment)
     assert fed == [0]
     assert feeding.feed(experiment.pk) > 0
+
+
+def test_agents_that_go_while_all_is_queued_are_what_holds_it_up(
+    researcher: Api, ready: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress.bus_line, "connected", lambda: True)
+    run(researcher)
+    experiment = Experiment.objects.get()
+    while feeding.feed(experiment.pk):
+        pass
+    Agent.objects.update(last_seen=timezone.now() - timedelta(hours=1))
+    assert "no live agent offers" in progress.state(experiment).held_up[0]
 
 
 def test_who_died_of_cancelling_holds_up_nobody_for_long(researcher: Api, ready: list[str]) -> None:

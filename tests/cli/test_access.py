@@ -76,6 +76,7 @@ def test_one_that_never_comes_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
         read_token_file("experiment")
 
 
-def test_who_makes_its_own_token_needs_no_file(environment: Path) -> None:
-    read_token_file("up")
+@pytest.mark.parametrize("command", ["up", "--help", ""])
+def test_who_needs_none_asks_for_no_file(command: str, environment: Path) -> None:
+    read_token_file(command)
     assert not os.environ["OPENOMNI_TOKEN"]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import pytest
 import typer
 
-from openomni.cli import asking
+from openomni.cli import asking, experiment
 from openomni.cli import experiment_score as module
 from openomni.cli.main import _call
 from openomni.errors import OpenOmniError, WrongUsage
@@ -110,3 +110,16 @@ def test_what_could_not_be_scored_is_its_exit_status(server: type[Server], done:
         _call(app, ["e"], "openomni experiment score")
     assert line in str(failed.value)
     assert failed.value.exit_code == 1
+
+
+def test_a_run_tells_of_each_metric_that_failed_or_could_not_be_had(server: type[Server]) -> None:
+    server.done = [
+        count("wer", scored=8),
+        count("mine", failed=2, reason="raised KeyError: 'x'"),
+        count("wr", problem="unknown metric"),
+    ]
+    lines = asking.ask("http://127.0.0.1:8000", "t", lambda api: experiment._scored(api, "e"))
+    assert lines == [
+        "metric      mine: failed 2 times; the last: raised KeyError: 'x'",
+        "metric      wr: unknown metric",
+    ]

@@ -20,7 +20,12 @@ MAKE_THEIRS = ("", "up", "demo", "api")
 def read_token_file(command: str) -> None:
     """What `OPENOMNI_TOKEN_FILE` names becomes `OPENOMNI_TOKEN`, where that is not set, and `OPENOMNI_SERVER`, where
     the file says it and that is not set either. Raises `WrongUsage`."""
-    if command in MAKE_THEIRS or os.environ.get(TOKEN) or (found := token_file.read()) is None:
+    if (
+        command in MAKE_THEIRS
+        or command.startswith("-")
+        or os.environ.get(TOKEN)
+        or (found := token_file.read()) is None
+    ):
         return
     os.environ[TOKEN] = found.token
     if found.server:

@@ -199,7 +199,9 @@ async def _unmixed(api: Api, name: str, pipelines: Sequence[str]) -> None:
         return
     try:
         there = (await api.get(_path(name)))["pipelines"]
-    except Refused:
+    except Refused as no:
+        if no.status != 404:
+            raise
         return  # there is none yet
     hashes = {each["pipeline"]: each["pipeline_hash"] for each in there}
     for each in files:

@@ -91,8 +91,9 @@ def default_name(dataset: str, pipelines: Sequence[str]) -> str:
 
 def _check_metrics(wanted: Wanted) -> None:
     """Before all is run for a metric that there is not."""
-    known = registry.names()
-    for name in (*wanted.metrics, *wanted.margins):
+    asked = (*wanted.metrics, *wanted.margins)
+    known = registry.names() if asked else set()
+    for name in asked:
         if name not in known:
             raise Refusal(422, f"unknown metric {name!r}; {nearest(name, known)}")
 
