@@ -11,12 +11,14 @@ _HOMES = {
     "Audio": "media", "Clip": "media", "Frame": "media",
     "Document": "events", "Emotion": "events", "Endings": "events", "Message": "events", "Speaker": "events",
     "Transcript": "events", "Usage": "events", "Word": "events",
-    "component": "components.registry", "Declined": "errors", "metric": "metrics.declaring",
+    "Conversation": "components.conversation", "component": "components.registry", "Declined": "errors",
+    "metric": "metrics.declaring",
 }  # fmt: skip
-__all__ = ["Audio", "Clip", "Declined", "Document", "Emotion", "Endings", "Frame", "Message", "Speaker",
+__all__ = ["Audio", "Clip", "Conversation", "Declined", "Document", "Emotion", "Endings", "Frame", "Message", "Speaker",
            "Transcript", "Usage", "Word", "component", "metric"]  # fmt: skip
 
 if TYPE_CHECKING:
+    from .components.conversation import Conversation
     from .components.registry import component
     from .errors import Declined
     from .events import Document, Emotion, Endings, Message, Speaker, Transcript, Usage, Word

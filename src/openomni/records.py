@@ -431,6 +431,16 @@ class BrokenOffRecord(Record, tag="broken_off", kw_only=True):
     reason: str = ""
 
 
+class PlayerChoice(msgspec.Struct, kw_only=True):
+    """Who plays the user of a sample, where that are not its recordings: a component of the kind `player`, and the
+    voice, a component of the kind `tts`, in which it is heard where it gives text."""
+
+    name: Name
+    parameters: dict[str, Any] = {}
+    voice: Name = "piper"
+    voice_parameters: dict[str, Any] = {}
+
+
 class CalledRecord(msgspec.Struct, kw_only=True):
     """An utterance of a real-time cell, as it was measured where its reply was heard."""
 
@@ -458,6 +468,8 @@ class CalledRecord(msgspec.Struct, kw_only=True):
     start: Position = 0
     end: Position = 0
     """Its speech on the session's axis, in samples at 16 kHz; `end` is just past the last."""
+    text: Text | None = None
+    """What it says, where that was not the sample's own recording; empty: nobody wrote it."""
 
 
 class CellRecord(Record, tag="cell", kw_only=True):
@@ -483,6 +495,8 @@ class CellRecord(Record, tag="cell", kw_only=True):
     """Blocks of 20 ms that the microphone gave and the recording does not hold; None where that can't be said."""
     microphone_late_s: Seconds | None = None
     """How late the microphone's blocks went out, 99 of 100 at most: a machine that can't keep pace measures itself."""
+    player: list[Id] = []
+    """Who played the user, and in which voice, by the ids of their builds; none where its recordings were played."""
 
 
 AnyRecord = SessionRecord | TurnRecord | RecordingRecord | ItemRecord | BuildRecord | BrokenOffRecord | CellRecord

@@ -11,7 +11,7 @@ import pytest
 import virtual_time
 from openomni import clock
 from openomni.client.caller.caller import SyntheticCaller
-from openomni.client.caller.dialogue import Line, PlayedLine, play
+from openomni.client.caller.dialogue import Line, PlayedLine, WrittenLines, play
 from openomni.client.caller.measured import measured
 from openomni.client.caller.utterance import SpokenUtterance
 from openomni.client.wire import ReplyChunk
@@ -84,7 +84,7 @@ def scene(lines: list[Line], assistant: Assistant) -> tuple[list[PlayedLine], li
         await asyncio.sleep(1.0)  # the microphone takes a stamp of 0 for none
         running = [asyncio.create_task(capture()), asyncio.create_task(assistant.listen(caller))]
         await asyncio.sleep(1.0)
-        played = await play(caller, lines)
+        played = await play(caller, WrittenLines(lines))
         for task in running:
             task.cancel()
         return played, measured(caller, played), caller

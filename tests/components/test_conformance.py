@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openomni import Audio, Endings, component
+from openomni import Audio, Conversation, Endings, component
 from openomni.components.conformance import check, conformance
 
 
@@ -96,6 +96,20 @@ def test_short_and_silent_sound_must_not_raise() -> None:
         "takes 50 ms of sound: raised ValueError: too little to hear",
         "takes a second of silence: raised ValueError: too little to hear",
     ]
+
+
+def test_who_plays_the_user_says_something_and_comes_to_an_end() -> None:
+    assert check("player", "script") == []
+    assert "says something first: says nothing to a sample" in faults("player", "say", lambda self, conversation: None)
+    assert "says something first: gave 5; expected words, Audio" in faults(
+        "player", "say", lambda self, conversation: 5
+    )
+    assert "comes to an end: said 50 utterances and goes on" in faults("player", "say", lambda self, conversation: "a")
+
+    def forgetful(self: object, conversation: Conversation) -> str:
+        return conversation.so_far[0].said
+
+    assert "says something first: raised IndexError" in faults("player", "say", forgetful)
 
 
 def test_component_that_serves_only_once_is_named() -> None:

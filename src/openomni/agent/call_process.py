@@ -17,7 +17,7 @@ GRACE_S = 5.0
 async def conduct(plan: CallPlan) -> CallOutcome:
     """Plays the call; cancelled, it ends it. What went wrong is in the outcome."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "openomni.client.caller", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "openomni.agent.call_main", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdin is not None
     assert process.stdout is not None

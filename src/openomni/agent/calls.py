@@ -23,7 +23,7 @@ from ..components.vad import offline
 from ..errors import MediaError, OpenOmniError
 from ..events import AXIS_RATE
 from ..pipeline.spec import Pipeline
-from ..records import CellRecord
+from ..records import BuildRecord, CellRecord
 from ..storage.api import Api, Unreachable
 from .call_process import conduct
 from .cancelled import CancelledGroups
@@ -138,6 +138,9 @@ class Calls:
             raise (Again if outcome.passing else OpenOmniError)(outcome.error)
         record.turns, record.frames_lost = outcome.turns, outcome.frames_lost
         record.microphone_late_s = outcome.microphone_late_s
+        for build in (BuildRecord.of(record.project, **each) for each in outcome.builds):
+            self._writer.write(build)
+            record.player.append(build.build)
 
     def _plan(
         self, call: CallWork, pipeline: Pipeline, session_id: str, lines: list[CallLine], folder: str
@@ -147,7 +150,7 @@ class Calls:
         return CallPlan(
             server=self._api.server, token=self._api.token, pipeline=f"{call.pipeline}@{pipeline.hash}",
             session_id=session_id, cell=call.cell, folder=folder, lines=lines, patience_s=float(patience),
-            seed=int(seed), context=f"experiment {call.experiment}",
+            seed=int(seed), context=f"experiment {call.experiment}", sample=call.sample, player=call.player,
         )  # fmt: skip
 
     async def _line(self, utterance: CallUtterance, path: Path) -> CallLine:
@@ -164,7 +167,8 @@ class Calls:
                 f"no speech was found in recording {utterance.recording} from {utterance.start:g} s on; is it silent?"
             )
         await asyncio.to_thread(audio.save, path)
-        return CallLine(path=str(path), start=bounds[0], end=bounds[1], when=utterance.when)
+        told = {name: getattr(utterance, name) for name in ("text", "answer", "fields")}
+        return CallLine(path=str(path), start=bounds[0], end=bounds[1], when=utterance.when, **told)
 
     async def _written(self) -> None:
         while True:

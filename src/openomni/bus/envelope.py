@@ -13,6 +13,7 @@ import msgspec
 
 from ..bounds import MAX_LINE, Count, Position
 from ..datasets import AfterReply, When
+from ..records import PlayerChoice
 
 Kind = Literal["turn", "call", "score", "judge", "embed", "derive"]
 Lane = Literal["reprocess", "throughput", "latency"]
@@ -120,6 +121,10 @@ class CallUtterance(msgspec.Struct, kw_only=True):
     speech: tuple[float, float] | None = None
     """Where its speech begins and ends, in seconds of the recording, as a reference has it; None: the fixed offline VAD
     says so."""
+    text: str | None = None
+    answer: str | None = None
+    """What a right reply says; None: nobody knows. Both, and `fields`, are for a player alone."""
+    fields: dict[str, Any] = {}
 
 
 class CallWork(msgspec.Struct, kw_only=True):
@@ -134,6 +139,9 @@ class CallWork(msgspec.Struct, kw_only=True):
     attempt: Count = 1
     utterances: list[CallUtterance]
     settings: dict[str, Any] = {}
+    sample: str = ""
+    player: PlayerChoice | None = None
+    """Who says something else than these recordings."""
 
     def work(self, project: str, spec_hash: str, **fields: Any) -> Work:
         """The envelope with this in it. A call's work is named after its cell."""

@@ -52,6 +52,16 @@ def run(
         list[str] | None,
         typer.Option("--with", metavar="KIND=reference", help="The samples' references take this stage's place."),
     ] = None,
+    player: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[,KEY=VALUE…]",
+            help="Who plays the user at real-time pace; script, say. Default: the recordings.",
+        ),
+    ] = "",
+    player_voice: Annotated[
+        str, typer.Option(metavar="TTS[,KEY=VALUE…]", help="The voice in which it is heard. Default: piper.")
+    ] = "",
     detach: Annotated[bool, typer.Option("--detach", help="Begin it, and do not wait.")] = False,
     server: Server = HERE,
     token: Token = "",
@@ -72,6 +82,8 @@ def run(
     }  # fmt: skip
     if name:
         request["name"] = name
+    if chosen := _player(player, player_voice):
+        request["player"] = chosen
     found: dict[str, Any] = {}
 
     async def begin(api: Api) -> dict[str, Any]:
@@ -166,6 +178,29 @@ def _pairs(option: str, texts: Sequence[str]) -> list[tuple[str, str]]:
             example = "wer=0.01" if option == "--margin" else "stt=reference"
             raise WrongUsage(f"{option} {name!r}: write it as in {option} {example}")
     return [(name.strip(), value.strip()) for name, _, value in pairs]
+
+
+def _player(player: str, voice: str) -> dict[str, Any]:
+    """Raises WrongUsage for a voice of nobody, and for settings that are no KEY=VALUE."""
+    if not player or player == "recording":
+        if voice:
+            raise WrongUsage("--player-voice is the voice of a --player; recordings have their own")
+        return {}
+    name, parameters = _with_settings("--player", player)
+    chosen = {"name": name, "parameters": parameters}
+    if voice:
+        chosen["voice"], chosen["voice_parameters"] = _with_settings("--player-voice", voice)
+    return chosen
+
+
+def _with_settings(option: str, text: str) -> tuple[str, dict[str, Any]]:
+    """`name,key=value,…`, the values as a pipeline would have them."""
+    from .components import parameters_of
+
+    name, *settings = (each.strip() for each in text.split(","))
+    if not name or "=" in name:
+        raise WrongUsage(f"{option} {text!r}: write a name first, then settings as KEY=VALUE, with commas between")
+    return name, parameters_of(settings, option)
 
 
 def _number(metric: str, text: str) -> float:

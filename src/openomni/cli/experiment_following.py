@@ -41,6 +41,11 @@ async def follow(api: Api, name: str) -> dict[str, Any]:
             await asyncio.sleep(LOOK_EVERY)
 
 
+def _played(player: Mapping[str, Any]) -> str:
+    kind = player.get("kind", "recording")
+    return "" if kind == "recording" else f", the user played by {kind} in the voice {player['voice']}"
+
+
 def how_far(found: Mapping[str, Any]) -> str:
     """In one line: planned, running, done, failed, left, and what holds it up."""
     cells = found["cells"]
@@ -60,6 +65,7 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
         f"dataset     {of['name']}@{of['version']}  {of['hash']}",
         f"run         {found['pace']} pace, {found['repeats']} × each, seed {found['seed']}, "
         f"baseline {found['baseline']}"
+        + _played(found["manifest"].get("player", {}))
         + "".join(f", {kind} given the {what}" for kind, what in found["manifest"].get("given", {}).items()),
         f"cells       {cells['planned']:,} planned, {cells['run']:,} run, {cells['failed']:,} failed, "
         f"{cells['cancelled']:,} cancelled, {cells['scored']:,} scored",

@@ -13,6 +13,7 @@ COMPONENTS = {
     "vad:energy": "openomni.components.vad.energy:Energy",
     "turn:smart-turn": "openomni.components.turn.smart_turn:SmartTurn",
     "turn:words": "openomni.components.turn.words:Words",
+    "player:script": "openomni.components.player.script:Script",
     "stt:simulated": "openomni.components.simulated:SimulatedTranscriber",
     "emotion:simulated": "openomni.components.simulated:SimulatedEmotion",
     "retrieval:simulated": "openomni.components.simulated:SimulatedRetrieval",

@@ -12,7 +12,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -22,6 +22,8 @@ import numpy as np
 from ..events import AXIS_RATE, NOTHING_KNOWN, Endings, Message, Picture, Prompt, Sound, Text, Transcript, Usage, Value
 from ..media import Audio, Frame, Samples
 from . import judge, registry
+from .conversation import Conversation, Exchange, ScriptLine
+from .fence import fenced, words
 from .kinds import kind_of
 from .registry import ComponentInfo
 from .stage import TIMEOUT, LocalStage, StageError
@@ -30,10 +32,12 @@ UNDER_WAY = 0.05
 """Seconds after which a call is cancelled that may have given nothing yet."""
 RETURN_WITHIN = 30.0
 """Seconds after a cancel within which a call must have returned, so that its slot is free again."""
+MOST_SAID = 50
+"""Utterances after which a player counts as one that never ends."""
 UNKNOWN = "no-such-name"
 """A voice and a language that nobody has."""
 
-ESSENTIAL = ("warms up", "answers", "gives 0…1")
+ESSENTIAL = ("warms up", "answers", "gives 0…1", "says something first")
 """Promises without which the later ones can't be tried."""
 
 
@@ -104,8 +108,8 @@ def _run(
         report(each)
 
     async def trial() -> None:
-        serves_turns = {"vad": _Detector, "turn": _Judge}.get(kind_of(kind).name)
-        promises = serves_turns(built) if serves_turns else _Stage(kind, built, timeout)
+        others = {"vad": _Detector, "turn": _Judge, "player": _Player}.get(kind_of(kind).name)
+        promises = others(built) if others else _Stage(kind, built, timeout)
         for promise, kept in promises.listed():
             try:
                 each = Check(promise, await kept())
@@ -198,7 +202,7 @@ class _Stage:
 
 
 class _Serving:
-    """What a component that serves turn-taking promises."""
+    """What a component promises that stands in no pipeline."""
 
     def __init__(self, built: Any) -> None:
         self.built = built
@@ -272,6 +276,50 @@ class _Detector(_Serving):
             mixed.append(float(second(voice[at : at + second.window])))
             first(np.zeros(first.window, np.float32))
         return "" if np.allclose(alone, mixed, atol=1e-4) else "two detectors share state; keep it in what open() gives"
+
+
+class _Player(_Serving):
+    """The promises of who plays the user of a sample."""
+
+    def listed(self) -> list[Promise]:
+        return [*super().listed(), ("says something first", self.begins), ("comes to an end", self.ends)]
+
+    async def begins(self) -> str:
+        said = await self._said(_conversation())
+        return "says nothing to a sample of two utterances" if said is None else _judge_said(said)
+
+    async def ends(self) -> str:
+        conversation = _conversation()
+        for _ in range(MOST_SAID):
+            if (said := await self._said(conversation)) is None:
+                return ""
+            if fault := _judge_said(said):
+                return fault
+            more = Exchange("What is the time?", "It is ten to nine.", True, False, 0.6)
+            conversation = replace(conversation, so_far=(*conversation.so_far, more))
+        return f"said {MOST_SAID} utterances and goes on; return None when all is said"
+
+    async def _said(self, conversation: Conversation) -> Any:
+        try:
+            with fenced():
+                said = self.built.say(conversation)
+                return await said if inspect.isawaitable(said) else said
+        except Exception as error:
+            raise StageError("player", f"raised {words(error)}") from error
+
+
+def _judge_said(said: Any) -> str:
+    match said:
+        case str(text) | (Audio(), str(text)) if text.strip():
+            return ""
+        case Audio() as audio if audio.duration:
+            return ""
+    return f"gave {said!r}; expected words, Audio, (Audio, its words), or None when all is said"[:200]
+
+
+def _conversation() -> Conversation:
+    said = ("What is the time?", "It is ten to nine."), ("Thank you.", None)
+    return Conversation("a-sample", tuple(ScriptLine(_voice(1.0), text, answer) for text, answer in said))
 
 
 # ---- what it is given ----------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ class Kind:
     """What a session may ask of one call. A method that has a parameter of that name (`str | None = None`) is given it
     by keyword; another one is called without."""
     stage: bool = field(default=True)
-    """Whether it can stand in a pipeline's `stages`; others serve turn-taking."""
+    """Whether it can stand in a pipeline's `stages`; others serve turn-taking, or an experiment's caller."""
 
     def method_of(self, component: Any) -> Callable[..., Any]:
         """The method that serves a class or an instance: the streaming one where it has one."""
@@ -133,6 +133,13 @@ KINDS: dict[str, Kind] = {
             "Whether the person has finished, at a pause",
             "finished",
             "finished(audio: Audio, text: str, endings: Endings) -> float, the probability 0…1",
+            stage=False,
+        ),
+        Kind(
+            "player",
+            "Plays the user of a sample",
+            "say",
+            "say(conversation: Conversation) -> Audio | str | None, None when it has said all",
             stage=False,
         ),
     )

@@ -14,7 +14,7 @@ from ...datasets import Utterance
 from ...records import CellRecord
 from ..datasets import reading
 from ..queue.models import QueuedWork
-from . import planning, queueing
+from . import planning, playing, queueing
 from .models import Cell, Experiment
 from .settling import AWAITS_AGENT, GAVE_UP
 
@@ -40,19 +40,22 @@ def put(experiment: Experiment, cells: Sequence[Cell]) -> None:
 
 
 def _work(experiment: Experiment, cell: Cell) -> Work:
+    sample, player = reading.value_of(cell.sample), playing.choice_of(experiment)
     call = CallWork(
         cell=cell.pk, experiment=str(experiment.pk), pipeline=cell.pipeline.name, session_id=cell.session,
-        attempt=cell.attempt, utterances=[_said(each) for each in reading.value_of(cell.sample).utterances],
-        settings={"seed": experiment.seed},
+        attempt=cell.attempt, utterances=[_said(each, player is not None) for each in sample.utterances],
+        settings={"seed": experiment.seed}, sample=sample.id if player else "", player=player,
     )  # fmt: skip
     return call.work(cell.project_id, cell.pipeline.hash, group=str(experiment.pk))
 
 
-def _said(said: Utterance) -> CallUtterance:
+def _said(said: Utterance, played: bool) -> CallUtterance:
+    """With what a player is told of it, where one plays."""
     sound = said.sound
+    told: dict[str, Any] = {"text": said.text, "answer": said.answer, "fields": said.fields} if played else {}
     return CallUtterance(
         recording=sound.path, start=sound.start, end=-1.0 if sound.end is None else sound.end, track=sound.track,
-        channel=sound.channel, when=said.when,
+        channel=sound.channel, when=said.when, **told,
     )  # fmt: skip
 
 
@@ -68,7 +71,7 @@ def was_played(record: CellRecord, **_: Any) -> None:
         QueuedWork.objects.filter(pk=cell.pk).delete()
         cell.session, cell.reason = record.session_id, record.reason
         cell.started_at, cell.ended_at = _moment(record.started_at), _moment(record.ended_at)
-        names = ("caller", "frames_lost", "microphone_late_s", "turns")
+        names = ("caller", "frames_lost", "microphone_late_s", "player", "turns")
         cell.played = {name: msgspec.to_builtins(getattr(record, name)) for name in names}
         cell.status = Cell.Status.FAILED if record.status == "failed" else Cell.Status.DONE
         if record.status == "disturbed":

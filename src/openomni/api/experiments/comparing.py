@@ -16,12 +16,12 @@ from ...evaluation import comparison
 from ...evaluation.measured import MetricInfo, Table, table
 from ..ground.errors import bad_request, not_found
 from ..scores.models import Score, Target
-from . import measurements
+from . import measurements, playing
 from .measurements import ComparedCell, Measurements
 from .models import Cell, Experiment
 
 KEPT_S = 24 * 3600
-COMPUTED = 2
+COMPUTED = 3
 """Counts up when the same rows give another comparison."""
 _choosing = threading.Lock()
 _locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
@@ -88,8 +88,13 @@ def _compared(experiment: Experiment, baseline: str, metrics: Sequence[str]) -> 
         pipelines=labels,
         texts=found.texts,
     )
-    # Of one that came from another server its texts stayed there.
-    return made | {"varies": experiment.manifest.get("imported", {}).get("varies", made["varies"])}
+    # Of one that came from another server its texts stayed there, and so did its calls.
+    kept = experiment.manifest.get("imported", {})
+    return made | {
+        "varies": kept.get("varies", made["varies"]),
+        "player": playing.words(experiment.player),
+        "players": playing.played(experiment),
+    }
 
 
 def pipelines_of(experiment: Experiment) -> dict[str, str]:

@@ -111,7 +111,18 @@ class Varies(Schema):
     share: float | None
 
 
+class PlayedBy(Schema):
+    """Cells whose user the same builds played: `player` says in words which."""
+
+    builds: list[str]
+    cells: int
+    player: str
+
+
 class ComparisonOut(Schema):
+    """`player`: who played the user, in words; several `players`: not the same one in all cells, for it or its voice
+    changed in between."""
+
     experiment: str
     baseline: str
     confidence: float
@@ -121,6 +132,8 @@ class ComparisonOut(Schema):
     axis_statistics: ByAxis
     front: list[OnFront]
     varies: list[Varies]
+    player: str = "the recordings"
+    players: list[PlayedBy] = []
 
 
 class SampleThrough(Schema):

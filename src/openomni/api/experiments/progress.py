@@ -16,6 +16,7 @@ from ..ground import bus_line, disk
 from ..records.models import Turn
 from ..reports.outcomes import OUTCOMES, outcome_of
 from ..scores.models import Outcome, Score, Target
+from . import playing
 from .models import Cell, Experiment, ExperimentPipeline
 from .planning import WARM_UP
 from .runnable import Runnable
@@ -161,11 +162,15 @@ def _turns_of(cells: QuerySet[Cell]) -> QuerySet[Turn]:
 
 
 def _expected(cells: QuerySet[Cell]) -> int:
-    """Turns that all of the cells are to have: one for each utterance of their samples."""
+    """Turns that all of the cells are to have: one for each utterance of their samples, or of those that a player said
+    instead."""
     said = DatasetUtterance.objects.filter(sample__in=cells.values("sample")).order_by()
     of_each = dict(said.values("sample").annotate(said=Count("pk")).values_list("sample", "said"))
-    runs = cells.values("sample").annotate(runs=Count("pk")).values_list("sample", "runs")
-    return sum(count * max(of_each.get(sample, 0), 1) for sample, count in runs)
+    own = cells.filter(status=Cell.Status.DONE).exclude(experiment__player__kind=playing.RECORDING)
+    spoken = sum(len(played.get("turns", ())) for played in own.values_list("played", flat=True))
+    written = cells.exclude(pk__in=own.values("pk")) if spoken else cells
+    runs = written.values("sample").annotate(runs=Count("pk")).values_list("sample", "runs")
+    return spoken + sum(count * max(of_each.get(sample, 0), 1) for sample, count in runs)
 
 
 def told(found: State) -> dict[str, Any]:

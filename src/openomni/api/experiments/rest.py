@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from ninja import Query, Router, Schema, Status
 
+from ...records import PlayerChoice
 from ..accounts.authentication import allow
 from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest
@@ -40,7 +41,8 @@ def run_experiment(request: AuthedRequest, payload: ExperimentNew) -> Any:
     """The same again gives the one that there is; one that was cancelled goes on, and pipelines that it has not are
     added. Another content under its name is refused."""
     fields = payload.dict()
-    wanted = starting.Wanted(**{**fields, "name": fields["name"] or ""})
+    player = None if payload.player is None else PlayerChoice(**payload.player.dict())
+    wanted = starting.Wanted(**{**fields, "name": fields["name"] or "", "player": player})
     experiment = starting.begin(request.auth, wanted)
     queueing.room.call()
     return Status(202, _whole(experiment))

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ...components.kinds import KINDS
-from ...datasets import Sample, Sound
+from ...datasets import Sample, Sound, Utterance
 from ...events import AXIS_RATE
 from ...metrics import Run, RunStage, RunTurn
 from ...pipeline import spec as pipeline_spec
@@ -25,6 +25,7 @@ from ..pipelines.models import PipelineVersion
 from ..records.models import Progress, Recording, Task, Turn
 from ..records.snapshots import STAGE
 from .models import Cell, Experiment, Pace
+from .playing import RECORDING
 
 _STAGE = tuple(name for name in STAGE if name in RunStage.__struct_fields__)
 _TURN = ("transcript", "reply_text", "outcome", "status", "reason", "interrupted", "warm", "overlap_s", "yield_s",
@@ -75,6 +76,8 @@ def runs_of(experiment: Experiment, cells: Sequence[Cell]) -> tuple[dict[str, Ru
     for turn in rows.exclude(status=Progress.SUPERSEDED).prefetch_related("tasks", "time_points").order_by("index"):
         turns[turn.cell].append(turn)
     wanted = {said.sound.path for sample in samples.values() for said in sample.utterances}
+    if experiment.player.get("kind") != RECORDING:
+        wanted |= {turn.recording for several in turns.values() for turn in several if turn.recording}
     wanted |= {turn.reply_audio for several in turns.values() for turn in several if turn.reply_audio}
     sounds = Sounds(_recordings(experiment.project_id, wanted))
     kinds = _kinds_of(experiment.project_id)
@@ -119,6 +122,8 @@ def _turns(cell: Cell, sample: Sample, turns: Sequence[Turn], sounds: Sounds) ->
 
 def _turn(turn: Turn, index: int, sample: Sample, heard: CalledRecord | None, sounds: Sounds) -> RunTurn:
     utterance = sample.utterances[index] if 0 <= index < len(sample.utterances) else None
+    if heard is not None and heard.text is not None:
+        utterance = _said(turn, heard, utterance)
     fields: dict[str, Any] = {name: getattr(turn, name) for name in _TURN}
     if heard is not None:
         # The caller knows beforehand where the person's last speech sample is; a detector guesses it.
@@ -135,6 +140,15 @@ def _turn(turn: Turn, index: int, sample: Sample, heard: CalledRecord | None, so
         turn_s=None if turn.live else _spoken(stages),
         time_points={each.name: each.at_s for each in turn.time_points.all()}, **fields,
     )  # fmt: skip
+
+
+def _said(turn: Turn, heard: CalledRecord, written: Utterance | None) -> Utterance:
+    """What a player said in the place of an utterance: where these are other words, what the sample knows of an answer
+    does not belong to it, and how the recording's speaker felt never does."""
+    sound = Sound(path=turn.recording or "-", start=heard.start / AXIS_RATE, end=heard.end / AXIS_RATE)
+    if written is None or written.text != heard.text:
+        return Utterance(sound=sound, text=heard.text or None)
+    return msgspec.structs.replace(written, sound=sound, emotion="", speaker="")
 
 
 def _stage(task: Task) -> RunStage:

@@ -8,13 +8,11 @@ from typing import Any, Self
 from ...errors import OpenOmniError
 from ...pipeline import spec
 from ..fleet import components
-from ..fleet.models import Agent, alive_since
+from ..fleet.models import Agent
 from ..fleet.placing import Placing
 from ..pipelines.models import PipelineVersion
+from . import playing
 from .models import Experiment, Pace
-
-CALLER = "caller"
-"""The role of an agent that plays the person, at real-time pace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +30,8 @@ class Runnable:
         specs = PipelineVersion.objects.filter(project_id=project, hash__in=[each.hash for each in rows])
         contents: dict[str, dict[str, Any]] = dict(specs.values_list("hash", "spec"))
         known, placing = components.schemas(project), Placing.now(project)
-        nobody = [] if experiment.pace == Pace.FAST or _has_caller(project) else [
-            "no live agent plays the person; start one with the role: openomni agent --offer caller"
-        ]  # fmt: skip
+        fast = experiment.pace == Pace.FAST
+        nobody = [] if fast else playing.missing(project, playing.choice_of(experiment))
         parsed: dict[int, spec.Pipeline] = {}
         held_up: dict[int, list[str]] = {}
         for each in rows:
@@ -57,8 +54,3 @@ def can_run(project_id: str, digest: str, name: str) -> bool:
         return False
     pipeline = spec.parse(content, name)
     return not Placing.now(project_id).unplaced(pipeline, components.schemas(project_id))
-
-
-def _has_caller(project_id: str) -> bool:
-    alive = Agent.objects.filter(project_id=project_id, last_seen__gt=alive_since(), draining=False)
-    return any(CALLER in roles for roles in alive.values_list("roles", flat=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -30,7 +31,28 @@ ExperimentName = Annotated[
 ]
 Pipelines = Annotated[list[Annotated[str, Field(min_length=1, max_length=150)]],
                       Field(min_length=1, max_length=MAX_PIPELINES, description="names, or `name@hash`")]  # fmt: skip
+MAX_PARAMETERS = 16 << 10
+"""Bytes of what a player, or a voice, is given as JSON."""
+
+
+def _small(value: dict[str, Any]) -> dict[str, Any]:
+    if not bounds.storable_json(value, depth=8) or len(json.dumps(value)) > MAX_PARAMETERS:
+        raise ValueError(f"parameters hold JSON, of {MAX_PARAMETERS >> 10} KiB at most")
+    return value
+
+
+Parameters = Annotated[dict[str, Any], AfterValidator(_small)]
 Margin = Annotated[float, Field(ge=0, le=bounds.MAX_SECONDS, allow_inf_nan=False, strict=False)]
+
+
+class PlayerIn(Body):
+    """Who plays the user instead of the samples' recordings: a component of the kind `player`, by name, and the voice
+    (of the kind `tts`) that says what it writes."""
+
+    name: Annotated[str, Field(min_length=1, max_length=120)]
+    parameters: Parameters = {}
+    voice: Annotated[str, Field(min_length=1, max_length=120)] = "piper"
+    voice_parameters: Parameters = {}
 
 
 class ExperimentNew(Body):
@@ -49,6 +71,7 @@ class ExperimentNew(Body):
     margins: dict[Annotated[str, Field(max_length=80)], Margin] = Field({}, max_length=100)
     given: dict[Annotated[str, Field(max_length=40)], Literal["reference"]] = Field({}, alias="with", max_length=10)
     metrics: list[Annotated[str, Field(min_length=1, max_length=80)]] = Field([], max_length=100)
+    player: PlayerIn | None = None
 
 
 class PipelinesNew(Body):

@@ -20,13 +20,14 @@ from ...datasets import Sample
 from ...errors import nearest
 from ...metrics import registry
 from ...pipeline.again import check_has
+from ...records import PlayerChoice
 from ...version import __version__
 from ..datasets import reading
 from ..datasets.models import DatasetSample, DatasetVersion
 from ..ground.caller import Caller
 from ..ground.errors import Refusal, conflict
 from ..pipelines.models import version_of
-from . import planning, tested
+from . import planning, playing, tested
 from .finding import find, named
 from .models import IMPORTED, Cell, Experiment, ExperimentPipeline, Pace
 from .tested import UnderTest
@@ -53,6 +54,7 @@ class Wanted:
     margins: dict[str, float] = field(default_factory=dict)
     given: dict[str, str] = field(default_factory=dict)
     metrics: list[str] = field(default_factory=list)
+    player: PlayerChoice | None = None
 
 
 def begin(caller: Caller, wanted: Wanted) -> Experiment:
@@ -60,6 +62,7 @@ def begin(caller: Caller, wanted: Wanted) -> Experiment:
     before anything is made: 404 and 422 for what can't be, 409 for a name that has another content."""
     version = reading.version_named(caller, wanted.dataset)
     _check_metrics(wanted)
+    playing.check(caller.project_id, wanted.player, wanted.pace)
     pipelines = tested.named(caller, wanted.pipelines)
     name = wanted.name or default_name(version.dataset.name, [each.name for each in pipelines])
     experiment: Experiment | None = named(caller.project_id, name).first()
@@ -115,6 +118,7 @@ def _checked(version: DatasetVersion, wanted: Wanted, pipelines: Sequence[UnderT
             "needs real-time pace, for something in it is said into a reply; ask for that (--pace realtime), or for a "
             "dataset without such samples",
         )
+    _refuse(*playing.unplayable(wanted.player, list(found)))
     for kind in wanted.given:
         if kind not in REFERENCES:
             raise Refusal(422, f"{kind} has no reference in a dataset; {nearest(kind, REFERENCES)}")
@@ -149,6 +153,7 @@ def _compare(experiment: Experiment, wanted: Wanted, version: DatasetVersion, pi
         "seed": (experiment.seed, wanted.seed),
         "references in the place of": (_listed(experiment.given), _listed(wanted.given)),
         "margins": (_listed(experiment.margins), _listed(wanted.margins)),
+        "the user played by": (playing.words(experiment.player), playing.words(playing.told(wanted.player))),
     }
     if wanted.baseline.partition("@")[0] not in ("", experiment.baseline.partition("@")[0]):
         pairs["baseline"] = (experiment.baseline, wanted.baseline)
@@ -192,7 +197,7 @@ def _make(
     settings: dict[str, Any] = {
         "seed": wanted.seed, "pace": wanted.pace, "repeats": wanted.repeats, "baseline": baseline or own[0],
         "margins": wanted.margins, "given": wanted.given, "metrics": wanted.metrics,
-        "player": {"kind": "recording", "version": __version__},
+        "player": playing.told(wanted.player),
     }  # fmt: skip
     dataset = {"name": version.dataset.name, "version": version.number, "hash": version.hash, "samples": samples}
     now = timezone.now()
@@ -235,7 +240,8 @@ def _take_in(experiment: Experiment, pipelines: Sequence[UnderTest]) -> None:
     new = [each for each in pipelines if each.hash not in there.values()]
     if not new:
         return
-    wanted = Wanted("", (), experiment.repeats, experiment.seed, experiment.pace, given=experiment.given)
+    settings = {"given": experiment.given, "player": playing.choice_of(experiment)}
+    wanted = Wanted("", (), experiment.repeats, experiment.seed, experiment.pace, **settings)
     _checked(experiment.dataset, wanted, new, len(there))
     called = tested.labels(new, there)
     for place, each in enumerate(new, len(there)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -13,10 +14,10 @@ from ...datasets import AfterReply, When
 from ...errors import MediaError
 from ...latency import percentile
 from ...media import Audio
-from ...records import CalledRecord
+from ...records import CalledRecord, PlayerChoice
 from ...storage.api import Api, Refused, Unreachable
 from .caller import SyntheticCaller
-from .dialogue import PATIENCE_S, Line, play
+from .dialogue import PATIENCE_S, Line, LineSource, WrittenLines, play
 from .measured import measured, missing_blocks
 from .utterance import SpokenUtterance
 
@@ -27,16 +28,21 @@ RECORDED_S = 20.0
 
 
 class CallLine(msgspec.Struct, kw_only=True):
-    """An utterance: a WAV at 16 kHz, with the places of its first speech sample and of the one after the last."""
+    """An utterance of the sample: a WAV at 16 kHz, with the places of its first speech sample and of the one after the
+    last, and what a player is told of it."""
 
     path: str
     start: int
     end: int
     when: When = AfterReply()
+    text: str | None = None
+    answer: str | None = None
+    fields: dict[str, Any] = {}
 
 
 class CallPlan(msgspec.Struct, kw_only=True):
-    """A call as it is to be. `pipeline`: a name, or `name@hash`; `folder` takes the replies."""
+    """A call as it is to be. `pipeline`: a name, or `name@hash`; `folder` takes the replies; `player`: who says
+    something else than the sample's recordings."""
 
     server: str
     token: str
@@ -48,6 +54,8 @@ class CallPlan(msgspec.Struct, kw_only=True):
     context: str = ""
     seed: int = 0
     patience_s: float = PATIENCE_S
+    sample: str = ""
+    player: PlayerChoice | None = None
 
 
 class CallOutcome(msgspec.Struct, kw_only=True):
@@ -56,19 +64,27 @@ class CallOutcome(msgspec.Struct, kw_only=True):
     turns: list[CalledRecord] = []
     frames_lost: int | None = None
     microphone_late_s: float | None = None
+    builds: list[dict[str, Any]] = []
+    """Who played, as it was built, and the voice that spoke: fields of a `records.BuildRecord` each."""
     error: str = ""
     passing: bool = False
     """Of an error: another time it may go well."""
 
 
-async def conduct(plan: CallPlan) -> CallOutcome:
-    """Plays it. Raises OpenOmniError when its sound can't be read, and when the session breaks."""
-    lines = await asyncio.to_thread(lambda: [_line(each) for each in plan.lines])
+def recorded(plan: CallPlan) -> list[Line]:
+    """The sample's recordings. It reads files; raises MediaError for one that can't be read."""
+    return [_line(each) for each in plan.lines]
+
+
+async def conduct(plan: CallPlan, source: LineSource | None = None) -> CallOutcome:
+    """Plays what the source says, else the recordings. Raises OpenOmniError when its sound can't be read, and when the
+    session breaks."""
+    source = source or WrittenLines(await asyncio.to_thread(recorded, plan))
     caller = SyntheticCaller(plan.seed)
     told = {"source": "caller", "origin": "experiment", "cell": plan.cell, "session_id": plan.session_id,
             "context": plan.context}  # fmt: skip
     async with caller.call(plan.server, plan.token, plan.pipeline, Path(plan.folder), **told):
-        played = await play(caller, lines, plan.patience_s)
+        played = await play(caller, source, plan.patience_s)
     if caller.breaks:
         raise Unreachable(f"the session broke off in between ({caller.breaks[0]}), so its times say nothing")
     late = percentile(caller.room.late, 99) if caller.room.late else None

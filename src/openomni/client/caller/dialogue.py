@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from ... import clock
 from ...datasets import AfterPause, AtTime, IntoReply, When
@@ -49,10 +50,27 @@ class PlayedLine:
     word."""
 
 
-async def play(caller: SyntheticCaller, lines: Sequence[Line], patience_s: float = PATIENCE_S) -> list[PlayedLine]:
+class LineSource(Protocol):
+    """Who knows what is said next."""
+
+    async def next(self, caller: SyntheticCaller, played: Sequence[PlayedLine]) -> Line | None:
+        """None: all was said."""
+
+
+class WrittenLines:
+    """Known beforehand, all of them."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._lines = lines
+
+    async def next(self, caller: SyntheticCaller, played: Sequence[PlayedLine]) -> Line | None:
+        return self._lines[len(played)] if len(played) < len(self._lines) else None
+
+
+async def play(caller: SyntheticCaller, source: LineSource, patience_s: float = PATIENCE_S) -> list[PlayedLine]:
     """In an open call. Returns when the last reply was heard, or does not come."""
     began, played = clock.now(), list[PlayedLine]()
-    for line in lines:
+    while (line := await source.next(caller, played)) is not None:
         before = played[-1].said if played else None
         at, on_rule = await _when(caller, line, before, began, patience_s)
         said = caller.begin(line.utterance, at)
@@ -61,7 +79,7 @@ async def play(caller: SyntheticCaller, lines: Sequence[Line], patience_s: float
         played.append(PlayedLine(said, sounding, on_rule))
         await _until(said.end)
     if played:
-        await _reply_over(caller, played[-1].said, patience_s)
+        await reply_over(caller, played[-1].said, patience_s)
     return played
 
 
@@ -84,17 +102,17 @@ async def _when(
             word = await _word(caller, before, when.word, lead, patience_s)
             return (clock.now(), False) if word is None else (word - lead, True)
         case _:
-            over = await _reply_over(caller, before, patience_s)
+            over = await reply_over(caller, before, patience_s)
             return (clock.now() if over is None else over + when.seconds), over is not None
 
 
-async def _reply_over(caller: SyntheticCaller, said: SaidUtterance, patience_s: float) -> float | None:
+async def reply_over(caller: SyntheticCaller, said: SaidUtterance, patience_s: float) -> float | None:
     """Waits for the reply to an utterance, and until nothing is heard any more; the stamp at which it ended, None where
     there was none."""
     while True:
         left = said.end + patience_s - clock.now()
-        await caller.until(lambda: _answer(caller, said) is not None or _unanswered(caller, said), left)
-        if (answer := _answer(caller, said)) is None:
+        await caller.until(lambda: answer_to(caller, said) is not None or _unanswered(caller, said), left)
+        if (answer := answer_to(caller, said)) is None:
             return None
         await caller.until(lambda: not caller.being_heard, LONGEST_REPLY_S)
         # One that began too early, and fell silent again for that, is followed by another.
@@ -107,8 +125,8 @@ async def _word(
 ) -> float | None:
     """The stamp of a word of the reply to an utterance, `ahead` seconds and a moment before it is heard; None where it
     never is."""
-    await caller.until(lambda: _answer(caller, said) is not None or _unanswered(caller, said), patience_s)
-    reply, deadline = _answer(caller, said), clock.now() + LONGEST_REPLY_S
+    await caller.until(lambda: answer_to(caller, said) is not None or _unanswered(caller, said), patience_s)
+    reply, deadline = answer_to(caller, said), clock.now() + LONGEST_REPLY_S
     while reply is not None and reply.over is None and clock.now() < deadline:
         at = reply.word_at(word)
         if at is not None and at - ahead - clock.now() <= LOOKS_S:
@@ -118,7 +136,7 @@ async def _word(
     return None
 
 
-def _answer(caller: SyntheticCaller, said: SaidUtterance) -> HeardReply | None:
+def answer_to(caller: SyntheticCaller, said: SaidUtterance) -> HeardReply | None:
     """The last reply that began during an utterance, or after it; none that it stopped."""
     found = [each for each in caller.replies.values() if each.audible is not None and each.came > said.start]
     found = [each for each in found if not _stopped(each, said)]

@@ -43,6 +43,7 @@ def _one(caller: SyntheticCaller, line: PlayedLine, index: int) -> CalledRecord:
         on_rule=line.on_rule,
         start=said.span[0],
         end=said.span[1],
+        text=said.utterance.text,
     )
 
 

@@ -17,7 +17,8 @@ class SpokenUtterance:
     audio: Audio
     start: int
     end: int
-    text: str = ""
+    text: str | None = None
+    """What it says, where its player wrote that."""
     real: bool = False
     pauses: tuple[tuple[int, int], ...] = ()
     """Silences that were put into it, as (start, end)."""

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 
 import msgspec
 
-from ...errors import MediaError, OpenOmniError
-from ...storage.api import Refused
-from .call import CallOutcome, CallPlan, conduct
+from ..client.caller.call import CallOutcome, CallPlan, conduct
+from ..errors import MediaError, OpenOmniError, WrongUsage
+from ..storage.api import Refused
 
 
 async def _main() -> CallOutcome:
@@ -22,16 +23,28 @@ async def _main() -> CallOutcome:
     asked = asyncio.StreamReader(limit=64 << 20)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(asked), sys.stdin)
     plan = msgspec.json.decode(await asked.readline(), type=CallPlan)
-    calling = asyncio.create_task(conduct(plan))
+    calling = asyncio.create_task(_conduct(plan))
     loop.add_signal_handler(signal.SIGTERM, calling.cancel)
     leaving = asyncio.create_task(_left(asked, calling))
     try:
         return await calling
     except OpenOmniError as error:
-        final = isinstance(error, Refused | MediaError)
+        final = isinstance(error, Refused | MediaError | WrongUsage)
         return CallOutcome(error=" ".join(str(error).split()), passing=not final)
     finally:
         leaving.cancel()
+
+
+async def _conduct(plan: CallPlan) -> CallOutcome:
+    if plan.player is None:
+        return await conduct(plan)
+    # What only a component needs is not loaded for recordings.
+    from .player import PlayerAtWork
+
+    async with PlayerAtWork.ready(plan.player, plan) as player:
+        outcome = await conduct(plan, player)
+    outcome.builds = player.builds
+    return outcome
 
 
 async def _left(asked: asyncio.StreamReader, calling: asyncio.Task[CallOutcome]) -> None:
@@ -40,8 +53,11 @@ async def _left(asked: asyncio.StreamReader, calling: asyncio.Task[CallOutcome])
 
 
 def main() -> None:
-    with contextlib.suppress(asyncio.CancelledError, KeyboardInterrupt):
-        sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(_main())))
+    # The outcome alone goes to who asked; what a component prints goes to the log.
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    with contextlib.suppress(asyncio.CancelledError, KeyboardInterrupt), out:
+        out.write(msgspec.json.encode(asyncio.run(_main())))
 
 
 if __name__ == "__main__":

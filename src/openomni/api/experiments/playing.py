@@ -1,0 +1,130 @@
+"""Who plays the user of an experiment's samples: their recordings, or a component of the kind `player`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ...bounds import MAX_RECORD
+from ...components import schema
+from ...datasets import Sample
+from ...errors import OpenOmniError, nearest
+from ...records import PlayerChoice
+from ...version import __version__
+from ..datasets.models import DatasetSample
+from ..fleet import components
+from ..fleet.models import Agent, Offer, alive_since
+from ..ground.errors import Refusal
+from ..records.models import Build
+from .models import Cell, Experiment, Pace
+
+RECORDING = "recording"
+SCRIPT = "script"
+CALLER = "caller"
+"""The role of an agent that plays the person, at real-time pace."""
+MAX_CONTENT = MAX_RECORD // 2
+"""Bytes of a sample whose texts a player is told."""
+
+
+def told(choice: PlayerChoice | None) -> dict[str, Any]:
+    """As an experiment has it. A component's own version, and that of its voice, stand in the builds of each cell."""
+    if choice is None:
+        return {"kind": RECORDING, "version": __version__}
+    fields = msgspec.to_builtins(choice)
+    return {"kind": fields.pop("name"), "version": __version__, **fields}
+
+
+def choice_of(experiment: Experiment) -> PlayerChoice | None:
+    """None where recordings are played."""
+    player = dict(experiment.player)
+    if player.get("kind", RECORDING) == RECORDING:
+        return None
+    return msgspec.convert(player | {"name": player["kind"]}, PlayerChoice)
+
+
+def words(player: Mapping[str, Any]) -> str:
+    """For people: `script`, its parameters and its voice."""
+    kind = str(player.get("kind", RECORDING))
+    if kind == RECORDING:
+        return "the recordings"
+    own = "".join(f", {name} {value}" for name, value in player.get("parameters", {}).items())
+    voice = "".join(f", {name} {value}" for name, value in player.get("voice_parameters", {}).items())
+    return f"{kind}{own}; voice {player.get('voice', '')}{voice}"
+
+
+def check(project_id: str, choice: PlayerChoice | None, pace: str) -> None:
+    """Raises Refusal, 422, for a player or a voice that nobody knows, parameters that it does not take, and at fast
+    pace."""
+    if choice is None:
+        return
+    if pace == Pace.FAST:
+        raise Refusal(
+            422, f"the player {choice.name} speaks and listens as a person does, and fast pace has nobody who hears; "
+            "ask for real-time pace (--pace realtime), or leave the player out"
+        )  # fmt: skip
+    known = components.schemas(project_id)
+    for kind, name, parameters in (
+        ("player", choice.name, choice.parameters),
+        ("tts", choice.voice, choice.voice_parameters),
+    ):
+        if (kind, name) not in known:
+            others = [each for of, each in known if of == kind] + [RECORDING] * (kind == "player")
+            raise Refusal(422, f"unknown {kind} {name!r}; {nearest(name, others)}")
+        try:
+            schema.check(known[kind, name], parameters, f"{kind}:{name}")
+        except OpenOmniError as error:
+            raise Refusal(422, str(error)) from None
+
+
+def unplayable(choice: PlayerChoice | None, rows: list[tuple[DatasetSample, Sample]]) -> tuple[list[str], str]:
+    """The samples that it can't play, and why."""
+    if choice is None:
+        return [], ""
+    large = [sample.id for row, sample in rows if len(msgspec.json.encode(row.content)) > MAX_CONTENT]
+    if large:
+        return large, f"holds more than {MAX_CONTENT >> 10} KiB of text, which a player can't be told; cut it in two"
+    if choice.name == SCRIPT:
+        silent = [sample.id for _, sample in rows if not all((said.text or "").strip() for said in sample.utterances)]
+        return silent, "has no text in each utterance for the player script to say; add it, or play its recordings"
+    return [], ""
+
+
+def missing(project_id: str, choice: PlayerChoice | None) -> list[str]:
+    """What keeps the user of a real-time cell from being played, a line each."""
+    alive = Agent.objects.filter(project_id=project_id, last_seen__gt=alive_since(), draining=False)
+    callers = [agent for agent, roles in alive.values_list("pk", "roles") if CALLER in roles]
+    if not callers:
+        also = "" if choice is None else f",player:{choice.name}"
+        return [f"no live agent plays the person; start one with the role: openomni agent --offer caller{also}"]
+    if choice is None:
+        return []
+    offer = Offer.objects.filter(agent__in=callers, kind="player", name=choice.name)
+    if offer.exists():
+        return []
+    return [
+        f"no live agent with the role caller offers player:{choice.name}; start one where it is installed: "
+        f"openomni agent --offer caller,player:{choice.name}"
+    ]
+
+
+def played(experiment: Experiment) -> list[dict[str, Any]]:
+    """Which players' builds played its cells, and how many each: more than one, where a player or its voice changed
+    in between. None where recordings were played."""
+    if choice_of(experiment) is None:
+        return []
+    rows = Cell.objects.filter(experiment=experiment, status=Cell.Status.DONE, repeat__gt=0)
+    counts = Counter(tuple(each.get("player", ())) for each in rows.values_list("played", flat=True))
+    keys = {key for builds in counts for key in builds}
+    rows_of = Build.objects.filter(project_id=experiment.project_id, hash__in=keys)
+    builds = {each.hash: each for each in rows_of}
+    return [
+        {"builds": list(several), "cells": cells, "player": "; ".join(_build(builds.get(key), key) for key in several)}
+        for several, cells in counts.most_common()
+    ]
+
+
+def _build(row: Build | None, key: str) -> str:
+    return key if row is None else f"{row.kind}:{row.component} {row.package_version}".strip()

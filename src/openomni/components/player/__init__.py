@@ -1,0 +1,1 @@
+"""Who plays the user of a sample, a file a provider."""
