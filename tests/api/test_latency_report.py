@@ -306,7 +306,10 @@ def test_of_an_experiment_each_planned_turn_counts_once(project: Project, experi
     assert [row["count"] for row in rows_of(found, figure="voice_to_voice_s")] == [3]
     assert latency.report(caller_of(project), Selection(experiment="which", pipeline="other"))["turns"]["total"] == 0
     # Without asking for the experiment, its warm-up is left out as well.
-    assert latency.report(caller_of(project), Selection())["left_out"]["warm_up"] == 2
+    everything = latency.report(caller_of(project), Selection())
+    assert everything["left_out"] == {"bench": 0, "warm_up": 2, "superseded": 1}
+    assert everything["turns"]["total"] == 4
+    assert latency.report(caller_of(project), Selection(include=frozenset(["superseded"])))["turns"]["total"] == 5
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
@@ -351,3 +354,11 @@ def test_over_http_it_is_the_same_and_only_of_what_the_caller_sees(project: Proj
 )  # fmt: skip
 def test_what_is_no_query_is_refused(admin: Api, query: str, says: str) -> None:
     assert says in admin.error("GET", f"/reports/latency?{query}", status=422)
+
+
+def test_a_pipeline_that_there_is_not_is_no_empty_report(project: Project) -> None:
+    turn_of(session_of(project), pipeline="gone")
+    for named in ("gone", "local"):
+        latency.report(caller_of(project), Selection(pipeline=named, session="another"))
+    with pytest.raises(Refusal, match="there is no pipeline 'locl' in this project; did you mean 'local'"):
+        latency.report(caller_of(project), Selection(pipeline="locl"))

@@ -182,6 +182,20 @@ def test_five_pairs_are_too_few_whatever_they_say() -> None:
         assert entry(compare(rows, baseline="a", metrics=[LATENCY]), "mean")["b"]["verdict"] == verdict
 
 
+def test_where_no_difference_could_be_told_that_is_said() -> None:
+    def found(samples: int, *names: str) -> dict[str, dict[str, Any]]:
+        rows = cells("turn_s", "a", [1.0] * samples)
+        for name in names:
+            rows += cells("turn_s", name, [2.0 + s / 100 for s in range(samples)])
+        return entry(compare(rows, baseline="a", metrics=[LATENCY]), "mean")
+
+    row = found(6, "b", "c")["b"]
+    assert (row["verdict"], row["wins"], row["losses"]) == ("tied", 0, 6)
+    assert row["undecided_because"] == "6 paired samples can show no difference in 2 comparisons, however large it is"
+    for told in (found(6, "b"), found(7, "b", "c")):
+        assert (told["b"]["verdict"], told["b"]["undecided_because"]) == ("worse", None)
+
+
 def test_word_errors_are_those_of_the_corpus_with_the_insertions_of_an_empty_reference() -> None:
     rows = counted("a", [1, 0, 3, 0, 0, 0, 0], [1, 9, 0, 10, 10, 10, 10])
     rows += counted("b", [0, 0, 0, 0, 0, 0, 0], [1, 9, 0, 10, 10, 10, 10])

@@ -152,6 +152,8 @@ def _entry(
         }
         of = contrasts.get(name)
         row |= _against(made, info, statistic, column, base, of, adjusted.get(name), margin)
+        if of is not None:
+            row["undecided_because"] = of.reason or _too_few_for(of, len(others)) or None
         row["variance"] = components(column.runs)
         if row["verdict"] == "tied" and statistic == "mean" and of is not None:
             row["settled_by"] = settle(made, column, base)
@@ -195,7 +197,6 @@ def _against(
         "ties": int((outcomes == 0).sum()),
         "verdict": _verdict(of, p_adjusted, info.better),
         "non_inferior": _non_inferior(of, margin, info.better),
-        "undecided_because": of.reason or None,
     }
 
 
@@ -206,6 +207,14 @@ def _verdict(of: Contrast, p_adjusted: float | None, better: str) -> str:
     if p_adjusted >= LEVEL or way == 0:
         return "tied"
     return "better" if (way > 0) == (better == "higher") else "worse"
+
+
+def _too_few_for(of: Contrast, comparisons: int) -> str:
+    """Why nothing could be told, had all pairs gone the same way: the signs of n pairs fall so once in 2^(n-1) times,
+    and that is corrected for the number of comparisons."""
+    if of.p is None or 2.0 ** (1 - of.clusters) * comparisons < LEVEL:
+        return ""
+    return f"{of.clusters} paired samples can show no difference in {comparisons} comparisons, however large it is"
 
 
 def _non_inferior(of: Contrast, margin: float | None, better: str) -> bool | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from django.db.models import Count
+from django.db.models import Count, Exists, OuterRef
 
 from ..ground.caller import Caller
 from ..reports.selection import Plan, PlannedCell, tells_of_experiments
@@ -34,6 +34,10 @@ class Told:
 
     def warm_ups(self, project_id: str) -> Collection[str]:
         return Cell.objects.filter(project_id=project_id, repeat=0).values_list("pk", flat=True)
+
+    def given_up(self) -> Exists:
+        counting = Cell.objects.filter(pk=OuterRef("cell")).order_by()
+        return Exists(counting.exclude(session__in=("", OuterRef("session_id"))))
 
 
 tells_of_experiments(Told())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -17,17 +18,20 @@ MAX_PIPELINES = 50
 MAX_REPEATS = 1_000
 
 
+# It stands in paths, so it holds no '/', and is not taken for the folder that '.' or '..' is.
+NAME = r"^[^/.\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$"
+
+
 def _name(text: str) -> str:
     if text != text.strip():
         raise ValueError(f"{text!r} begins or ends with a blank; leave it out")
+    if text and not re.fullmatch(NAME, text):
+        raise ValueError(f"{text!r} holds '/' or what can't be seen, or begins with '.'; leave that out")
     return text
 
 
 ExperimentName = Annotated[
-    str,
-    AfterValidator(_name),
-    # It stands in paths, so it holds no '/', and is not taken for the folder that '.' or '..' is.
-    Field(min_length=1, max_length=80, pattern=r"^[^/.\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$"),
+    str, Field(min_length=1, max_length=80, json_schema_extra={"pattern": NAME}), AfterValidator(_name)
 ]
 Pipelines = Annotated[list[Annotated[str, Field(min_length=1, max_length=150)]],
                       Field(min_length=1, max_length=MAX_PIPELINES, description="names, or `name@hash`")]  # fmt: skip

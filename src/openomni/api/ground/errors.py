@@ -14,6 +14,7 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from ...errors import OpenOmniError, nearest
+from .faults import fault_line
 
 log = logging.getLogger("openomni.api")
 
@@ -55,7 +56,7 @@ def install(api: NinjaAPI) -> None:
         return answer(told.status_code, str(told), **getattr(told, "more", {}))
 
     def invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
-        return answer(422, "; ".join(map(_one_fault, error.errors)))
+        return answer(422, "; ".join(map(fault_line, error.errors)))
 
     def invalid_model(request: HttpRequest, error: ModelValidationError) -> HttpResponse:
         fields = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
@@ -94,11 +95,3 @@ def install(api: NinjaAPI) -> None:
     )
     for kind, handler in handlers:
         api.add_exception_handler(kind, handler)
-
-
-def _one_fault(fault: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in fault.get("loc", ()) if part not in ("body", "query", "path", "payload"))
-    message = str(fault.get("msg", "not valid")).removeprefix("Value error, ")
-    if fault.get("type") == "extra_forbidden":
-        message = "unknown name; correct it, or leave it out"
-    return f"{where}: {message}" if where else message

@@ -27,10 +27,10 @@ def report(caller: Caller, wanted: Selection) -> dict[str, Any]:
     selected = select(caller, wanted)
     turns = {
         pk: _Turn((pipeline, hash_))
-        for pk, pipeline, hash_, session, cell, status, origin in selected.turns.values_list(
-            "pk", "pipeline", "pipeline_hash", "session_id", "cell", "status", "origin"
+        for pk, pipeline, hash_, given_up, cell, status, origin in selected.turns.values_list(
+            "pk", "pipeline", "pipeline_hash", "given_up", "cell", "status", "origin"
         ).iterator(CHUNK)
-        if not selected.left_out(wanted, origin, status, cell, session)
+        if not selected.left_out(wanted, origin, status, cell, given_up)
     }
     for pk, usage, agent in selected.tasks.values_list("turn_id", "usage", "agent").iterator(CHUNK):
         turn = turns.get(pk)

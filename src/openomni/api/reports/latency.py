@@ -150,7 +150,7 @@ def _turns(selected: Selected, wanted: Selection, found: ReportedValues) -> Iter
     """Counts them all, and gives those whose figures count."""
     columns = [_COLUMNS[name] for name in wanted.of_turns]
     fields = (
-        "pk", "pipeline", "pipeline_hash", "session_id", "cell", "status", "outcome", "interrupted", "live", "warm",
+        "pk", "pipeline", "pipeline_hash", "given_up", "cell", "status", "outcome", "interrupted", "live", "warm",
         "origin", "voice_to_voice_s", *columns,
     )  # fmt: skip
     seen = Counter[str]()
@@ -158,9 +158,9 @@ def _turns(selected: Selected, wanted: Selection, found: ReportedValues) -> Iter
     # Who wants what was interrupted wants the stages that were stopped by that, too.
     stopped = whole | {"cancelled"} if "interrupted" in wanted.include else frozenset[str]()
     for (
-        pk, pipeline, hash_, session, cell, status, outcome, interrupted, live, warm, origin, waited, *by,
+        pk, pipeline, hash_, given_up, cell, status, outcome, interrupted, live, warm, origin, waited, *by,
     ) in selected.turns.values_list(*fields).iterator(CHUNK):  # fmt: skip
-        if out := selected.left_out(wanted, origin, status, cell, session):
+        if out := selected.left_out(wanted, origin, status, cell, given_up):
             found.left_out[out] += 1
             continue
         seen[cell] += 1

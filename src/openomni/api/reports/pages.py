@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from ...errors import OpenOmniError
 from ..ground.caller import Caller
 from ..ground.errors import Refusal
+from ..ground.faults import fault_line
 from ..look.project_page import here, page
 from ..pipelines import catalogue
 from . import latency as report
@@ -60,8 +61,7 @@ def latency(request: HttpRequest) -> HttpResponse:
         found = report.report(Caller(where.project, frozenset(), user_id=where.user.pk), wanted.selection())
         context |= _shown(found, wanted.by)
     except ValidationError as error:
-        fault = error.errors()[0]
-        status, context["fault"] = 422, f"{fault['loc'][0]}: {fault['msg'].removeprefix('Value error, ')}"
+        status, context["fault"] = 422, fault_line(error.errors()[0])
     except Refusal as refusal:
         status, context["fault"] = refusal.status_code, str(refusal)
     except OpenOmniError as missing:

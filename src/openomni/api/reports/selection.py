@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, Q, QuerySet
 
 from ..ground.caller import Caller
-from ..ground.errors import bad_request
+from ..ground.errors import bad_request, not_found
+from ..pipelines import catalogue
 from ..records.models import Progress, Task, Turn
 
 MAX_TURNS = 250_000
 """Of one report: it is computed while somebody waits for it."""
+MOST_NAMES = 1_000
+"""That are looked through for what somebody may have meant."""
 INCLUDED = ("bench", "warm-up", "interrupted", "failed", "superseded")
 """What is left out of figures unless it is asked for."""
 BY = ("agent", "component", "day", "device", "language", "model", "origin", "participant", "session", "site")
@@ -55,6 +58,10 @@ class Experiments(Protocol):
     def warm_ups(self, project_id: str) -> Collection[str]:
         """Ids of all cells of the project that are warm-up."""
 
+    def given_up(self) -> Exists:
+        """Of a row of turns: whether it is of a run that doesn't count. A cell that was cancelled or disturbed has such
+        turns, too."""
+
 
 _tellers: list[Experiments] = []
 
@@ -92,7 +99,8 @@ class Selected:
     """The rows that a caller may see and asked for."""
 
     project_id: str
-    turns: QuerySet[Turn]
+    turns: QuerySet[Any, Any]
+    """Each says whether it is `given_up`: of a run that doesn't count, for its cell has another one."""
     tasks: QuerySet[Task]
     warm_ups: Collection[str]
     """Ids of cells that are warm-up."""
@@ -101,19 +109,12 @@ class Selected:
     whole: bool = False
     """All turns of the plan are asked for, so those of its cells that aren't there are missing."""
 
-    def counts_in(self, cell: str, session: str) -> bool:
-        """Whether a turn is of the run that counts: a cell that was cancelled or disturbed has turns of others, too."""
-        if self.plan is None:
-            return True
-        planned = self.plan.cells.get(cell)
-        return planned is not None and planned.session in ("", session)
-
-    def left_out(self, wanted: Selection, origin: str, status: str, cell: str, session: str) -> str:
-        """Why a turn is in no figure and in no count: `bench`, `superseded` or `warm_up`; empty for one that is in."""
+    def left_out(self, wanted: Selection, origin: str, status: str, cell: str, given_up: bool) -> str:
+        """Why a turn is in no figure and in no count: `bench`, `superseded` or `warm_up`; empty for one that is in.
+        `given_up`: it is of a run that doesn't count."""
         if origin == "bench" and "bench" not in wanted.include:
             return "bench"
-        superseded = status == Progress.SUPERSEDED or not self.counts_in(cell, session)
-        if superseded and "superseded" not in wanted.include:
+        if (given_up or status == Progress.SUPERSEDED) and "superseded" not in wanted.include:
             return "superseded"
         warm_up = cell != "" and cell in self.warm_ups
         return "warm_up" if warm_up and "warm-up" not in wanted.include else ""
@@ -123,7 +124,7 @@ def select(caller: Caller, wanted: Selection) -> Selected:
     """The rows of a selection.
 
     Raises:
-        Refusal: there is no such experiment (404), or there are more turns than a report takes (400).
+        Refusal: there is no such experiment or pipeline (404), or there are more turns than a report takes (400).
     """
     plan = _tellers[0].plan(caller, wanted.experiment) if wanted.experiment else None
     turns = Turn.objects.of_caller(caller).filter(_condition(wanted, plan)).order_by()
@@ -138,7 +139,20 @@ def select(caller: Caller, wanted: Selection) -> Selected:
         warm_ups = frozenset(_tellers[0].warm_ups(caller.project_id))
     narrowed = wanted.since or wanted.session or wanted.participant or wanted.origin or caller.limits
     tasks = Task.objects.filter(turn__in=turns.values("pk")).order_by()
+    if not number and wanted.pipeline and plan is None:
+        _check_pipeline(caller, wanted.pipeline)
+    turns = turns.annotate(given_up=_tellers[0].given_up())
     return Selected(caller.project_id, turns, tasks, warm_ups, plan, plan is not None and not narrowed)
+
+
+def _check_pipeline(caller: Caller, named: str) -> None:
+    """One that there is may have no turn yet; a name that nothing has is misspelt. Raises Refusal, 404."""
+    known = {each for found in catalogue.everything(caller.project_id) for each in (found.name, found.hash)}
+    of_turns = Turn.objects.of_caller(caller).order_by()
+    for field in ("pipeline", "pipeline_hash"):
+        known |= set(of_turns.values_list(field, flat=True).distinct()[:MOST_NAMES])
+    if named not in known:
+        not_found("pipeline", named, sorted(known - {""}))
 
 
 def _condition(wanted: Selection, plan: Plan | None) -> Q:
