@@ -73,6 +73,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Tables come from the models at once, as in an empty database of a server: tests/api/test_tables.py holds them
+    against the migrations, whose history each worker would go through for seconds."""
+    from django.db import connections
+
+    connections["default"].settings_dict["TEST"]["MIGRATE"] = False
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real recordings that lie beside the checkout where the project is developed."""
     path = Path(__file__).parents[2] / "shared" / "data"

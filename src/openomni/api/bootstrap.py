@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from .. import folders
-from . import layout, secrets
+from . import layout, secrets, tables
 
 PROJECT = "default"
 OWNER = "owner"
@@ -40,17 +40,6 @@ def setup(data_dir: Path | None = None) -> None:
     django.setup(set_prefix=False)
 
 
-def migrate() -> None:
-    """Brings the tables up to date; quick when they are."""
-    from django.core.management import call_command
-    from django.db import connection
-    from django.db.migrations.executor import MigrationExecutor
-
-    executor = MigrationExecutor(connection)
-    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        call_command("migrate", interactive=False, verbosity=0)
-
-
 class Made(msgspec.Struct, frozen=True):
     """Tokens that were made before the API ran, so that nobody has to wait for it to know them."""
 
@@ -64,7 +53,7 @@ def first_start(data_dir: Path | None = None, made: Made | None = None) -> First
     `made` tokens are let in, on any start.
     """
     setup(data_dir)
-    migrate()
+    tables.up_to_date()
     from django.db import transaction
 
     from .accounts.models import Membership, Project, Role, Scope, SignInLink, Token, User

@@ -91,9 +91,9 @@ def serve(
 def migrate(data_dir: DataDir = None) -> None:
     """Makes the secrets and brings the tables up to date."""
     _setup()
-    from ..api import bootstrap
+    from ..api import tables
 
-    bootstrap.migrate()
+    tables.up_to_date()
     print("the tables are up to date")
 
 
