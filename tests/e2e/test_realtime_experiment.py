@@ -25,12 +25,12 @@ def server(tmp_path: Path) -> Iterator[Installation]:
         yield made
 
 
-def dialogue(server: Installation, question: Path, *rules: dict[str, Any]) -> None:
-    """A dataset `talk` of one dialogue in which the question is asked once by each rule."""
+def dialogue(server: Installation, question: Path, *rules: dict[str, Any], **known: str) -> None:
+    """A dataset `talk` of one dialogue in which the question is asked once by each rule. `known`: fields of each."""
     folder = server.folder / "talk"
     folder.mkdir()
     shutil.copy(question, folder / "question.wav")
-    said = [{"path": "question.wav", "when": rule} for rule in rules]
+    said = [{"path": "question.wav", "when": rule, **known} for rule in rules]
     (folder / "samples.jsonl").write_text(json.dumps({"id": "talk", "utterances": said}) + "\n")
     done = server.run("dataset", "import", str(folder), "--name", "talk", "--accept", "doubled")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -119,7 +119,8 @@ def assert_accessible(page: Page, reload: bool = False) -> None:
 
 def assert_accessible_as_it_is(page: Page, asked: dict[str, Any] = ALL) -> None:
     """In the theme that it has: for what passes too soon to be looked at twice."""
-    page.evaluate(AXE)
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE)
     options = json.dumps({"runOnly": asked, "resultTypes": ["violations"]})  # the others cost more than what is sought
     found = page.evaluate(f"axe.run(document, {options}).then(found => found.violations)")
     faults = [

@@ -31,11 +31,11 @@ def _make_all(connection: Any, migrations: list[tuple[str, str]]) -> None:
     from django.db.migrations.recorder import MigrationRecorder
 
     emit_pre_migrate_signal(0, False, connection.alias)
-    record = MigrationRecorder(connection).Migration
+    record: Any = MigrationRecorder(connection).Migration
+    models: list[Any] = [record, *(each for each in apps.get_models() if each._meta.can_migrate(connection))]
     with connection.schema_editor() as editor:
-        for model in [record, *apps.get_models()]:
-            if model is record or model._meta.can_migrate(connection):
-                editor.create_model(model)
+        for model in models:
+            editor.create_model(model)
         rows = [record(app=app, name=name) for app, name in sorted(migrations)]
         record.objects.using(connection.alias).bulk_create(rows)
     emit_post_migrate_signal(0, False, connection.alias)

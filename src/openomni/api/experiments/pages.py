@@ -18,7 +18,7 @@ from ..ground.errors import Refusal
 from ..ground.paging import of_query
 from ..ground.paging import page as paged
 from ..look.project_page import here, page
-from . import cancelling, progress
+from . import cancelling, playing, progress
 from .finding import of_page
 from .models import Cell, Experiment
 from .progress import Counts, State
@@ -91,6 +91,7 @@ def experiment(request: HttpRequest, name: str) -> HttpResponse:
         "pipelines": [Bar(each.label, counts) for each, counts in state.by_pipeline],
         "hashes": [each for each, _ in state.by_pipeline],
         "turns": progress.turns(row),
+        "player": playing.words(row.player) if playing.choice_of(row) else "",
         "failed": failed.order_by("order")[:FAILED],
         "more_failed": max(failed.count() - FAILED, 0),
         "may_cancel": here(request).may(Role.RESEARCHER),
