@@ -14,6 +14,7 @@ import sys
 import msgspec
 
 from ..client.caller.call import CallOutcome, CallPlan, conduct
+from ..components.worker import leave
 from ..errors import MediaError, OpenOmniError, WrongUsage
 from ..storage.api import Refused
 
@@ -58,6 +59,7 @@ def main() -> None:
     os.dup2(2, 1)
     with contextlib.suppress(asyncio.CancelledError, KeyboardInterrupt), out:
         out.write(msgspec.json.encode(asyncio.run(_main())))
+    leave(0)
 
 
 if __name__ == "__main__":

@@ -90,6 +90,16 @@ def _call(app: Typer, arguments: Sequence[str], name: str) -> None:
 
 
 def main() -> None:
+    try:
+        _main()
+    except SystemExit as leaving:
+        worker = sys.modules.get("openomni.components.worker")
+        if worker is not None:
+            worker.leave(leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None))
+        raise
+
+
+def _main() -> None:
     # httpx has a command of its own, and would import rich and pygments for it whenever it is imported.
     sys.modules["httpx._main"] = None  # type: ignore[assignment]
     printing.never_fail()

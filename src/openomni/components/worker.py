@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import concurrent.futures
+import os
+import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -28,6 +31,7 @@ class CallThread:
     """
 
     def __init__(self, name: str) -> None:
+        _threads.add(self)
         self._name = name
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -70,6 +74,23 @@ class CallThread:
     def stop(self) -> None:
         """Ends the thread once the calls submitted before have returned."""
         self._calls.put(None)
+
+
+_threads: weakref.WeakSet[CallThread] = weakref.WeakSet()
+
+
+def leave(code: int) -> None:
+    """Ends the process with this exit code where a call is still running, as late as a command can; else returns.
+
+    The interpreter's own way down ends a thread as soon as that comes back from native code, and where the code is C++,
+    as most models' is, that aborts the process.
+    """
+    if all(each.idle for each in _threads):
+        return
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 def _serve(calls: SimpleQueue[Callable[[], None] | None]) -> None:
