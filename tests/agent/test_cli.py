@@ -46,6 +46,7 @@ async def test_a_token_that_is_unknown_or_lacks_the_scope(backend: Backend, star
     assert "use one with the scope `agent`" in line
 
 
+@pytest.mark.long
 async def test_a_server_that_is_not_there(backend: Backend, start: Start) -> None:
     await backend.stop_api()
     code, line = await said(await start("one", "stt:simulated", wait=False))
@@ -59,6 +60,7 @@ async def test_no_token_and_no_server(start: Start, tmp_path: Path) -> None:
     assert (code, line) == (2, "openomni: " + NO_TOKEN.format("agent"))
 
 
+@pytest.mark.long
 async def test_a_folder_and_a_name_are_for_one_agent(backend: Backend, start: Start, tmp_path: Path) -> None:
     first = await start("one", "stt:simulated")
     code, line = await said(await start("one", "stt:simulated", wait=False))
@@ -116,6 +118,7 @@ async def test_the_server_can_ask_an_agent_to_drain(backend: Backend, start: Sta
     assert "draining" in agent.log.read_text()
 
 
+@pytest.mark.long
 async def test_the_first_address_of_the_bus_that_answers_is_taken(backend: Backend, start: Start) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

@@ -38,6 +38,7 @@ def test_beside_another_servers_folder_nothing_is_made(arguments: tuple[str, ...
     assert not elsewhere.exists()
 
 
+@pytest.mark.long
 def test_the_folder_may_be_named_before_or_behind_the_subcommand(server: Path, tmp_path: Path) -> None:
     create = ("token", "create", "--scope", "agent")
     for arguments in ((*create, "--data-dir", str(server)), ("--data-dir", str(server), *create)):
@@ -46,6 +47,7 @@ def test_the_folder_may_be_named_before_or_behind_the_subcommand(server: Path, t
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.long
 def test_a_sign_in_link_is_a_whole_address(server: Path) -> None:
     folder = str(server)
     assert api("sign-in", "--data-dir", folder).stdout.startswith("http://127.0.0.1:8001/sign-in/")

@@ -122,6 +122,7 @@ def test_the_first_start_shows_the_way_in_and_the_next_keeps_it(up: Start) -> No
     assert "sign-in" not in third.said, "somebody has an account already"
 
 
+@pytest.mark.long
 def test_an_agent_that_is_killed_comes_back(up: Start) -> None:
     server = up("--offer", "host,stt:simulated").ready()
     agent = server.children()["agent"]
@@ -131,6 +132,7 @@ def test_an_agent_that_is_killed_comes_back(up: Start) -> None:
     assert server.process.poll() is None
 
 
+@pytest.mark.long
 def test_an_agent_that_can_never_work_ends_it_with_its_line(up: Start) -> None:
     server = up("--offer", "stt:nosuch")
     assert server.process.wait(PATIENCE) == 1

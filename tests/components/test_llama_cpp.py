@@ -92,6 +92,7 @@ def test_the_same_messages_give_the_same_reply(llama: LlamaCpp) -> None:
     assert first == second
 
 
+@pytest.mark.long
 def test_it_knows_where_a_sentence_ends_whatever_mark_stands_there(llama: LlamaCpp) -> None:
     def ending(said: str) -> float:
         found = llama.ending([Message("system", "Answer in one sentence."), Message("user", said)])

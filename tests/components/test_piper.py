@@ -121,6 +121,7 @@ def test_what_can_not_be_spoken_gives_no_sound(piper: Piper, text: str) -> None:
     assert list(piper.synthesize(text)) == []
 
 
+@pytest.mark.long
 def test_twice_the_speed_takes_about_half_the_time(piper: Piper) -> None:
     assert said(Piper(speed=2.0), TEXT).duration < 0.7 * said(piper, TEXT).duration
 

@@ -30,6 +30,7 @@ def inputs() -> dict[str, Any]:
     return {"input": np.array([IDS], np.int64), "input_lengths": np.array([len(IDS)], np.int64), "scales": scales}
 
 
+@pytest.mark.long
 def test_the_pieces_together_are_what_the_whole_gives(voice: Path) -> None:
     pieces, frames = Vits(voice, threads=2).speak(inputs())
     made = list(pieces)
@@ -41,6 +42,7 @@ def test_the_pieces_together_are_what_the_whole_gives(voice: Path) -> None:
     assert frames.sum() * 256 == len(whole)
 
 
+@pytest.mark.long
 def test_a_graph_that_can_not_be_cut_speaks_as_a_whole(voice: Path, tmp_path: Path) -> None:
     graph = onnx.load(str(voice))
     for node in graph.graph.node:

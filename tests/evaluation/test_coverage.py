@@ -26,7 +26,7 @@ SLOW = int(os.environ.get("OPENOMNI_TABLES", "500"))
 FALSE_DIFFERENT = 0.061
 
 tables = pytest.mark.parametrize("n", [pytest.param(LONG, marks=pytest.mark.long), SHORT])
-slow_tables = pytest.mark.parametrize("n", [pytest.param(SLOW, marks=pytest.mark.long), SHORT // 3])
+slow_tables = pytest.mark.parametrize("n", [pytest.param(SLOW, marks=pytest.mark.long)])
 
 
 def band(n: int) -> tuple[float, float]:

@@ -66,6 +66,7 @@ def test_a_conversation_is_accessible_and_fits_a_phone(site: Site, visit: Visit,
     shots(page, "run-again")
 
 
+@pytest.mark.long
 def test_what_went_wrong_is_said(site: Site, visit: Visit, axe: Axe, shots: Shots) -> None:
     site.fill("pages.conversation_rows:conversation", "talk2", "lost", False)
     page = visit("/conversations/talk2/")
@@ -87,6 +88,7 @@ def test_a_click_on_a_turns_time_plays_from_there(site: Site, visit: Visit) -> N
     expect(page.locator("#play")).to_have_text("Play")
 
 
+@pytest.mark.long
 def test_the_player_works_by_keyboard(site: Site, visit: Visit) -> None:
     site.fill("pages.conversation_rows:conversation")
     page = heard(visit("/conversations/talk1/"))

@@ -30,6 +30,7 @@ def test_without_an_agent_the_page_says_how_to_start_one(site: Site, visit: Visi
     shots(page, "agents-empty")
 
 
+@pytest.mark.long
 def test_forty_agents_fit_and_each_says_how_it_is(site: Site, visit: Visit, axe: Axe, shots: Shots) -> None:
     site.fill("pages.fleet_rows:agents", 40)
     page = visit("/agents/")
@@ -60,6 +61,7 @@ def test_where_all_have_gone_the_page_says_so(site: Site, visit: Visit, axe: Axe
     shots(page, "agents-failing")
 
 
+@pytest.mark.long
 def test_it_refreshes_by_itself_and_leaves_the_reader_where_they_were(site: Site, visit: Visit) -> None:
     first, *_ = site.fill("pages.fleet_rows:agents", 12)
     page = visit("/agents/", viewport={"width": 700, "height": 500})
@@ -85,6 +87,7 @@ def test_refreshing_can_be_stopped_by_key(site: Site, visit: Visit) -> None:
     expect(page.get_by_role("dialog")).to_contain_text("refreshes by itself, or stops")
 
 
+@pytest.mark.long
 def test_a_server_that_is_away_is_told_and_nothing_vanishes(site: Site, visit: Visit) -> None:
     site.fill("pages.fleet_rows:agents", 2)
     page = visit("/agents/")

@@ -51,7 +51,9 @@ def test_a_members_page(name: str, visit: Visit, axe: Axe, shots: Shots) -> None
     axe(page)
 
 
-@pytest.mark.parametrize("name", ADMIN)
+@pytest.mark.parametrize(
+    "name", [name if name == "data-turn" else pytest.param(name, marks=pytest.mark.long) for name in ADMIN]
+)
 def test_a_page_of_the_admin_is_of_the_same_house(name: str, visit: Visit, axe: Axe, shots: Shots) -> None:
     page = visit(ADMIN[name])
     shots(page, name, reload=True)

@@ -135,6 +135,7 @@ def test_what_is_saved_is_a_version_when_its_content_is_new(site: Site, visit: V
     assert site.fill("pages.fleet_rows:count_versions", "mine") == 2
 
 
+@pytest.mark.long
 def test_a_refused_save_shows_what_was_typed(site: Site, visit: Visit, axe: Axe, shots: Shots) -> None:
     site.fill("pages.fleet_rows:store", "mine")
     page = visit("/pipelines/mine/edit/")
@@ -151,6 +152,7 @@ def test_a_refused_save_shows_what_was_typed(site: Site, visit: Visit, axe: Axe,
     expect(page.locator(".notice.success")).to_have_text("Saved as version 2.")
 
 
+@pytest.mark.long
 def test_what_somebody_else_saved_meanwhile_is_shown_first(site: Site, visit: Visit, axe: Axe, shots: Shots) -> None:
     site.fill("pages.fleet_rows:store", "mine")
     page = visit("/pipelines/mine/edit/")
@@ -170,6 +172,7 @@ def test_what_somebody_else_saved_meanwhile_is_shown_first(site: Site, visit: Vi
     assert site.fill("pages.fleet_rows:text_of", "mine") == mine
 
 
+@pytest.mark.long
 def test_the_built_in_one_is_duplicated(site: Site, visit: Visit, axe: Axe, shots: Shots) -> None:
     page = visit("/pipelines/local/edit/")
     expect(page.locator(".notice.info")).to_contain_text("here is a copy to change")

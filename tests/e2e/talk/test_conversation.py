@@ -54,6 +54,7 @@ def test_a_voice_interrupts_and_is_answered(visit: Visit) -> None:
     assert first["reply_text"].split() == [*heard.split(), *unheard.split()]
 
 
+@pytest.mark.long
 def test_who_writes_goes_on_writing(visit: Visit) -> None:
     talker = visit("short", 120.0)
     talker.page.get_by_label("I agree that this is recorded").check()
@@ -98,6 +99,7 @@ def test_what_is_interrupted_while_its_end_is_not_told_yet_is_on_record(visit: V
     assert turn["interrupted"]
 
 
+@pytest.mark.long
 def test_push_to_talk_by_the_space_bar(visit: Visit) -> None:
     talker = visit("short", "question", loop=True)
     talker.page.get_by_text("How it hears").click()
@@ -117,6 +119,7 @@ def test_push_to_talk_by_the_space_bar(visit: Visit) -> None:
     talker.recorded(talker.end(), 1)
 
 
+@pytest.mark.long
 def test_the_agent_speaks_first(visit: Visit) -> None:
     talker = visit("short", 60.0)
     talker.begin()
@@ -129,6 +132,7 @@ def test_the_agent_speaks_first(visit: Visit) -> None:
     talker.recorded(talker.end(), 1)
 
 
+@pytest.mark.long
 def test_pictures_go_to_a_pipeline_that_sees(visit: Visit) -> None:
     talker = visit("sees", 1.0, "question", 60.0, scripts=[CUTTABLE])
     sent: list[str] = []

@@ -25,6 +25,7 @@ def test_the_line_is_cut_and_the_session_goes_on(visit: Visit) -> None:
     assert [turn["transcript"] for turn in talker.recorded(session, 2)] == [QUESTION, QUESTION]
 
 
+@pytest.mark.long
 def test_what_was_heard_of_a_reply_is_known_though_the_line_broke_meanwhile(visit: Visit) -> None:
     talker = visit("short", 1.0, "question", 60.0, scripts=[CUTTABLE])
     talker.begin()
@@ -40,6 +41,7 @@ def test_what_was_heard_of_a_reply_is_known_though_the_line_broke_meanwhile(visi
     assert turn["voice_to_voice_s"] is not None
 
 
+@pytest.mark.long
 def test_what_is_typed_into_a_dead_line_is_answered_once_it_is_back(visit: Visit) -> None:
     talker = visit("short", 60.0, scripts=[CUTTABLE])
     talker.begin()
@@ -124,6 +126,7 @@ def test_consent_begins_what_waited_for_it(visit: Visit) -> None:
     talker.said("you", "Where is Paris?")
 
 
+@pytest.mark.long
 def test_a_reply_that_fails_says_why_where_it_would_stand(visit: Visit) -> None:
     talker = visit("fails", 120.0)
     talker.begin()
@@ -176,6 +179,7 @@ def test_a_device_that_vanishes_is_said_and_another_one_goes_on(visit: Visit) ->
     talker.end()
 
 
+@pytest.mark.long
 def test_over_plain_http_from_elsewhere_one_can_type(visit: Visit, made: Installation) -> None:
     port = made.url.rpartition(":")[2]
     talker = visit(
@@ -189,6 +193,7 @@ def test_over_plain_http_from_elsewhere_one_can_type(visit: Visit, made: Install
     talker.said("agent", "It is Paris.")
 
 
+@pytest.mark.long
 def test_a_pipeline_without_an_agent_says_what_is_missing(visit: Visit) -> None:
     talker = visit("local", 60.0)
     talker.page.locator('[data-pipeline="local"]', has_text="stt:faster-whisper").wait_for()
