@@ -129,6 +129,7 @@ def test_what_it_detects_is_known_before_it_runs_in_units_where_an_earlier_one_w
         row.save()
     found = admin("GET", "/experiments/again/detectable")
     assert (found["measured_in"], found["in_sd"]) == ("which", alone["in_sd"])
+    assert admin("GET", "/experiments/again/forecast")["turns"] == 0, "nothing of it is planned"
     by_metric = {each["metric"]: each["difference"] for each in found["metrics"]}
     # Runs of the fixture scatter by 0.02 s, two repeats of them and of the baseline's by as much.
     assert by_metric["turn_s"] == pytest.approx(0.02 * alone["in_sd"], rel=0.5)

@@ -95,8 +95,9 @@ def run(
         found.update(await api.post("/experiments", request))
         print(f"experiment {found['experiment']}: {found['cells']['planned']:,} cells, {server}{_page(found)}",
               file=sys.stderr)  # fmt: skip
-        if line := await experiment_compare.foreseen(api, str(found["experiment"])):
-            print(line, file=sys.stderr)
+        for told in (experiment_compare.foreseen, experiment_compare.forecast):
+            if line := await told(api, str(found["experiment"])):
+                print(line, file=sys.stderr)
         return dict(found) if detach else await follow(api, str(found["experiment"]))
 
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
@@ -10,6 +10,7 @@ import typer
 
 from ..errors import OpenOmniError, WrongUsage, nearest
 from ..storage.api import Api
+from ..timeline import hours_and_minutes
 from .asking import HERE, Json, Server, Token, ask
 from .output import check_json, write_json
 from .turns import _console
@@ -74,6 +75,30 @@ async def foreseen(api: Api, name: str) -> str:
     by = f"; after {found['measured_in']}: {', '.join(said)}" if said else ""
     return (f"with {found['power']:.0%} probability it tells a difference of {found['in_sd']:.2f} or more times the "
             f"scatter of a sample's paired differences{by}")  # fmt: skip
+
+
+async def forecast(api: Api, name: str) -> str:
+    """A line on what it will take and cost; empty where the server is an earlier one."""
+    try:
+        found = await api.get(f"/experiments/{quote(name, safe='')}/forecast")
+    except OpenOmniError:
+        return ""
+    if not found["turns"]:
+        return ""
+    least = f"; what is said lasts {hours_and_minutes(found['at_least_s'])}" if found["at_least_s"] else ""
+    if found["takes_s"] is None:
+        line = f"how long its {found['turns']:,} turns take is not known before {_and(found['untimed'])} ran{least}"
+    else:
+        line = f"its {found['turns']:,} turns take about {hours_and_minutes(found['takes_s'])}, as earlier ones did"
+    costs = [f"{number(each['cost'])} {each['currency']}".rstrip() for each in found["costs"]]
+    if costs:
+        unpriced = f", and of {_and(found['unpriced'])} nothing is known" if found["unpriced"] else ""
+        return f"{line}; they cost about {' and '.join(costs)}, as earlier ones did{unpriced}"
+    return f"{line}; nothing is known of what they cost" if found["unpriced"] else line
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _given(**query: str) -> dict[str, str]:

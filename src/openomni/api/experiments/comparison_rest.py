@@ -11,7 +11,7 @@ from ..accounts.models import Scope
 from ..ground.caller import AuthedRequest
 from ..ground.document import also
 from ..ground.fields import Name
-from . import comparing, foreseeing
+from . import comparing, forecasting, foreseeing
 from .finding import find
 
 router = Router(tags=["experiments"])
@@ -181,6 +181,24 @@ class Detectable(Schema):
     metrics: list[DetectableUnder]
 
 
+class Price(Schema):
+    currency: str
+    cost: float
+
+
+class Forecast(Schema):
+    """Of what is still to be run: `takes_s` is null where one of its pipelines, `untimed`, never ran at this pace. At
+    real-time pace what is said takes `at_least_s`. `costs`: of pipelines whose earlier turns say what they cost."""
+
+    experiment: str
+    turns: int
+    takes_s: float | None
+    at_least_s: float | None
+    untimed: list[str]
+    costs: list[Price]
+    unpriced: list[str]
+
+
 class ComparisonQuery(Schema):
     baseline: Name = ""
     metrics: Metrics = ""
@@ -211,3 +229,10 @@ def get_compared_samples(request: AuthedRequest, name: str, wanted: Query[Sample
 def get_detectable(request: AuthedRequest, name: str) -> Any:
     """Known before it runs: it follows from the numbers of samples, groups, repeats and pipelines."""
     return foreseeing.detectable(find(request.auth, name))
+
+
+@router.get("/experiments/{name}/forecast", auth=READERS, response=Forecast,
+            summary="What an experiment will take and cost")  # fmt: skip
+def get_forecast(request: AuthedRequest, name: str) -> Any:
+    """As far as what ran through its pipelines before says it."""
+    return forecasting.forecast(find(request.auth, name))
