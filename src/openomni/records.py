@@ -463,6 +463,8 @@ class CalledRecord(msgspec.Struct, kw_only=True):
     yield_s: Seconds | None = None
     """From its first speech sample, said into a reply, until that was silent, stopped or not; None where it was said
     into none."""
+    heard_s: Seconds | None = None
+    """How much of its reply was played before that was stopped; None where it was played to its end."""
     on_rule: bool = True
     """It was said when its rule has it."""
     start: Position = 0

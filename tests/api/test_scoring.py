@@ -234,11 +234,15 @@ def test_at_real_time_pace_what_the_caller_heard_counts(experiment: Experiment) 
         "turn_ids": ["turn-fast-s0-1"],
         "voice_to_voice_s": -0.25,
         "cut": True,
+        "heard_s": 1.25,
     }
     Cell.objects.filter(pk="fast-s0-1").update(played={"turns": [called]})
     scoring.score(experiment, ["voice_to_voice_s", "early_rate", "cut_rate"])
     values = dict(Score.objects.filter(target_id="fast-s0-1").values_list("metric__name", "value"))
     assert values == {"voice_to_voice_s": -0.25, "early_rate": 1, "cut_rate": 1}
+    cell = Cell.objects.select_related("sample", "pipeline").get(pk="fast-s0-1")
+    (turn,) = runs_of(experiment, [cell])[0][cell.pk].turns
+    assert turn.heard_s == 1.25
 
 
 def spoken(project: Project, key: str, seconds: float) -> None:

@@ -111,6 +111,15 @@ def test_an_interrupted_reply_has_no_latency_and_is_not_taken_for_silence() -> N
     assert score("voice_to_voice_s", run(cut, live=True)).outcome == "not_applicable"
 
 
+def test_each_utterance_is_early_on_time_late_or_unanswered() -> None:
+    waits = (-0.5, 0.0, 3.0, 3.1, None)
+    said = run(*(turn(at, voice_to_voice_s=each) for at, each in enumerate(waits)), of=sample(*[{}] * 5), live=True)
+    shares = {name: score(name, said).value for name in ("early_rate", "on_time_rate", "late_rate")}
+    assert shares == {"early_rate": 1 / 5, "on_time_rate": 2 / 5, "late_rate": 1 / 5}
+    assert score("late_rate", said, late_after_s=2.9).value == 2 / 5
+    assert score("on_time_rate", run(turn(voice_to_voice_s=0.5))).outcome == "not_applicable"
+
+
 def test_each_pace_has_its_latency() -> None:
     fast, live = run(turn(turn_s=1.5)), run(turn(voice_to_voice_s=0.7), live=True)
     assert (score("turn_s", fast).value, score("voice_to_voice_s", live).value) == (1.5, 0.7)

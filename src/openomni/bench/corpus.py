@@ -12,12 +12,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from .. import models
 from ..client.caller.utterance import SpokenUtterance
 from ..components import registry
 from ..errors import OpenOmniError
 from ..events import AXIS_RATE
 from ..media import Audio, MediaError
+from ..metrics import heard
 from . import prompts, speech
 from .questions import BACKCHANNELS, QUESTIONS
 
@@ -216,17 +216,12 @@ def _words(spoken: SpokenUtterance) -> list[tuple[str, float, float]]:
 
 def timed_words(audio: Audio) -> list[tuple[str, float, float]]:
     """(text, start, end) of each word, in seconds."""
-    segments, _ = _recogniser().transcribe(
-        audio.resample(AXIS_RATE).samples, language="en", beam_size=1, word_timestamps=True
-    )
-    return [(word.word, float(word.start), float(word.end)) for segment in segments for word in segment.words or ()]
+    return heard.timed_words(_recogniser(), audio)
 
 
 @cache
 def _recogniser() -> Any:
-    from faster_whisper import WhisperModel
-
-    return WhisperModel(str(models.locate(RECOGNISER, "faster-whisper")), compute_type="int8")
+    return heard.recogniser()
 
 
 def let_go() -> None:

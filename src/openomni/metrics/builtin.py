@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import costs, replies, speech, stages, taking_turns, waiting, words
+from . import costs, heard, replies, speech, stages, taking_turns, waiting, words
 
-__all__ = ["costs", "replies", "speech", "stages", "taking_turns", "waiting", "words"]
+__all__ = ["costs", "heard", "replies", "speech", "stages", "taking_turns", "waiting", "words"]

@@ -85,6 +85,8 @@ class RunTurn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How long both spoke; None where nobody spoke into the reply."""
     yield_s: float | None = None
     """From the first sample of what stopped the reply until it was silent."""
+    heard_s: float | None = None
+    """How much of its reply was heard before that was stopped; None where it was heard to its end, or nobody says."""
     language: str = ""
     cut: bool | None = None
     """Whether the pipeline took the turn before the utterance was over; None where nobody can say."""
@@ -117,6 +119,11 @@ class RunTurn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def counts(self) -> bool:
         """Whether its times are among those that figures are made of: it went to its end, and nobody spoke into it."""
         return self.status == "completed" and not self.interrupted
+
+    @property
+    def kept_text(self) -> str:
+        """What is remembered of the reply: of one that was cut, as much as was heard by the record's account."""
+        return next((str(stage.output["heard"]) for stage in self.stages if "heard" in stage.output), self.reply_text)
 
     @property
     def answered(self) -> bool:

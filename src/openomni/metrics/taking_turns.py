@@ -5,6 +5,10 @@ All rates are of the sample's utterances, whatever became of them, so that none 
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from .declaring import metric
 from .results import Measured, NotApplicable, not_applicable
 from .runs import Run
@@ -31,6 +35,51 @@ def early_rate(run: Run) -> Measured | NotApplicable:
     utterances = range(len(run.sample.utterances))
     early = [any((turn.voice_to_voice_s or 0.0) < 0 for turn in run.of_utterance(index)) for index in utterances]
     return share(sum(early), len(utterances))
+
+
+class _InTime:
+    """What both have in common."""
+
+    def __init__(self, late_after_s: Annotated[float, Meta(gt=0, le=60)] = 3.0) -> None:
+        self._late = late_after_s
+
+    def _waits(self, run: Run) -> list[float | None]:
+        """How long each utterance was waited for; None where nobody heard a reply."""
+        found = []
+        for index in range(len(run.sample.utterances)):
+            heard = [turn.voice_to_voice_s for turn in run.of_utterance(index) if turn.voice_to_voice_s is not None]
+            found.append(heard[-1] if heard else None)
+        return found
+
+
+@metric("on_time_rate", version="1", better="higher", kind="accuracy", statistic="rate")
+class OnTimeRate(_InTime):
+    """Share of the utterances whose reply began after the person had finished, and soon enough.
+
+    Args:
+        late_after_s: Seconds after the last speech sample from which a reply is late.
+    """
+
+    def measure(self, run: Run) -> Measured | NotApplicable:
+        if not run.live:
+            return not_applicable(NOT_LIVE)
+        waits = self._waits(run)
+        return share(sum(each is not None and 0 <= each <= self._late for each in waits), len(waits))
+
+
+@metric("late_rate", version="1", better="lower", kind="accuracy", statistic="rate")
+class LateRate(_InTime):
+    """Share of the utterances whose reply came, but late.
+
+    Args:
+        late_after_s: Seconds after the last speech sample from which a reply is late.
+    """
+
+    def measure(self, run: Run) -> Measured | NotApplicable:
+        if not run.live:
+            return not_applicable(NOT_LIVE)
+        waits = self._waits(run)
+        return share(sum(each is not None and each > self._late for each in waits), len(waits))
 
 
 @metric("cut_rate", version="1", better="lower", kind="accuracy", statistic="rate")

@@ -129,7 +129,8 @@ def _turn(turn: Turn, index: int, sample: Sample, heard: CalledRecord | None, so
         # The caller knows beforehand where the person's last speech sample is; a detector guesses it.
         measured = heard.turn_id == turn.pk
         fields |= {name: getattr(heard, name) if measured else None for name in ("voice_to_voice_s", "overlap_s")}
-        fields["yield_s"], fields["cut"] = (heard.yield_s if measured else None), heard.cut
+        fields |= {name: getattr(heard, name) if measured else None for name in ("yield_s", "heard_s")}
+        fields["cut"] = heard.cut
     stages = tuple(_stage(task) for task in turn.tasks.all())
     return RunTurn(
         index=index, utterance=utterance, turn_id=turn.pk,

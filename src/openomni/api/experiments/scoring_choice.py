@@ -30,7 +30,11 @@ def fitting(experiment: Experiment) -> list[str]:
     found = ["voice_to_voice_s"] if live else ["turn_s"]
     found += ["wer", "cer"] if texts and "stt" in kinds else []
     found += ["answer_rate"] if answers else []
-    found += ["unanswered_rate", *(("early_rate", "cut_rate", "yield_s") if live else ()), "rtf"]
+    found += [
+        "unanswered_rate",
+        *(("on_time_rate", "early_rate", "late_rate", "cut_rate", "yield_s") if live else ()),
+        "rtf",
+    ]
     found += ["self_consistency"] if experiment.repeats > 1 else []
     found += ["cost"] if tasks.filter(usage__cost__gte=0).exists() else []
     return [*found, *(f"{kind}.{figure}" for kind in kinds for figure in ("model_s", "ttfb_s"))]

@@ -40,6 +40,7 @@ def _one(caller: SyntheticCaller, line: PlayedLine, index: int) -> CalledRecord:
         cut=any(decided(turn) < said.span[1] / AXIS_RATE for turn in turns),
         overlap_s=round(overlap, 6) if overlap else None,
         yield_s=yield_seconds(line.sounding, said.start),
+        heard_s=round(answer.played, 6) if answer is not None and answer.cut else None,
         on_rule=line.on_rule,
         start=said.span[0],
         end=said.span[1],
