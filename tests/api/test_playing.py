@@ -17,6 +17,7 @@ from openomni.api.fleet.models import Agent
 from openomni.api.queue.models import QueuedWork
 from openomni.api.records.recorder import write_batch
 from openomni.bus.envelope import CallWork, Work
+from openomni.evaluation.publishing import methods
 from openomni.records import BuildRecord, CalledRecord, CellRecord, MachineRecord, PlayerChoice, TurnRecord
 
 SCRIPT = {"name": "script", "voice": "simulated", "voice_parameters": {"seconds": 0.5}}
@@ -218,3 +219,22 @@ def test_cells_of_two_builds_of_a_player_are_told(researcher: Api) -> None:
     told = {each["player"]: each["cells"] for each in comparing.compared(experiment)["players"]}
     assert told["player:script 3"] == 1
     assert len(told) >= 2
+
+
+def test_a_paper_says_who_played() -> None:
+    def said(pace: str, **comparison: Any) -> str:
+        told = {"metrics": [], "baseline": "a", **comparison}
+        experiment = {"repeats": 1, "pace": pace, "seed": 0, "margins": {}}
+        dataset_ = {"samples": [], "name": "d", "number": 1, "hash": "h"}
+        rest = {"pipelines": [], "cells": [], "comparison": told}
+        return methods.paragraph({"experiment": experiment, "dataset": dataset_, **rest})
+
+    assert "The user was played" not in said("fast")
+    assert "The user was played by the recordings." in said("realtime")
+    script, other = ({"player": f"player:script {version}", "cells": 3} for version in "12")
+    assert "The user was played by script; voice piper (player:script 1 in 3 runs)." in said(
+        "realtime", player="script; voice piper", players=[script]
+    )
+    assert "not by the same one in all runs (player:script 1 in 3 runs, player:script 2 in 3 runs)" in said(
+        "realtime", player="script; voice piper", players=[script, other]
+    )

@@ -23,6 +23,7 @@ def paragraph(bundle: Mapping[str, Any]) -> str:
         f"{dataset['hash'][:12]}) were run through {len(labels)} pipelines ({', '.join(labels)}), "
         f"{experiment['repeats']} time(s) each, at {experiment['pace']} pace, in an order drawn by the seed "
         f"{experiment['seed']} and interleaved between pipelines.",
+        _player(comparison) if experiment["pace"] == "realtime" else "",
         f"Of {counts['planned']} planned runs {counts['done']} were completed and {counts['failed']} failed.",
         f"Metrics: {', '.join(metrics)}." if metrics else "",
         f"Each pipeline was compared with {comparison['baseline']} on the same samples: repeats of a sample were "
@@ -40,6 +41,13 @@ def paragraph(bundle: Mapping[str, Any]) -> str:
         f"{abs(experiment['seed'])}.",
     ]
     return " ".join(filter(None, sentences))
+
+
+def _player(comparison: Mapping[str, Any]) -> str:
+    players = comparison.get("players", ())  # an earlier release knew recordings alone
+    several = ", ".join(f"{each['player']} in {each['cells']} runs" for each in players)
+    told = f", not by the same one in all runs ({several})" if len(players) > 1 else f" ({several})" if several else ""
+    return f"The user was played by {comparison.get('player', 'the recordings')}{told}."
 
 
 def _counts(cells: Any) -> dict[str, int]:
