@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from agent.backend import Backend, pipeline, speech
 from openomni import clock
@@ -62,6 +63,7 @@ async def test_a_turn_that_ends_while_the_bus_is_away_is_reported_when_it_is_bac
     assert backend.runs(turn.work_id) == 1
 
 
+@pytest.mark.long
 async def test_the_turn_of_an_agent_that_was_killed_goes_to_another(backend: Backend, start, employ) -> None:
     killed = await start("first", f"host,{SIMULATED}")
     turn = backend.turn(pipeline(llm="first_token_s: 2.0"), backend.record(speech((0.5, 1.5), length=2.0)))
@@ -76,6 +78,7 @@ async def test_the_turn_of_an_agent_that_was_killed_goes_to_another(backend: Bac
     assert backend.runs(turn.work_id) == 1
 
 
+@pytest.mark.long
 async def test_credentials_are_renewed_and_a_session_outlives_them(backend: Backend, employ) -> None:
     backend.ttl = 4.0
     await employ("one", f"host,{SIMULATED}")

@@ -21,7 +21,7 @@ from openomni.api.experiments.models import Cell, Experiment
 from openomni.api.pipelines.models import Pipeline
 from openomni.cli import experiment_following
 from openomni.cli.main import run
-from openomni.errors import OpenOmniError
+from openomni.errors import OpenOmniError, WrongUsage
 from openomni.pipeline import spec
 from openomni.storage.http import Http, HttpAnswer
 
@@ -96,6 +96,27 @@ def test_an_experiment_is_run_to_its_end_listed_shown_and_cancelled(
     assert told(tmp_path, "show", "e1")["experiment"] == "e1"
     assert "8 planned, 8 run" in capsys.readouterr().out
     assert [each["experiment"] for each in told(tmp_path, "list")["experiments"]] == ["e1"]
+
+
+def test_who_plays_the_user_is_asked_for_with_settings_and_a_voice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live = (*RUN, "--pace", "realtime", "--player", "script")
+    made = told(tmp_path, *live, "--player-voice", "simulated,seconds=0.5,silence=true")
+    assert made["manifest"]["player"] | {"version": ""} == {
+        "kind": "script", "version": "", "parameters": {}, "voice": "simulated",
+        "voice_parameters": {"seconds": 0.5, "silence": True},
+    }  # fmt: skip
+    said = capsys.readouterr()
+    assert "the user played by script in the voice simulated" in said.out
+    assert "how long its 16 turns take is not known before a and b ran" in said.err
+    for asked, line in (
+        (("--player", "script,words"), "--player 'script,words': write a name first, then settings as KEY=VALUE"),
+        (("--player", "words=3"), "--player 'words=3': write a name first"),
+        (("--player-voice", "piper"), "--player-voice is the voice of a --player; recordings have their own"),
+    ):
+        with pytest.raises(WrongUsage, match=re.escape(line)):
+            run(["experiment", *RUN, *asked])
 
 
 def test_detached_it_is_not_waited_for(tmp_path: Path) -> None:

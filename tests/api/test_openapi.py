@@ -48,8 +48,11 @@ few = settings(deadline=None, derandomize=True, database=None, suppress_health_c
 EXAMPLES = int(os.environ.get("OPENOMNI_EXAMPLES", "15"))
 """Cases an operation, where long tests run; 60 and more find what 15 don't, and take a few minutes."""
 AREAS = sorted({path.split("/")[3] for path in DOCUMENT["paths"]})
-LARGE = {"agents", "datasets", "experiments", "participants", "recordings", "sessions", "turns"}
-"""Areas whose edges take three times as long as those of all the others."""
+LARGE = {
+    "agents", "dataset-drafts", "datasets", "experiments", "participants", "recordings", "reports", "sessions", "tags",
+    "tasks", "turns",
+}  # fmt: skip
+"""Areas whose edges take five times as long as those of all the others."""
 
 
 @pytest.fixture(scope="session")

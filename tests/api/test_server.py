@@ -82,6 +82,7 @@ def test_its_secrets_are_for_its_owner_only_and_never_shown(live_api: LiveServer
     assert kept["django"] not in log
 
 
+@pytest.mark.long
 def test_a_second_start_keeps_everything_and_shows_no_token(tmp_path: Path) -> None:
     first = start_server(tmp_path / "data")
     assert first.token

@@ -153,6 +153,7 @@ def test_it_ends_in_order(up: Start, number: int) -> None:
     assert "draining" in (server.folder / "logs" / "agent.log").read_text()
 
 
+@pytest.mark.long
 def test_killed_it_leaves_no_process_and_starts_again(up: Start) -> None:
     server = up("--offer", "host,stt:simulated").ready()
     parts = list(server.children().values())

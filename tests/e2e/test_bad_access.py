@@ -87,6 +87,7 @@ def test_a_server_that_is_not_there_is_said(simulated: Installation, question: P
     assert last.endswith("is the server up, and --server right?")
 
 
+@pytest.mark.long
 def test_a_taken_port_is_said(simulated: Installation, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

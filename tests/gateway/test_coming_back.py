@@ -252,7 +252,9 @@ async def test_the_host_of_the_next_gateway_hears_what_was_being_said_when_one_w
         await process.wait()
 
 
-@pytest.mark.parametrize("parked", [False, True], ids=["connected", "away for a moment"])
+@pytest.mark.parametrize(
+    "parked", [pytest.param(False, marks=pytest.mark.long), True], ids=["connected", "away for a moment"]
+)
 async def test_after_a_stop_in_order_nothing_that_was_answered_is_heard_again(
     world: World, tmp_path: Path, parked: bool
 ) -> None:
@@ -298,6 +300,7 @@ async def test_after_a_stop_in_order_nothing_that_was_answered_is_heard_again(
         await process.wait()
 
 
+@pytest.mark.long
 async def test_what_a_killed_gateway_had_recorded_goes_up_at_the_next_start(world: World, tmp_path: Path) -> None:
     host = await world.host()
     process, url = await gateway_process(world, tmp_path)

@@ -34,7 +34,7 @@ def recogniser() -> Any:
     return heard.recogniser()
 
 
-@pytest.mark.parametrize("seconds", [0.8, 1.3, 1.9, 2.4])
+@pytest.mark.parametrize("seconds", [1.3, 2.4, *(pytest.param(each, marks=pytest.mark.long) for each in (0.8, 1.9))])
 def test_the_words_before_a_cut_are_told_from_those_after_it(
     clause: SpokenClause, recogniser: Any, seconds: float
 ) -> None:

@@ -90,6 +90,7 @@ def test_a_version_that_the_index_lacks_is_one_line(index: FileServer, shelf: Sh
         models.ensure("toy", progress)
 
 
+@pytest.mark.long
 def test_a_wheel_that_is_none_is_one_line_and_thrown_away(index: FileServer, progress: Seen) -> None:
     index.files[PACKED] = b"no zip"
     with pytest.raises(ModelError, match="the wheel is not as expected"):

@@ -91,13 +91,13 @@ def _find(name: str) -> ComponentInfo:
     return registry.find(*_split(name))
 
 
-def parameters_of(given: Sequence[str], option: str = "--param") -> dict[str, Any]:
+def parameters_of(given: Sequence[str]) -> dict[str, Any]:
     """`key=value` words; a value is read as YAML reads it, so that 5 is a number and `true` a truth."""
     parameters: dict[str, Any] = {}
     for word in given:
         key, equals, value = word.partition("=")
         if not equals or not key:
-            raise WrongUsage(f"{option} {word!r} is no parameter; write key=value")
+            raise WrongUsage(f"--param {word!r} is no parameter; write --param key=value")
         try:
             parameters[key] = yaml.safe_load(value) if value else ""
         except yaml.YAMLError:

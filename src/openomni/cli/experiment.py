@@ -199,9 +199,9 @@ def _with_settings(option: str, text: str) -> tuple[str, dict[str, Any]]:
     from .components import parameters_of
 
     name, *settings = (each.strip() for each in text.split(","))
-    if not name or "=" in name:
+    if not name or "=" in name or not all("=" in each.lstrip("=") for each in settings):
         raise WrongUsage(f"{option} {text!r}: write a name first, then settings as KEY=VALUE, with commas between")
-    return name, parameters_of(settings, option)
+    return name, parameters_of(settings)
 
 
 def _number(metric: str, text: str) -> float:

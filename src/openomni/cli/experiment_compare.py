@@ -164,10 +164,11 @@ def _beside(found: Mapping[str, Any]) -> Iterable[str]:
     if chances:
         axes = " × ".join(name for name in found["axes"].values() if name)
         yield f"on the Pareto front of {axes}: {', '.join(chances)}"
-    if found["players"]:
+    players = found.get("players", ())  # an earlier server knows recordings alone
+    if players:
         yield f"the user was played by {found['player']}"
-    if len(found["players"]) > 1:
-        several = ", ".join(f"{each['player']} in {each['cells']} cells" for each in found["players"])
+    if len(players) > 1:
+        several = ", ".join(f"{each['player']} in {each['cells']} cells" for each in players)
         yield f"the user was not the same in all cells, which is in these figures, too: {several}"
     yield from _untold(found)
     for entry in found["metrics"]:

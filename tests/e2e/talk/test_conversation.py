@@ -155,6 +155,7 @@ def test_pictures_go_to_a_pipeline_that_sees(visit: Visit) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_every_action_by_keyboard(visit: Visit) -> None:
     talker = visit("long", 120.0)
     page = talker.page
