@@ -25,8 +25,17 @@ class Curious:
 class Odd:
     """Does what it is told to."""
 
-    def __init__(self, does: str, listens: bool = False) -> None:
-        self.does, self.listens = does, listens
+    def __init__(self, does: str) -> None:
+        self.does = does
+
+    @property
+    def listens(self) -> bool:
+        if self.does == "vain":
+            raise ValueError("no truth")
+        return False
+
+    def warm_up(self) -> None:
+        time.sleep(3.0 if self.does == "late" else 0.0)
 
     def say(self, conversation: Conversation) -> Any:
         match self.does:
@@ -42,11 +51,28 @@ class Odd:
                 return 5
             case "blank":
                 return "  "
+            case "much":
+                return "a" * 2_001
+            case "backwards":
+                at = len(conversation.so_far)
+                return conversation.script[-1 - at].audio if at < len(conversation.script) else None
             case "silence":
                 return Audio.silence(1.0, 8_000)
             case "long":
                 return Audio.silence(500.0, 8_000)
         return conversation.script[0].audio.cut(0.0)
+
+
+@component("player", "historian")
+class Historian:
+    """Three times; says by its words how long it waited each time before."""
+
+    async def say(self, conversation: Conversation) -> Any:
+        waited = [str(each.voice_to_voice_s) for each in conversation.so_far]
+        if len(waited) == 3:
+            return None
+        audio = conversation.script[0].audio
+        return (audio, " ".join(waited)) if waited else audio
 
 
 @component("player", "calm")

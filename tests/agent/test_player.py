@@ -71,6 +71,12 @@ def test_a_script_is_said_in_a_made_voice_when_the_sample_has_it(tmp_path: Path)
     assert builds[1]["files"], "the voice that spoke is known by its files"
 
 
+def test_recordings_of_the_sample_keep_what_they_say_wherever_they_are_said(tmp_path: Path) -> None:
+    said, _ = ready(planned(tmp_path, "One?", "Two?", None), **odd("backwards"))
+    # The last has no text; the second is said in its own place, as it was recorded.
+    assert [each and each.utterance.text for each in said] == ["", None, "One?", None]
+
+
 def test_who_says_what_was_recorded_has_the_references_of_that(tmp_path: Path) -> None:
     said, builds = ready(planned(tmp_path, "What is it?", None), "agent.players:Calm")
     assert [None if each is None else each.utterance.text for each in said] == [None, None, None]
@@ -91,13 +97,17 @@ def test_who_says_what_was_recorded_has_the_references_of_that(tmp_path: Path) -
         ("silence", "no speech was found in what player:agent.players:Odd says; is it silent?"),
         ("long", "says 500 s at once; 120 s are the most"),
         ("ever", "said 3 utterances and goes on; return None when all is said"),
-        ("hangs", "hung: it said nothing for 0.5 s"),
+        ("hangs", "hung: nothing came of it for 0.5 s"),
+        ("late", "hung: nothing came of it for 0.4 s"),
+        ("much", "gave text of 2001 characters; give 1 to 2,000, or None to end"),
+        ("vain", "raised ValueError: no truth"),
     ],
 )
 def test_what_it_may_not_do_ends_the_call_in_one_line(
     does: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(player, "MOST_LINES", 3)
+    monkeypatch.setattr(player, "MOST_SAID", 3)
+    monkeypatch.setattr(player, "READY_S", 0.4 if does == "late" else 60.0)
     monkeypatch.setattr(player, "TIMEOUT_S", 0.5 if does == "hangs" else 60.0)
     with pytest.raises(OpenOmniError, match=r"^[^\n]+$") as caught:
         ready(planned(tmp_path, "a"), **odd(does))
@@ -154,6 +164,36 @@ async def test_one_that_listens_hears_the_reply_before_it_goes_on(backend: CallB
     assert {first.turn_id, second.turn_id} <= turns.keys()
     builds = {each.build: each for each in backend.records if isinstance(each, BuildRecord)}
     assert [(builds[key].kind, builds[key].component) for key in cell.player] == [("player", "curious")]
+
+
+async def test_each_exchange_keeps_the_reply_that_was_heard_then(backend: CallBackend, employ) -> None:
+    await employ("one", "host,caller,stt:simulated,llm:simulated,tts:simulated")
+    tested = pipeline(llm="text: Yes.", tts="seconds: 0.2")
+    backend.pipelines[tested.hash] = tested.normalised()
+    recording = backend.record(Audio.load(QUESTION, AXIS_RATE))
+    call = CallWork(
+        cell="c1", experiment="e1", pipeline=tested.name, session_id="s1", settings={"patience_s": 4.0},
+        utterances=[CallUtterance(recording=recording, text="What is it?")], sample="s1",
+        player=PlayerChoice(name="agent.players:Historian"),
+    )  # fmt: skip
+    await enqueue(backend.bus, call.work("default", tested.hash, group="e1"))
+    (cell,) = await backend.until(backend.cells, 90)
+    assert cell.status == "done", cell.reason
+    # It says what it is told of how long it waited, each time for all that went before.
+    told = [[float(each) for each in (line.text or "").split()] for line in cell.turns]
+    assert [len(each) for each in told] == [0, 1, 2]
+    assert told[2][0] == told[1][0]
+    assert all(0 < each < 4 for each in told[2])
+
+
+async def test_a_caller_without_the_player_gives_the_cell_back(backend: CallBackend, employ) -> None:
+    await employ("one", "host,caller,stt:simulated,llm:simulated,tts:simulated")
+    for choice in (PlayerChoice(name="nowhere:Somebody"), PlayerChoice(name="script", voice="nobody")):
+        before = len(backend.cells())
+        await enqueue(backend.bus, backend.call(pipeline(), player=choice))
+        cells = await backend.until(lambda before=before: len(found := backend.cells()) > before and found, 60)
+        assert (cells[-1].status, cells[-1].unserved) == ("failed", True)
+        assert cells[-1].reason.startswith("this caller has no ")
 
 
 async def test_a_player_that_fails_fails_its_cell(backend: CallBackend, employ) -> None:

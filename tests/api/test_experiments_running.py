@@ -108,9 +108,17 @@ def work_off(api: Api, line: Line, act: Act = answer) -> dict[str, Any]:
 
     deadline = time.monotonic() + 60
     while (found := api("GET", "/experiments/e1"))["status"] != "done":
-        assert time.monotonic() < deadline, found
+        assert time.monotonic() < deadline, stuck(line)
         line(some, timeout=20)
     return dict(found)
+
+
+def stuck(line: Line) -> str:
+    """What there is to know of an experiment that does not go on."""
+    cells = Cell.objects.exclude(status="done").values_list("pk", "status", "attempt", "session", "reason")
+    turns = Turn.objects.exclude(status="completed").values_list("pk", "status", "version", "session", "reason", "cell")
+    queued = [(row.pk, row.waits, row.session_id) for row in QueuedWork.objects.all()]
+    return f"cells {list(cells)}\nturns {list(turns)}\noutbox {queued}\n{left(line)} messages are left"
 
 
 def left(line: Line) -> int:

@@ -9,6 +9,7 @@ import pytest
 
 from api.experiment_rows import agent, dataset, into_reply, pipelines, sample
 from api.support import Api, agent_with, api_for
+from api.test_latency_report import caller_of
 from openomni.api.accounts.models import Project, Scope
 from openomni.api.experiments import comparing, feeding, playing, run_reading
 from openomni.api.experiments.models import Cell, Experiment
@@ -16,8 +17,11 @@ from openomni.api.experiments.runnable import Runnable
 from openomni.api.fleet.models import Agent
 from openomni.api.queue.models import QueuedWork
 from openomni.api.records.recorder import write_batch
+from openomni.api.reports import latency
+from openomni.api.reports.selection import Selection
 from openomni.bus.envelope import CallWork, Work
 from openomni.evaluation.publishing import methods
+from openomni.metrics import registry
 from openomni.records import BuildRecord, CalledRecord, CellRecord, MachineRecord, PlayerChoice, TurnRecord
 
 SCRIPT = {"name": "script", "voice": "simulated", "voice_parameters": {"seconds": 0.5}}
@@ -51,10 +55,10 @@ def works() -> dict[str, Work]:
     return {row.pk: msgspec.convert(row.work, Work) for row in QueuedWork.objects.all()}
 
 
-def build(version: str) -> BuildRecord:
+def build(version: str, cpu: str = "") -> BuildRecord:
     return BuildRecord.of(
         "home", kind="player", component="script", package="openomni", package_version=version, path="x:Y",
-        parameters={}, files=[], libraries={}, machine=MachineRecord(), openomni=version,
+        parameters={}, files=[], libraries={}, machine=MachineRecord(cpu=cpu), openomni="0.2.0",
     )  # fmt: skip
 
 
@@ -116,6 +120,7 @@ def test_recordings_carry_no_text(researcher: Api) -> None:
         ({"player": {"name": "script", "parameters": {"x": "y" * 20_000}}}, "16 KiB at most"),
         ({"player": {"name": "script", "speed": 2}}, "speed: unknown name"),
         ({"player": {"name": ""}}, "name"),
+        ({"player": {"name": "recording"}}, "recordings are what is played without a player; leave the player out"),
     ],
 )
 def test_what_can_t_play(researcher: Api, changed: dict[str, Any], line: str) -> None:
@@ -167,6 +172,12 @@ def test_it_waits_for_a_caller_who_has_the_player(researcher: Api, project: Proj
         "openomni agent --offer caller,player:script"
     ]
     agent_with(project, "player:script", roles=["caller"])
+    (lacking,) = held_up()
+    assert lacking.endswith(
+        ": plays the person, too, and offers no player:script; install it there, or start that agent without the role "
+        "caller"
+    )
+    Agent.objects.filter(offers__kind="llm").update(roles=["host"])
     assert Runnable.now(experiment).held_up == {}
 
 
@@ -191,11 +202,26 @@ def test_what_was_said_is_what_is_compared_with(researcher: Api) -> None:
     assert first.utterance.answer == asked[0].get("answer")
     assert second.utterance.answer is None, "the sample's answer is to other words"
     assert (first.utterance.sound.start, first.utterance.sound.end) == (1.0, 2.0)
+    found = {name: registry.build(name).measure(runs[cell.pk]) for name in ("wer", "unanswered_rate")}
+    words = len(f"{written[0]} Something of my own. Bye.".split())
+    assert (found["wer"].detail["errors"], found["wer"].detail["total"]) == (0, words)
+    assert (found["unanswered_rate"].value, found["unanswered_rate"].detail["total"]) == (0.0, 4)
+    report = latency.report(caller_of(experiment.project), Selection(experiment="e1", include=frozenset(["warm-up"])))
+    assert report["turns"]["total"] >= 4
     whole = researcher("GET", "/experiments/e1")["turns"]
     others = {row.sample.sample_id: len(row.sample.content["utterances"]) for row in
               Cell.objects.filter(repeat=1).exclude(pk=cell.pk).select_related("sample")}  # fmt: skip
     assert whole["total"] == 4 + 2 * others["plain"] + others["talk"]
     assert whole["on_time"] == 4
+
+
+def test_the_same_choice_is_the_same_in_whatever_order_it_was_typed(researcher: Api) -> None:
+    voice = {"seconds": 0.5, "chunk_s": 0.1}
+    run(researcher, player=SCRIPT | {"voice_parameters": voice})
+    run(researcher, player=SCRIPT | {"voice_parameters": dict(reversed(voice.items()))})
+    assert playing.words({"kind": "p", "parameters": {"n": 8}, "voice": "v"}) != playing.words(
+        {"kind": "p", "parameters": {"n": "8"}, "voice": "v"}
+    )
 
 
 def test_cells_of_two_builds_of_a_player_are_told(researcher: Api) -> None:
@@ -219,6 +245,16 @@ def test_cells_of_two_builds_of_a_player_are_told(researcher: Api) -> None:
     told = {each["player"]: each["cells"] for each in comparing.compared(experiment)["players"]}
     assert told["player:script 3"] == 1
     assert len(told) >= 2
+    # The same player on another machine is the same one.
+    elsewhere = build("3", cpu="another")
+    assert elsewhere.build != other.build
+    write_batch([elsewhere])
+    another = Cell.objects.filter(experiment=experiment, repeat=1).exclude(pk=one.pk).first()
+    assert another is not None
+    another.played["player"] = [elsewhere.build]
+    another.save()
+    comparing.cache.clear()
+    assert {each["player"]: each["cells"] for each in comparing.compared(experiment)["players"]}["player:script 3"] == 2
 
 
 def test_a_paper_says_who_played() -> None:

@@ -104,7 +104,7 @@ def test_who_plays_the_user_says_something_and_comes_to_an_end() -> None:
     assert "says something first: gave 5; expected words, Audio" in faults(
         "player", "say", lambda self, conversation: 5
     )
-    assert "comes to an end: said 50 utterances and goes on" in faults("player", "say", lambda self, conversation: "a")
+    assert "comes to an end: said 200 utterances and goes on" in faults("player", "say", lambda self, conversation: "a")
 
     def forgetful(self: object, conversation: Conversation) -> str:
         return conversation.so_far[0].said

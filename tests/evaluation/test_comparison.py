@@ -192,6 +192,11 @@ def test_where_no_difference_could_be_told_that_is_said() -> None:
     row = found(6, "b", "c")["b"]
     assert (row["verdict"], row["wins"], row["losses"]) == ("tied", 0, 6)
     assert row["undecided_because"] == "6 paired samples can show no difference in 2 comparisons, however large it is"
+    # Where another one has fewer pairs, or none, this one is not corrected for it.
+    rows = cells("turn_s", "a", [1.0] * 15) + cells("turn_s", "b", [2.0 + s / 100 for s in range(6)])
+    rows += cells("turn_s", "c", [2.0 + s / 100 for s in range(15)])
+    beside = entry(compare(rows, baseline="a", metrics=[LATENCY]), "mean")["b"]
+    assert (beside["verdict"], beside["undecided_because"]) == ("worse", None)
     for told in (found(6, "b"), found(7, "b", "c")):
         assert (told["b"]["verdict"], told["b"]["undecided_because"]) == ("worse", None)
 

@@ -63,10 +63,13 @@ def test_what_is_remembered_of_cut_replies_is_held_against_what_was_played(
         return metric.measure(Run(sample=Sample(id="s", utterances=(said,)), turns=turns, live=True))
 
     metric = HistoryWordsOff()
-    assert measured(turn(exact)) == Measured(0.0, {"replies": 1, "exact": 1})
+    assert measured(turn(exact)) == Measured(0.0, {"replies": 1, "exact": 1, "not_understood": 0})
     whole = measured(turn(exact), turn(SAID))
     assert isinstance(whole, Measured)
     assert whole.value > 1
-    assert whole.detail == {"replies": 2, "exact": 1}
+    assert whole.detail == {"replies": 2, "exact": 1, "not_understood": 0}
     assert isinstance(measured(turn(exact, None)), NotApplicable), "it was heard to its end"
+    foreign = measured(turn(exact, language="de"))
+    assert isinstance(foreign, NotApplicable)
+    assert "knows English alone" in foreign.reason
     assert isinstance(measured(turn(exact, 0.1)), NotApplicable), "nobody could say what was heard in a tenth of one"

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
 
 import msgspec
 
+from ..bounds import MAX_LINE
 from ..client.caller.call import CallOutcome, CallPlan, conduct
 from ..components.worker import leave
 from ..errors import MediaError, OpenOmniError, WrongUsage
 from ..storage.api import Refused
+
+log = logging.getLogger(__name__)
 
 
 async def _main() -> CallOutcome:
@@ -32,6 +36,9 @@ async def _main() -> CallOutcome:
     except OpenOmniError as error:
         final = isinstance(error, Refused | MediaError | WrongUsage)
         return CallOutcome(error=" ".join(str(error).split()), passing=not final)
+    except Exception as error:
+        log.exception("the call failed")
+        return CallOutcome(error=f"{type(error).__name__}: {' '.join(str(error).split())}"[:MAX_LINE])
     finally:
         leaving.cancel()
 

@@ -19,11 +19,12 @@ from ..bus.records import RecordWriter
 from ..bus.work import Claim, WorkQueue
 from ..client.caller.call import CallLine, CallOutcome, CallPlan
 from ..client.caller.dialogue import PATIENCE_S
+from ..components import registry
 from ..components.vad import offline
 from ..errors import MediaError, OpenOmniError
 from ..events import AXIS_RATE
 from ..pipeline.spec import Pipeline
-from ..records import BuildRecord, CellRecord
+from ..records import BuildRecord, CellRecord, PlayerChoice
 from ..storage.api import Api, Unreachable
 from .call_process import conduct
 from .cancelled import CancelledGroups
@@ -119,6 +120,7 @@ class Calls:
 
     async def _play(self, claim: Claim, call: CallWork, record: CellRecord) -> None:
         pipeline = await self._references.pipeline(claim.work.spec_hash, call.pipeline)
+        await asyncio.to_thread(_check_here, call.player)
         with tempfile.TemporaryDirectory(prefix="openomni-call-") as folder:
             lines = [await self._line(each, Path(folder) / f"{number}.wav") for number, each in
                      enumerate(call.utterances)]  # fmt: skip
@@ -177,6 +179,19 @@ class Calls:
                 return
             except BusError as error:
                 log.warning("%s; the call is not acknowledged before it is recorded", error)
+
+
+def _check_here(player: PlayerChoice | None) -> None:
+    """Raises `Unserved` where the player, or its voice, is not installed: another caller may have it."""
+    if player is None:
+        return
+    for kind, name in (("player", player.name), ("tts", player.voice)):
+        try:
+            info = registry.find(kind, name)
+        except OpenOmniError as error:
+            raise Unserved(f"this caller has no {kind}:{name}: {error}") from None
+        if info.missing:
+            raise Unserved(f"this caller has no {kind}:{name}: {info.mend}")
 
 
 async def _unless(playing: asyncio.Task[CallOutcome], watching: asyncio.Task[str]) -> CallOutcome | None:

@@ -1,23 +1,28 @@
 """Who plays the user in a call where that are not the sample's recordings: a component says what comes next, and a
-voice says what it wrote."""
+voice says what it wrote.
+
+Whatever a player does runs in a thread of its own: the loop here is the microphone's.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any, Self
 
 from .. import models
-from ..bounds import MAX_TEXT
+from ..bounds import stored
 from ..client.caller.call import CallPlan, recorded
 from ..client.caller.caller import SyntheticCaller
 from ..client.caller.dialogue import Line, PlayedLine, answer_to, reply_over
 from ..client.caller.utterance import SpokenUtterance
 from ..components import registry
-from ..components.conversation import Conversation, Exchange, ScriptLine
-from ..components.fence import fenced, words
+from ..components.conversation import MOST_SAID, Conversation, Exchange, ScriptLine
+from ..components.fence import words
 from ..components.stage import LocalStage
 from ..components.vad import offline
 from ..components.worker import CallThread
@@ -28,12 +33,15 @@ from ..media import Audio
 from ..records import PlayerChoice
 from .builds import describe
 
+READY_S = 600.0
+"""How long a player, and its voice, may take to load: each call is a process of its own, and loads them anew."""
 TIMEOUT_S = 60.0
 """How long a player may think before it counts as hung."""
-MOST_LINES = 200
-"""Utterances of one call, after which a player counts as one that never ends."""
+CLOSES_S = 5.0
 LONGEST_S = 120.0
 """Of one utterance."""
+MOST_CHARACTERS = 2_000
+"""Of the text of one utterance: what is said in two minutes. All of a call's fit in its record."""
 EXPECTED = "expected Audio, str, (Audio, str), or None when it has said all"
 
 
@@ -57,6 +65,9 @@ class PlayerAtWork:
         self._voice: LocalStage | None = None
         self._ahead: list[Line | None] = []
         """What is known to be said, before any of it is."""
+        self._said: list[str] = []
+        """The words of each utterance, as far as somebody wrote them."""
+        self._so_far: list[Exchange] = []
         self.builds: list[dict[str, Any]] = []
 
     @classmethod
@@ -76,50 +87,58 @@ class PlayerAtWork:
         if len(played) < len(self._ahead):
             return self._ahead[len(played)]
         await reply_over(caller, played[-1].said, self._plan.patience_s)
-        return await self._asked([_exchange(caller, each) for each in played])
+        # Told as it is now: of what is said later there are other replies.
+        self._so_far.append(_exchange(caller, played[-1], self._said[len(played) - 1]))
+        return await self._asked()
 
     # ---- the player ----
 
     async def _warm_up(self) -> None:
-        self._player, build = await self._thread.submit(_built, "player", self._choice.name, self._choice.parameters)
+        choice = self._choice
+        self._player, build = await self._called(READY_S, _built, "player", choice.name, choice.parameters)
         self.builds.append(build)
-        self._listens = bool(getattr(self._player, "listens", True))
+        self._listens = await self._called(TIMEOUT_S, lambda: bool(getattr(self._player, "listens", True)))
         if hasattr(self._player, "warm_up"):
-            await self._called(self._player.warm_up)
-        said: list[Exchange] = []
+            await self._called(READY_S, self._player.warm_up)
         while True:
-            self._ahead.append(line := await self._asked(said))
+            self._ahead.append(line := await self._asked())
             if line is None or self._listens:
                 break
-            said.append(Exchange(line.utterance.text or ""))
+            self._so_far.append(Exchange(self._said[-1]))
         if self._ahead[0] is None:
             raise PlayerFault(f"{self._label} says nothing to sample {self._plan.sample!r}; give an utterance first")
 
-    async def _asked(self, so_far: Sequence[Exchange]) -> Line | None:
-        if len(so_far) >= MOST_LINES:
-            raise PlayerFault(f"{self._label} said {MOST_LINES} utterances and goes on; return None when all is said")
-        conversation = Conversation(self._plan.sample, self._script, tuple(so_far), self._plan.seed)
-        said = await self._called(self._player.say, conversation)
+    async def _asked(self) -> Line | None:
+        number = len(self._so_far)
+        if number >= MOST_SAID:
+            raise PlayerFault(f"{self._label} said {MOST_SAID} utterances and goes on; return None when all is said")
+        conversation = Conversation(self._plan.sample, self._script, tuple(self._so_far), self._plan.seed)
+        said = await self._called(TIMEOUT_S, self._player.say, conversation)
         if said is None:
             return None
-        number = len(so_far)
-        audio, text = await self._heard(said)
-        written = self._lines[number] if number < len(self._lines) else None
+        utterance = await self._utterance(number, *await self._heard(said))
         # A player that listens has waited for the reply; else it is said when the sample has it.
-        when = AfterReply() if self._listens or written is None else written.when
-        if written is not None and audio is self._script[number].audio:
-            return Line(written.utterance, when)
-        return Line(await asyncio.to_thread(_utterance, self._label, audio, text or ""), when)
+        written = not self._listens and number < len(self._lines)
+        return Line(utterance, self._lines[number].when if written else AfterReply())
 
-    async def _called(self, method: Any, *arguments: Any) -> Any:
+    async def _utterance(self, number: int, audio: Audio, text: str | None) -> SpokenUtterance:
+        at = next((at for at, line in enumerate(self._script) if line.audio is audio), None)
+        if at is None:
+            self._said.append(text or "")
+            return await self._measured(audio, text or "")
+        # A recording of the sample: what it says is known, and in its own place it is that very utterance.
+        known = self._script[at].text
+        self._said.append(text or known or "")
+        recording = self._lines[at].utterance
+        return recording if at == number and text is None else replace(recording, text=self._said[-1])
+
+    async def _called(self, seconds: float, function: Callable[..., Any], *arguments: Any) -> Any:
+        """In its thread, be it a coroutine. Raises PlayerFault, and what is OpenOmniError as it is."""
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                if inspect.iscoroutinefunction(method):
-                    with fenced():
-                        return await method(*arguments)
-                return await self._thread.submit(method, *arguments)
+            async with asyncio.timeout(seconds):
+                return await self._thread.submit(_result, function, *arguments)
         except TimeoutError:
-            raise PlayerFault(f"{self._label} hung: it said nothing for {TIMEOUT_S:g} s") from None
+            raise PlayerFault(f"{self._label} hung: nothing came of it for {seconds:g} s") from None
         except OpenOmniError:
             raise
         except Exception as error:
@@ -134,26 +153,59 @@ class PlayerAtWork:
             case (Audio() as audio, str(text)):
                 return audio, _bounded(self._label, text)
             case str(text):
-                return await self._spoken(_bounded(self._label, text)), text
+                text = _bounded(self._label, text)
+                return await self._spoken(text), text
         raise PlayerFault(f"{self._label} gave {type(said).__name__}; {EXPECTED}")
 
     async def _spoken(self, text: str) -> Audio:
+        choice = self._choice
         if self._voice is None:
-            choice = self._choice
-            built, build = await asyncio.to_thread(_built, "tts", choice.voice, choice.voice_parameters)
-            self._voice = LocalStage("tts", built)
-            await self._voice.warm_up()
+            built, build = await self._called(READY_S, _built, "tts", choice.voice, choice.voice_parameters)
+            voice = LocalStage("tts", built)
+            try:
+                async with asyncio.timeout(READY_S):
+                    await voice.warm_up()
+            except TimeoutError:
+                raise PlayerFault(f"tts:{choice.voice} hung: it was not ready after {READY_S:g} s") from None
+            self._voice = voice
             self.builds.append(build)
+        sounds, seconds = list[Audio](), 0.0
         async with aclosing(self._voice.run(_once(Text(text)))) as outputs:
-            sounds = [value.audio async for value in outputs if isinstance(value, Sound)]
+            async for value in outputs:
+                if isinstance(value, Sound):
+                    sounds.append(value.audio)
+                    seconds += value.audio.duration
+                if seconds > LONGEST_S:
+                    raise PlayerFault(f"{self._label} says more than {LONGEST_S:g} s at once: {text[:80]!r}…")
         if not sounds:
-            raise PlayerFault(f"tts:{self._choice.voice} gave no sound for {text[:80]!r}, which {self._label} says")
+            raise PlayerFault(f"tts:{choice.voice} gave no sound for {text[:80]!r}, which {self._label} says")
         return Audio.join(sounds)
+
+    async def _measured(self, audio: Audio, text: str) -> SpokenUtterance:
+        """With where its speech lies."""
+        if audio.duration > LONGEST_S:
+            raise PlayerFault(f"{self._label} says {audio.duration:.0f} s at once; {LONGEST_S:g} s are the most")
+        audio = await asyncio.to_thread(audio.resample, AXIS_RATE)
+        bounds = await asyncio.to_thread(offline.bounds, audio)
+        if bounds is None or bounds[0] >= bounds[1]:
+            raise PlayerFault(f"no speech was found in what {self._label} says; is it silent?")
+        return SpokenUtterance(self._label, self._label, audio, *bounds, text=text)
 
     async def _close(self) -> None:
         if self._voice is not None:
-            await self._voice.close()
+            with contextlib.suppress(OpenOmniError, TimeoutError):
+                async with asyncio.timeout(CLOSES_S):
+                    await self._voice.close()
         self._thread.stop()
+
+
+def _result(function: Callable[..., Any], *arguments: Any) -> Any:
+    made = function(*arguments)
+    return asyncio.run(_awaited(made)) if inspect.isawaitable(made) else made
+
+
+async def _awaited(made: Awaitable[Any]) -> Any:
+    return await made
 
 
 def _built(kind: str, name: str, parameters: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -169,25 +221,14 @@ async def _once(value: Text) -> AsyncIterator[Text]:
 
 
 def _bounded(label: str, text: str) -> str:
-    if not text.strip() or len(text) > MAX_TEXT:
-        raise PlayerFault(f"{label} gave text of {len(text)} characters; give 1 to {MAX_TEXT}, or None to end")
-    return text
+    if not text.strip() or len(text) > MOST_CHARACTERS:
+        raise PlayerFault(f"{label} gave text of {len(text)} characters; give 1 to {MOST_CHARACTERS:,}, or None to end")
+    return stored(text)
 
 
-def _utterance(label: str, audio: Audio, text: str) -> SpokenUtterance:
-    if audio.duration > LONGEST_S:
-        raise PlayerFault(f"{label} says {audio.duration:.0f} s at once; {LONGEST_S:g} s are the most")
-    audio = audio.resample(AXIS_RATE)
-    bounds = offline.bounds(audio)
-    if bounds is None or bounds[0] >= bounds[1]:
-        raise PlayerFault(f"no speech was found in what {label} says; is it silent?")
-    return SpokenUtterance(label, label, audio, *bounds, text=text)
-
-
-def _exchange(caller: SyntheticCaller, played: PlayedLine) -> Exchange:
-    said = played.said
-    reply = answer_to(caller, said)
+def _exchange(caller: SyntheticCaller, played: PlayedLine, words: str) -> Exchange:
+    reply = answer_to(caller, played.said)
     if reply is None:
-        return Exchange(said.utterance.text or "")
-    wait = None if reply.audible is None else reply.audible - said.end
-    return Exchange(said.utterance.text or "", reply.text, True, reply.cut, wait)
+        return Exchange(words)
+    wait = None if reply.audible is None else reply.audible - played.said.end
+    return Exchange(words, reply.text, True, reply.cut, wait)

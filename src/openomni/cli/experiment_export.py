@@ -66,7 +66,8 @@ async def _send(api: Api, name: str, bundle: Mapping[str, Any]) -> dict[str, Any
     where = f"/experiments/{quote(name, safe='')}/import"
     dataset = {**bundle["dataset"], "samples": len(bundle["dataset"]["samples"])}
     about = {key: bundle[key] for key in ("experiment", "pipelines", "metrics")}
-    about |= {"dataset": dataset, "varies": bundle["comparison"]["varies"]}
+    about |= {"dataset": dataset, "varies": bundle["comparison"]["varies"],
+              "players": bundle["comparison"].get("players", [])}  # fmt: skip
     found: dict[str, Any] = await api.post(where, about)
     for part in parts(bundle):
         found = await api.post(f"{where}/rows", part)

@@ -11,8 +11,9 @@ from urllib.parse import quote
 from ..storage.api import Api
 from ..timeline import hours_and_minutes
 
-LOOK_EVERY = 1.0
-"""Seconds between looks at how far it is."""
+LOOK_EVERY, LOOK_SELDOM, LOOKS = 1.0, 5.0, 20
+"""Seconds between looks at how far it is, at least and at most, and how many there are while what is left is run: each
+costs the server some of what the experiment could have."""
 TELL_EVERY = 30.0
 """Seconds between lines where nobody looks at a bar."""
 
@@ -37,8 +38,9 @@ async def follow(api: Api, name: str) -> dict[str, Any]:
             if not console.is_terminal and silent <= 0 and how_far(found) != told:
                 silent, told = TELL_EVERY, how_far(found)
                 print(told, file=sys.stderr, flush=True)
-            silent -= LOOK_EVERY
-            await asyncio.sleep(LOOK_EVERY)
+            pause = min(max((found["left_s"] or 0.0) / LOOKS, LOOK_EVERY), LOOK_SELDOM)
+            silent -= pause
+            await asyncio.sleep(pause)
 
 
 def _played(player: Mapping[str, Any]) -> str:

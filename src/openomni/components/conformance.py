@@ -22,18 +22,19 @@ import numpy as np
 from ..events import AXIS_RATE, NOTHING_KNOWN, Endings, Message, Picture, Prompt, Sound, Text, Transcript, Usage, Value
 from ..media import Audio, Frame, Samples
 from . import judge, registry
-from .conversation import Conversation, Exchange, ScriptLine
-from .fence import fenced, words
+from .conversation import MOST_SAID, Conversation, Exchange, ScriptLine
+from .fence import words
 from .kinds import kind_of
 from .registry import ComponentInfo
 from .stage import TIMEOUT, LocalStage, StageError
+from .worker import CallThread
 
 UNDER_WAY = 0.05
 """Seconds after which a call is cancelled that may have given nothing yet."""
 RETURN_WITHIN = 30.0
 """Seconds after a cancel within which a call must have returned, so that its slot is free again."""
-MOST_SAID = 50
-"""Utterances after which a player counts as one that never ends."""
+THINKS_S = 60.0
+"""How long a player may think about what to say."""
 UNKNOWN = "no-such-name"
 """A voice and a language that nobody has."""
 
@@ -295,17 +296,28 @@ class _Player(_Serving):
                 return ""
             if fault := _judge_said(said):
                 return fault
-            more = Exchange("What is the time?", "It is ten to nine.", True, False, 0.6)
+            more = Exchange("What is the time?")
+            if getattr(self.built, "listens", True):
+                more = replace(more, reply="It is ten to nine.", answered=True, voice_to_voice_s=0.6)
             conversation = replace(conversation, so_far=(*conversation.so_far, more))
         return f"said {MOST_SAID} utterances and goes on; return None when all is said"
 
     async def _said(self, conversation: Conversation) -> Any:
+        def say() -> Any:
+            said = self.built.say(conversation)
+            return asyncio.run(_awaited(said)) if inspect.isawaitable(said) else said
+
         try:
-            with fenced():
-                said = self.built.say(conversation)
-                return await said if inspect.isawaitable(said) else said
+            async with asyncio.timeout(THINKS_S):
+                return await CallThread("player").submit(say)
+        except TimeoutError:
+            raise StageError("player", f"hung: it said nothing for {THINKS_S:g} s") from None
         except Exception as error:
             raise StageError("player", f"raised {words(error)}") from error
+
+
+async def _awaited(said: Awaitable[Any]) -> Any:
+    return await said
 
 
 def _judge_said(said: Any) -> str:

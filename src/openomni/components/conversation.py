@@ -8,6 +8,9 @@ from typing import Any
 
 from ..media import Audio
 
+MOST_SAID = 200
+"""Utterances of one conversation, after which a player counts as one that never ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScriptLine:

@@ -6,7 +6,7 @@ None with a reason, never NaN. `docs/explanation/comparison.md` says what was de
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -153,7 +153,8 @@ def _entry(
         of = contrasts.get(name)
         row |= _against(made, info, statistic, column, base, of, adjusted.get(name), margin)
         if of is not None:
-            row["undecided_because"] = of.reason or _too_few_for(of, len(others)) or None
+            too_few = _too_few_for(of, contrasts.values()) if row["verdict"] == "tied" else ""
+            row["undecided_because"] = of.reason or too_few or None
         row["variance"] = components(column.runs)
         if row["verdict"] == "tied" and statistic == "mean" and of is not None:
             row["settled_by"] = settle(made, column, base)
@@ -209,12 +210,15 @@ def _verdict(of: Contrast, p_adjusted: float | None, better: str) -> str:
     return "better" if (way > 0) == (better == "higher") else "worse"
 
 
-def _too_few_for(of: Contrast, comparisons: int) -> str:
+def _too_few_for(of: Contrast, contrasts: Iterable[Contrast]) -> str:
     """Why nothing could be told, had all pairs gone the same way: the signs of n pairs fall so once in 2^(n-1) times,
-    and that is corrected for the number of comparisons."""
-    if of.p is None or 2.0 ** (1 - of.clusters) * comparisons < LEVEL:
+    and Holm multiplies that by how many comparisons are no surer than this one."""
+    if of.p is None:
         return ""
-    return f"{of.clusters} paired samples can show no difference in {comparisons} comparisons, however large it is"
+    among = sum(each.p is not None and each.clusters <= of.clusters for each in contrasts)
+    if 2.0 ** (1 - of.clusters) * among < LEVEL:
+        return ""
+    return f"{of.clusters} paired samples can show no difference in {among} comparisons, however large it is"
 
 
 def _non_inferior(of: Contrast, margin: float | None, better: str) -> bool | None:

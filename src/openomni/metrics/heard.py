@@ -89,9 +89,10 @@ def words_off(written: str, heard: HeardWords) -> int | None:
 class HistoryWordsOff:
     """Words by which what is kept of a reply that was cut, and the next reply builds on, differs from what was heard.
 
-    At real-time pace the caller knows how much of each reply it played before that fell silent; a pinned recogniser
-    says which words those were, the one that the cut went through counting either way. The mean over the replies that
-    were cut; `exact` in the detail says how many were kept to the word.
+    For English alone. At real-time pace the caller knows how much of each reply it played before that fell silent; a
+    pinned recogniser says which words those were, the one that the cut went through counting either way. The mean over
+    the replies that were cut; `exact` in the detail says how many were kept to the word, `not_understood` how many the
+    recogniser could not say anything of.
     """
 
     def __init__(self) -> None:
@@ -107,12 +108,15 @@ class HistoryWordsOff:
         sounds = [(turn, sound) for turn in cut if (sound := turn.reply()) is not None]
         if not sounds:
             return not_applicable("no reply was cut while it was heard")
+        if foreign := next((turn.language for turn, _ in sounds if turn.language[:2] not in ("", "en")), ""):
+            return not_applicable(f"its recogniser knows English alone, and this is {foreign}")
         if self._recogniser is None:
             self.warm_up()
         off = [each for turn, sound in sounds if (each := self._off(turn, sound)) is not None]
+        counted = {"replies": len(sounds), "exact": off.count(0), "not_understood": len(sounds) - len(off)}
         if not off:
-            return not_applicable("the recogniser understood none of the replies that were cut")
-        return Measured(fmean(off), {"replies": len(off), "exact": off.count(0)})
+            return not_applicable("the recogniser understood none of the replies that were cut", **counted)
+        return Measured(fmean(off), counted)
 
     def _off(self, turn: RunTurn, sound: Audio) -> int | None:
         heard = heard_until(timed_words(self._recogniser, sound), turn.heard_s or 0.0)

@@ -16,7 +16,7 @@ from ...evaluation import comparison
 from ...evaluation.measured import MetricInfo, Table, table
 from ..ground.errors import bad_request, not_found
 from ..scores.models import Score, Target
-from . import measurements, playing
+from . import measurements, played, playing
 from .measurements import ComparedCell, Measurements
 from .models import Cell, Experiment
 
@@ -93,7 +93,7 @@ def _compared(experiment: Experiment, baseline: str, metrics: Sequence[str]) -> 
     return made | {
         "varies": kept.get("varies", made["varies"]),
         "player": playing.words(experiment.player),
-        "players": playing.played(experiment),
+        "players": played.players_of(experiment),
     }
 
 

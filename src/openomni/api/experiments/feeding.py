@@ -75,6 +75,8 @@ def feed(key: int) -> int:
         experiment = Experiment.objects.select_for_update().filter(pk=key, status=Experiment.Status.RUNNING).first()
         if experiment is None or _is_emptied(experiment):
             return 0
+        if not experiment.cells.filter(status=Cell.Status.PLANNED).exists():
+            return 0  # each cell that ends comes here: no reason to look at the whole fleet
         now = Runnable.now(experiment)
         most = calling.WINDOW if experiment.pace == Pace.REALTIME else _window(now)
         free = most - experiment.cells.filter(status__in=queueing.Fed).count()

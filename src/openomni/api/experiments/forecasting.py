@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from django.db.models import Count, Sum
 
 from ..datasets.models import DatasetUtterance
-from ..records.models import Task
-from .models import Cell, Experiment, ExperimentPipeline, Pace
+from ..records.models import Progress, Task
+from . import playing
+from .models import IMPORTED, Cell, Experiment, ExperimentPipeline, Pace
 from .runnable import Runnable
 
 LATELY = 200
@@ -63,7 +64,8 @@ def forecast(experiment: Experiment) -> dict[str, Any]:
 
 def _left(experiment: Experiment) -> dict[int, _Left]:
     """By pipeline."""
-    waiting = Cell.objects.filter(experiment=experiment).exclude(status__in=Cell.OVER).order_by()
+    to_run = (Cell.Status.PLANNED, Cell.Status.QUEUED, Cell.Status.RUNNING)
+    waiting = Cell.objects.filter(experiment=experiment, status__in=to_run).order_by()
     said = DatasetUtterance.objects.filter(sample__in=waiting.values("sample")).order_by()
     utterances = dict(said.values("sample").annotate(said=Count("pk")).values_list("sample", "said"))
     found: dict[int, _Left] = {}
@@ -75,26 +77,46 @@ def _left(experiment: Experiment) -> dict[int, _Left]:
 
 
 def _seconds_a_turn(experiment: Experiment, row: ExperimentPipeline) -> float | None:
-    """From a cell's first turn on until its last is over, by turns, as its cells took at this pace."""
+    """From a cell's first turn on until its last is over, by turns, as its cells took here at this pace, with this
+    player and the same stages given."""
     ran = Cell.objects.filter(
         project_id=row.project_id, pipeline__hash=row.hash, experiment__pace=experiment.pace, status=Cell.Status.DONE,
         started_at__isnull=False, ended_at__isnull=False,
-    )  # fmt: skip
-    lately = list(ran.order_by("-ended_at").values_list("sample", "started_at", "ended_at")[:LATELY])
-    said = DatasetUtterance.objects.filter(sample__in={sample for sample, *_ in lately}).order_by()
-    utterances = dict(said.values("sample").annotate(said=Count("pk")).values_list("sample", "said"))
-    turns = sum(max(utterances.get(sample, 0), 1) for sample, *_ in lately)
-    lasted = math.fsum((end - start).total_seconds() for _, start, end in lately if start and end)
+    ).select_related("experiment")  # fmt: skip
+    alike = [cell for cell in ran.order_by("-ended_at")[:LATELY] if _alike(cell.experiment, experiment)]
+    said = DatasetUtterance.objects.filter(sample__in={cell.sample_id for cell in alike}).order_by()
+    utterances: dict[Any, int] = dict(said.values("sample").annotate(said=Count("pk")).values_list("sample", "said"))
+    turns = sum(len(cell.played.get("turns", ())) or max(utterances.get(cell.sample_id, 0), 1) for cell in alike)
+    lasted = math.fsum(
+        (cell.ended_at - cell.started_at).total_seconds() for cell in alike if cell.started_at and cell.ended_at
+    )
     return lasted / turns if turns else None
 
 
+def _alike(one: Experiment, other: Experiment) -> bool:
+    if IMPORTED in one.manifest:
+        return False  # it ran on another server's machines
+    return one.given == other.given and playing.words(one.player) == playing.words(other.player)
+
+
 def _cost_a_turn(project_id: str, hash_: str) -> dict[str, float]:
-    """By currency; nothing where no turn of it says."""
-    tasks = Task.objects.filter(project_id=project_id, turn__pipeline_hash=hash_, usage__isnull=False)
-    turns, costs = set[str](), defaultdict[str, float](float)
-    for turn, usage in tasks.order_by("-pk").values_list("turn_id", "usage")[:TASKS]:
-        turns.add(turn)
-        cost = usage.get("cost")
+    """By currency, over those turns of which each stage that an agent took says its cost, as `report cost` has it;
+    nothing where there are none."""
+    tasks = Task.objects.filter(project_id=project_id, turn__pipeline_hash=hash_).exclude(
+        turn__status=Progress.SUPERSEDED
+    )
+    costs: dict[str, dict[str, float]] = {}
+    unknown = set[str]()
+    for turn, usage, agent in tasks.order_by("-pk").values_list("turn_id", "usage", "agent")[:TASKS]:
+        if usage is None and not agent:
+            continue  # what no agent ever took cost nothing
+        cost = (usage or {}).get("cost")
         if isinstance(cost, int | float) and math.isfinite(cost):
-            costs[str(usage.get("currency") or "")] += cost
-    return {currency: cost / len(turns) for currency, cost in costs.items()}
+            of = costs.setdefault(turn, {})
+            currency = str((usage or {}).get("currency") or "")
+            of[currency] = of.get(currency, 0.0) + cost
+        else:
+            unknown.add(turn)
+    known = [of for turn, of in costs.items() if turn not in unknown]
+    currencies = {currency for of in known for currency in of}
+    return {each: math.fsum(of.get(each, 0.0) for of in known) / len(known) for each in sorted(currencies)}

@@ -17,7 +17,7 @@ from ..ground.caller import AuthedRequest
 from ..ground.document import also
 from ..ground.errors import bad_request
 from ..ground.fields import Count, Line, Moment, PartMessage, Text
-from . import exporting, importing
+from . import exporting, importing, playing
 from .comparison_rest import ComparisonOut
 from .finding import find
 from .models import Cell
@@ -51,6 +51,14 @@ def _sample(value: Any) -> Any:
     return value
 
 
+def _player(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        playing.choice_in(value)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"it is no player: {error}") from None
+    return value
+
+
 Kept = Annotated[dict[str, Any], AfterValidator(_storable)]
 Key = Annotated[str, AfterValidator(_plain), Field(min_length=1, max_length=120)]
 SampleKey = Annotated[str, AfterValidator(_plain), Field(min_length=1, max_length=200)]
@@ -68,7 +76,7 @@ class ExperimentPart(PartMessage):
     repeats: Repeat
     baseline: Key
     margins: Annotated[dict[str, Amount], Field(max_length=100)] = {}
-    player: Kept = {}
+    player: Annotated[Kept, AfterValidator(_player)] = {}
     manifest: Kept = {}
     started_at: Moment | None = None
     ended_at: Moment | None = None
@@ -97,6 +105,12 @@ class MetricPart(PartMessage):
     takes: Literal["turn", "cell", "repeats"] = "cell"
 
 
+class PlayedPart(PartMessage):
+    player: Annotated[str, AfterValidator(_plain), Field(max_length=1_000)]
+    cells: Count
+    builds: Annotated[list[Digest], Field(max_length=100)] = []
+
+
 class VariesPart(PartMessage):
     pipeline: Key
     samples: Count
@@ -112,6 +126,7 @@ class ImportNew(PartMessage):
     pipelines: Annotated[list[PipelinePart], Field(min_length=1, max_length=MAX_PIPELINES)]
     metrics: Annotated[list[MetricPart], Field(max_length=1000)] = []
     varies: Annotated[list[VariesPart], Field(max_length=MAX_PIPELINES)] = []
+    players: Annotated[list[PlayedPart], Field(max_length=1_000)] = []
 
 
 class SamplePart(PartMessage):

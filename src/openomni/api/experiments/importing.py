@@ -37,7 +37,7 @@ def begin(caller: Caller, name: str, about: Mapping[str, Any]) -> Experiment:
     if experiment["baseline"] not in labels:
         bad_request(f"the baseline {experiment['baseline']!r} is none of its pipelines {', '.join(labels)}")
     money = {each["name"]: each["unit"] for each in about["metrics"] if each["kind"] == "cost" and each["unit"]}
-    elsewhere = {"dataset": dataset["hash"], "varies": about["varies"], "currency": money}
+    elsewhere = {"dataset": dataset["hash"], "varies": about["varies"], "currency": money, "players": about["players"]}
     manifest = {**experiment["manifest"], IMPORTED: elsewhere}
     project = caller.project_id
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,8 +18,7 @@ from ..datasets.models import DatasetSample
 from ..fleet import components
 from ..fleet.models import Agent, Offer, alive_since
 from ..ground.errors import Refusal
-from ..records.models import Build
-from .models import Cell, Experiment, Pace
+from .models import Experiment, Pace
 
 RECORDING = "recording"
 SCRIPT = "script"
@@ -39,20 +38,28 @@ def told(choice: PlayerChoice | None) -> dict[str, Any]:
 
 def choice_of(experiment: Experiment) -> PlayerChoice | None:
     """None where recordings are played."""
-    player = dict(experiment.player)
+    return choice_in(experiment.player)
+
+
+def choice_in(player: Mapping[str, Any]) -> PlayerChoice | None:
+    """As `told` gave it. Raises msgspec.ValidationError for what is no player."""
     if player.get("kind", RECORDING) == RECORDING:
         return None
-    return msgspec.convert(player | {"name": player["kind"]}, PlayerChoice)
+    return msgspec.convert({**player, "name": player["kind"]}, PlayerChoice)
 
 
 def words(player: Mapping[str, Any]) -> str:
-    """For people: `script`, its parameters and its voice."""
+    """For people, and to tell one from another: `script`, its parameters and its voice."""
     kind = str(player.get("kind", RECORDING))
     if kind == RECORDING:
         return "the recordings"
-    own = "".join(f", {name} {value}" for name, value in player.get("parameters", {}).items())
-    voice = "".join(f", {name} {value}" for name, value in player.get("voice_parameters", {}).items())
-    return f"{kind}{own}; voice {player.get('voice', '')}{voice}"
+    voice = _settings(player.get("voice_parameters", {}))
+    return f"{kind}{_settings(player.get('parameters', {}))}; voice {player.get('voice', '')}{voice}"
+
+
+def _settings(parameters: Mapping[str, Any]) -> str:
+    """In the order of their names, for a database keeps no order; as JSON, for 8 is not "8"."""
+    return "".join(f", {name} {json.dumps(value, sort_keys=True)}" for name, value in sorted(parameters.items()))
 
 
 def check(project_id: str, choice: PlayerChoice | None, pace: str) -> None:
@@ -60,6 +67,8 @@ def check(project_id: str, choice: PlayerChoice | None, pace: str) -> None:
     pace."""
     if choice is None:
         return
+    if choice.name == RECORDING:
+        raise Refusal(422, "recordings are what is played without a player; leave the player out")
     if pace == Pace.FAST:
         raise Refusal(
             422, f"the player {choice.name} speaks and listens as a person does, and fast pace has nobody who hears; "
@@ -71,7 +80,7 @@ def check(project_id: str, choice: PlayerChoice | None, pace: str) -> None:
         ("tts", choice.voice, choice.voice_parameters),
     ):
         if (kind, name) not in known:
-            others = [each for of, each in known if of == kind] + [RECORDING] * (kind == "player")
+            others = [each for of, each in known if of == kind]
             raise Refusal(422, f"unknown {kind} {name!r}; {nearest(name, others)}")
         try:
             schema.check(known[kind, name], parameters, f"{kind}:{name}")
@@ -93,38 +102,26 @@ def unplayable(choice: PlayerChoice | None, rows: list[tuple[DatasetSample, Samp
 
 
 def missing(project_id: str, choice: PlayerChoice | None) -> list[str]:
-    """What keeps the user of a real-time cell from being played, a line each."""
-    alive = Agent.objects.filter(project_id=project_id, last_seen__gt=alive_since(), draining=False)
-    callers = [agent for agent, roles in alive.values_list("pk", "roles") if CALLER in roles]
+    """What keeps the user of a real-time cell from being played, a line each. Any caller may take any cell, so each of
+    them is to have the player."""
+    alive = Agent.objects.filter(project_id=project_id, last_seen__gt=alive_since(), draining=False).order_by("name")
+    callers = {key: name for key, name, roles in alive.values_list("pk", "name", "roles") if CALLER in roles}
     if not callers:
         also = "" if choice is None else f",player:{choice.name}"
         return [f"no live agent plays the person; start one with the role: openomni agent --offer caller{also}"]
     if choice is None:
         return []
-    offer = Offer.objects.filter(agent__in=callers, kind="player", name=choice.name)
-    if offer.exists():
-        return []
-    return [
-        f"no live agent with the role caller offers player:{choice.name}; start one where it is installed: "
-        f"openomni agent --offer caller,player:{choice.name}"
-    ]
-
-
-def played(experiment: Experiment) -> list[dict[str, Any]]:
-    """Which players' builds played its cells, and how many each: more than one, where a player or its voice changed
-    in between. None where recordings were played."""
-    if choice_of(experiment) is None:
-        return []
-    rows = Cell.objects.filter(experiment=experiment, status=Cell.Status.DONE, repeat__gt=0)
-    counts = Counter(tuple(each.get("player", ())) for each in rows.values_list("played", flat=True))
-    keys = {key for builds in counts for key in builds}
-    rows_of = Build.objects.filter(project_id=experiment.project_id, hash__in=keys)
-    builds = {each.hash: each for each in rows_of}
-    return [
-        {"builds": list(several), "cells": cells, "player": "; ".join(_build(builds.get(key), key) for key in several)}
-        for several, cells in counts.most_common()
-    ]
-
-
-def _build(row: Build | None, key: str) -> str:
-    return key if row is None else f"{row.kind}:{row.component} {row.package_version}".strip()
+    offers = Offer.objects.filter(agent__in=callers, kind="player", name=choice.name)
+    having = set(offers.values_list("agent", flat=True))
+    lacking = [name for key, name in callers.items() if key not in having]
+    if not having:
+        return [
+            f"no live agent with the role caller offers player:{choice.name}; start one where it is installed: "
+            f"openomni agent --offer caller,player:{choice.name}"
+        ]
+    if lacking:
+        return [
+            f"{', '.join(lacking)}: plays the person, too, and offers no player:{choice.name}; install it there, or "
+            "start that agent without the role caller"
+        ]
+    return []

@@ -16,7 +16,7 @@ from ..ground import bus_line, disk
 from ..records.models import Turn
 from ..reports.outcomes import OUTCOMES, outcome_of
 from ..scores.models import Outcome, Score, Target
-from . import playing
+from . import played
 from .models import Cell, Experiment, ExperimentPipeline
 from .planning import WARM_UP
 from .runnable import Runnable
@@ -166,11 +166,10 @@ def _expected(cells: QuerySet[Cell]) -> int:
     instead."""
     said = DatasetUtterance.objects.filter(sample__in=cells.values("sample")).order_by()
     of_each = dict(said.values("sample").annotate(said=Count("pk")).values_list("sample", "said"))
-    own = cells.filter(status=Cell.Status.DONE).exclude(experiment__player__kind=playing.RECORDING)
-    spoken = sum(len(played.get("turns", ())) for played in own.values_list("played", flat=True))
-    written = cells.exclude(pk__in=own.values("pk")) if spoken else cells
+    spoken = played.spoken_of(cells)
+    written = cells.exclude(pk__in=spoken) if spoken else cells
     runs = written.values("sample").annotate(runs=Count("pk")).values_list("sample", "runs")
-    return spoken + sum(count * max(of_each.get(sample, 0), 1) for sample, count in runs)
+    return sum(spoken.values()) + sum(count * max(of_each.get(sample, 0), 1) for sample, count in runs)
 
 
 def told(found: State) -> dict[str, Any]:

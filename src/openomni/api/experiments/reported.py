@@ -8,6 +8,7 @@ from django.db.models import Count, Exists, OuterRef
 
 from ..ground.caller import Caller
 from ..reports.selection import Plan, PlannedCell, tells_of_experiments
+from . import played
 from .finding import find
 from .models import Cell
 
@@ -17,6 +18,7 @@ class Told:
 
     def plan(self, caller: Caller, name: str) -> Plan:
         rows = Cell.objects.filter(experiment=find(caller, name)).order_by()
+        spoken = played.spoken_of(rows)
         said = rows.annotate(utterances=Count("sample__utterances"))
         told = said.values_list("pk", "pipeline__name", "pipeline__hash", "session", "utterances", "repeat", "status")
         cells = {
@@ -24,7 +26,7 @@ class Told:
                 pipeline,
                 hash_,
                 session,
-                max(utterances, 1),
+                spoken.get(key, max(utterances, 1)),
                 repeat == 0,
                 status if status in Cell.LEFT else "missing",
             )

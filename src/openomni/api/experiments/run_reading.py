@@ -25,7 +25,7 @@ from ..pipelines.models import PipelineVersion
 from ..records.models import Progress, Recording, Task, Turn
 from ..records.snapshots import STAGE
 from .models import Cell, Experiment, Pace
-from .playing import RECORDING
+from .playing import choice_of
 
 _STAGE = tuple(name for name in STAGE if name in RunStage.__struct_fields__)
 _TURN = ("transcript", "reply_text", "outcome", "status", "reason", "interrupted", "warm", "overlap_s", "yield_s",
@@ -76,16 +76,19 @@ def runs_of(experiment: Experiment, cells: Sequence[Cell]) -> tuple[dict[str, Ru
     for turn in rows.exclude(status=Progress.SUPERSEDED).prefetch_related("tasks", "time_points").order_by("index"):
         turns[turn.cell].append(turn)
     wanted = {said.sound.path for sample in samples.values() for said in sample.utterances}
-    if experiment.player.get("kind") != RECORDING:
+    played = choice_of(experiment) is not None
+    if played:
         wanted |= {turn.recording for several in turns.values() for turn in several if turn.recording}
     wanted |= {turn.reply_audio for several in turns.values() for turn in several if turn.reply_audio}
     sounds = Sounds(_recordings(experiment.project_id, wanted))
     kinds = _kinds_of(experiment.project_id)
+    said = {cell.pk: _said_in(cell, samples[cell.sample_id], turns[cell.pk]) if played else samples[cell.sample_id]
+            for cell in cells}  # fmt: skip
     return {
         cell.pk: Run(
-            sample=samples[cell.sample_id], cell=cell.pk, pipeline=cell.pipeline.label,
+            sample=said[cell.pk], cell=cell.pk, pipeline=cell.pipeline.label,
             kinds=kinds(cell.pipeline.name, cell.pipeline.hash), repeat=cell.repeat,
-            live=experiment.pace == Pace.REALTIME, turns=_turns(cell, samples[cell.sample_id], turns[cell.pk], sounds),
+            live=experiment.pace == Pace.REALTIME, turns=_turns(cell, said[cell.pk], turns[cell.pk], sounds),
             yields_s=tuple(each.yield_s for each in _called(cell) if each.yield_s is not None),
         )
         for cell in cells
@@ -122,8 +125,6 @@ def _turns(cell: Cell, sample: Sample, turns: Sequence[Turn], sounds: Sounds) ->
 
 def _turn(turn: Turn, index: int, sample: Sample, heard: CalledRecord | None, sounds: Sounds) -> RunTurn:
     utterance = sample.utterances[index] if 0 <= index < len(sample.utterances) else None
-    if heard is not None and heard.text is not None:
-        utterance = _said(turn, heard, utterance)
     fields: dict[str, Any] = {name: getattr(turn, name) for name in _TURN}
     if heard is not None:
         # The caller knows beforehand where the person's last speech sample is; a detector guesses it.
@@ -143,10 +144,23 @@ def _turn(turn: Turn, index: int, sample: Sample, heard: CalledRecord | None, so
     )  # fmt: skip
 
 
-def _said(turn: Turn, heard: CalledRecord, written: Utterance | None) -> Utterance:
+def _said_in(cell: Cell, sample: Sample, turns: Sequence[Turn]) -> Sample:
+    """The sample as a player said it: with as many utterances as it said, and its words."""
+    called = _called(cell)
+    if not called:
+        return sample
+    recording = next((turn.recording for turn in turns if turn.recording), "")
+    written = dict(enumerate(sample.utterances))
+    said = [_said(each, written.get(each.index), recording) for each in called]
+    return msgspec.structs.replace(sample, utterances=tuple(said))
+
+
+def _said(heard: CalledRecord, written: Utterance | None, recording: str) -> Utterance:
     """What a player said in the place of an utterance: where these are other words, what the sample knows of an answer
     does not belong to it, and how the recording's speaker felt never does."""
-    sound = Sound(path=turn.recording or "-", start=heard.start / AXIS_RATE, end=heard.end / AXIS_RATE)
+    if heard.text is None and written is not None:
+        return written
+    sound = Sound(path=recording or "-", start=heard.start / AXIS_RATE, end=heard.end / AXIS_RATE)
     if written is None or written.text != heard.text:
         return Utterance(sound=sound, text=heard.text or None)
     return msgspec.structs.replace(written, sound=sound, emotion="", speaker="")

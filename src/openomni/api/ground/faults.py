@@ -7,12 +7,17 @@ from typing import Any
 
 Fault = Mapping[str, Any]
 WRAPPERS = ("body", "query", "path", "payload", "wanted", "paging")
-"""Of a place, names that only our code knows."""
+"""In front of a place, names that only our code knows."""
 
 
 def fault_line(fault: Fault) -> str:
     """Of one of pydantic's errors."""
-    where = ".".join(str(part) for part in fault.get("loc", ()) if part not in WRAPPERS)
+    parts = [str(part) for part in fault.get("loc", ())]
+    # In front alone: a field may have such a name.
+    for wrapper in (WRAPPERS[:3], WRAPPERS[3:]):
+        if len(parts) > 1 and parts[0] in wrapper:
+            del parts[0]
+    where = ".".join(parts)
     try:
         told = _WORDS[str(fault.get("type"))](fault.get("ctx") or {})
     except (KeyError, ValueError):
@@ -26,17 +31,21 @@ def _at_least(ctx: Fault) -> str:
 
 
 def _words(text: str) -> Callable[[Fault], str]:
-    return lambda ctx: text.format(**ctx)
+    return lambda ctx: text.format(**{name: _number(value) for name, value in ctx.items()})
+
+
+def _number(value: Any) -> Any:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else value
 
 
 _WORDS: dict[str, Callable[[Fault], str]] = {
     "extra_forbidden": _words("unknown name; correct it, or leave it out"),
     "missing": _words("it is missing; give it"),
     "literal_error": _words("it takes {expected}"),
-    "greater_than_equal": _words("it takes {ge:g} or more"),
-    "greater_than": _words("it takes more than {gt:g}"),
-    "less_than_equal": _words("it takes {le:g} at most"),
-    "less_than": _words("it takes less than {lt:g}"),
+    "greater_than_equal": _words("it takes {ge} or more"),
+    "greater_than": _words("it takes more than {gt}"),
+    "less_than_equal": _words("it takes {le} at most"),
+    "less_than": _words("it takes less than {lt}"),
     "too_short": _at_least,
     "string_too_short": _at_least,
     "too_long": _words("it is too long; {max_length} are the most"),
