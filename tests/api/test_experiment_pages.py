@@ -8,6 +8,7 @@ from django.test import Client
 from api.experiment_rows import agent, dataset, pipelines, sample
 from api.support import api_for, person
 from openomni.api.accounts.models import Project, Scope
+from openomni.api.experiments import comparing
 from openomni.api.experiments.models import Cell, Experiment
 
 
@@ -76,3 +77,18 @@ def test_who_may_only_look_cancels_nothing(browser: Client, experiment: Experime
     annotator = Client()
     annotator.force_login(person("ann", "annotator", project))
     text(annotator, "/experiments/", 403)
+
+
+def test_who_played_the_user_is_said_where_that_were_not_the_recordings(
+    browser: Client, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "The user" not in text(browser, "/experiments/e%201/")
+    script = {"kind": "script", "version": "1", "parameters": {}, "voice": "piper", "voice_parameters": {}}
+    Experiment.objects.update(pace="realtime", player=script)
+    assert "<dt>The user</dt><dd>script; voice piper</dd>" in text(browser, "/experiments/e%201/")
+    several = [{"builds": [], "cells": 2, "player": "player:script 1"}, {"builds": [], "cells": 1, "player": "other"}]
+    real = comparing.compared
+    told = {"player": "script; voice piper", "players": several}
+    monkeypatch.setattr(comparing, "compared", lambda *asked, **by: real(*asked, **by) | told)
+    page = text(browser, "/experiments/e%201/comparison/")
+    assert "· the user played by script; voice piper" in page
