@@ -133,6 +133,9 @@ def test_a_script_needs_words(researcher: Api, project: Project) -> None:
     dataset(project, sample("known"), sample("unknown", text=None), into_reply("cut"), name="some")
     line = researcher.error("POST", "/experiments", request(dataset="some"), status=422)
     assert line.startswith("sample unknown: has no text in each utterance for the player script to say")
+    dataset(project, sample("short"), sample("long", text="a" * 2_001), name="long-ones")
+    line = researcher.error("POST", "/experiments", request(dataset="long-ones"), status=422)
+    assert line.startswith("sample long: has an utterance of more than 2,000 characters")
 
 
 def test_a_sample_that_a_player_can_t_be_told(researcher: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from ..client.caller.caller import SyntheticCaller
 from ..client.caller.dialogue import Line, PlayedLine, answer_to, reply_over
 from ..client.caller.utterance import SpokenUtterance
 from ..components import registry
-from ..components.conversation import MOST_SAID, Conversation, Exchange, ScriptLine
+from ..components.conversation import MOST_CHARACTERS, MOST_SAID, Conversation, Exchange, ScriptLine
 from ..components.fence import words
 from ..components.stage import LocalStage
 from ..components.vad import offline
@@ -40,8 +40,6 @@ TIMEOUT_S = 60.0
 CLOSES_S = 5.0
 LONGEST_S = 120.0
 """Of one utterance."""
-MOST_CHARACTERS = 2_000
-"""Of the text of one utterance: what is said in two minutes. All of a call's fit in its record."""
 EXPECTED = "expected Audio, str, (Audio, str), or None when it has said all"
 
 

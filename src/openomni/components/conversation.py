@@ -10,6 +10,8 @@ from ..media import Audio
 
 MOST_SAID = 200
 """Utterances of one conversation, after which a player counts as one that never ends."""
+MOST_CHARACTERS = 2_000
+"""Of the text of one utterance: what is said in two minutes. All of a call's fit in its record."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import msgspec
 
 from ...bounds import MAX_RECORD
 from ...components import schema
+from ...components.conversation import MOST_CHARACTERS
 from ...datasets import Sample
 from ...errors import OpenOmniError, nearest
 from ...records import PlayerChoice
@@ -96,8 +97,11 @@ def unplayable(choice: PlayerChoice | None, rows: list[tuple[DatasetSample, Samp
     if large:
         return large, f"holds more than {MAX_CONTENT >> 10} KiB of text, which a player can't be told; cut it in two"
     if choice.name == SCRIPT:
-        silent = [sample.id for _, sample in rows if not all((said.text or "").strip() for said in sample.utterances)]
-        return silent, "has no text in each utterance for the player script to say; add it, or play its recordings"
+        texts = {sample.id: [(said.text or "").strip() for said in sample.utterances] for _, sample in rows}
+        if silent := [key for key, said in texts.items() if not all(said)]:
+            return silent, "has no text in each utterance for the player script to say; add it, or play its recordings"
+        long = [key for key, said in texts.items() if any(len(each) > MOST_CHARACTERS for each in said)]
+        return long, f"has an utterance of more than {MOST_CHARACTERS:,} characters, which is too much to say at once"
     return [], ""
 
 
