@@ -58,6 +58,7 @@ INSTALLED_APPS = [
     "openomni.api.queue",
     "openomni.api.datasets",
     "openomni.api.experiments",
+    "openomni.api.annotation",
     "openomni.api.studio",
     "openomni.api.conversations",
     "openomni.api.media",

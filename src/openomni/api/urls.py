@@ -7,6 +7,7 @@ from ..version import __version__
 from .accounts import pages
 from .accounts.authentication import allow
 from .accounts.models import Scope
+from .annotation import pages as annotation
 from .conversations import again_page
 from .conversations import pages as conversations
 from .datasets import pages as datasets
@@ -35,7 +36,7 @@ errors.install(api)
 # Each app's router has its full paths, so that what an app serves can be read in one place.
 # `queue` comes before `records`: /turns/queue is no turn.
 for app in ("accounts", "tokens", "places", "people", "fleet", "studio", "queue", "records", "conversations", "media",
-            "datasets", "reports", "experiments"):  # fmt: skip
+            "datasets", "reports", "scores", "experiments", "annotation"):  # fmt: skip
     api.add_router("", f"openomni.api.{app}.rest.router")
 api.add_router("", "openomni.api.experiments.scores_rest.router")
 api.add_router("", "openomni.api.experiments.comparison_rest.router")
@@ -65,6 +66,9 @@ urlpatterns = [
     path("experiments/", experiments.experiments, name="experiments"),
     path("experiments/<str:name>/", experiments.experiment, name="experiment"),
     path("experiments/<str:name>/cancel/", experiments.cancel, name="cancel-experiment"),
+    path("annotate/", annotation.annotate, name="annotate"),
+    path("annotate/<str:name>/", annotation.workspace, name="workspace"),
+    path("campaigns/<str:name>/", annotation.campaign, name="campaign"),
     path("agents/", fleet.agents, name="agents"),
     path("agents/<str:agent_id>/", fleet.agent, name="agent"),
     path("agents/<str:agent_id>/drain/", fleet.drain, name="drain"),

@@ -19,7 +19,8 @@ import msgspec
 
 from ..components.kinds import KINDS, Channel, kind_of
 from ..errors import WrongUsage, nearest
-from .lines import File, Lines, Unreadable, place, read
+from ..yaml_text import Lines, Unreadable, place, told
+from .lines import File, read
 
 
 class PipelineError(WrongUsage):
@@ -37,11 +38,6 @@ LONGEST_NAME = 80
 
 _ABOVE_ZERO = ("end_of_turn_silence", "unfinished_silence", "open_silence", "max_utterance", "interruption_speech")
 _DURATIONS = (*_ABOVE_ZERO, "min_speech", "padding", "speculate_after", "recognise_every")
-_WORDS = {
-    "float": "a number", "int": "a whole number", "str": "text", "bool": "true or false", "null": "null",
-    "array": "a list", "object": "a mapping",
-}  # fmt: skip
-"""What msgspec calls the kinds of values, in words."""
 
 
 class TurnTaking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -410,17 +406,8 @@ def _is_name(text: str) -> bool:
 
 def _reason(error: msgspec.ValidationError) -> str:
     """What msgspec says, in words."""
-    text = str(error)
-    at = re.search(r"`\$\.?([^`]*)`", text)
-    name = at[1] if at else "it"
-    if found := re.match(r"Expected `([^`]+)`, got `([^`]+)`", text):
-        wanted = [_WORDS.get(each, each) for each in found[1].split(" | ")]
-        quoted = "; put it in quotes" if wanted[0] == "text" and found[2] in ("bool", "int", "float") else ""
-        return f"{name} takes {' or '.join(wanted)}, not {_WORDS.get(found[2], found[2])}{quoted}"
-    if found := re.match(r"Invalid enum value '([^']*)'", text):
-        values = get_args(get_type_hints(TurnTaking).get(name))
-        return f"{name} takes {' or '.join(values)}, not {found[1]!r}"
-    return text.replace("`$.", "`").replace(" - at ", " at ")
+    hints = get_type_hints(TurnTaking)
+    return told(error, {name: get_args(hint) for name, hint in hints.items() if get_args(hint)})
 
 
 def _sorted(mapping: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from django.db.models import Q
@@ -61,6 +61,15 @@ class ConversationTracks:
     @property
     def samples(self) -> int:
         return min(max((each.end for each in (*self.left, *self.right)), default=0), LONGEST)
+
+    def up_to(self, end_s: float) -> ConversationTracks:
+        """What is heard of it before `end_s`, in seconds of the session."""
+        end = round(end_s * AXIS_RATE)
+        left, right = (
+            [replace(each, length=min(each.length, end - each.start)) for each in track if each.start < end]
+            for track in (self.left, self.right)
+        )
+        return ConversationTracks(left, right, self.waiting)
 
     @property
     def etag(self) -> str:

@@ -30,6 +30,7 @@ PAGES = (
     ("pipelines", "Pipelines"),
     ("datasets", "Datasets"),
     ("experiments", "Experiments"),
+    ("annotate", "Annotate"),
     ("agents", "Agents"),
     ("latency-report", "Reports"),
     ("admin:index", "Data"),
@@ -38,6 +39,8 @@ PAGES = (
 name in its context."""
 OF_CONVERSATIONS = ("talk", "conversations", "datasets", "experiments", "latency-report", "admin:index")
 """Those of them that are nothing for an annotator."""
+OF_ANNOTATION = ("annotate",)
+"""Those that are nothing for a viewer."""
 
 View = Callable[..., HttpResponse]
 
@@ -109,4 +112,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
 
 def pages_for(shown: Here) -> list[tuple[str, str]]:
     """What the navigation leads this person to."""
-    return [each for each in PAGES if shown.may(Role.VIEWER) or each[0] not in OF_CONVERSATIONS]
+    closed = {
+        *(() if shown.may(Role.VIEWER) else OF_CONVERSATIONS), *(() if shown.may(Role.ANNOTATOR) else OF_ANNOTATION)
+    }  # fmt: skip
+    return [each for each in PAGES if each[0] not in closed]

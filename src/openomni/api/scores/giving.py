@@ -28,6 +28,7 @@ class ScoreRefused(OpenOmniError):
 def give(
     metric: Metric, rater: Rater, target: Target, target_id: str, *, outcome: Outcome = Outcome.SCORED,
     value: float | None = None, label: str = "", reason: str = "", detail: Mapping[str, Any] | None = None,
+    occasion: str = "",
 ) -> Score:  # fmt: skip
     """Keeps a score; one that the rater gave before stays, and no longer stands. Raises `ScoreRefused`.
 
@@ -35,7 +36,7 @@ def give(
     """
     said = {"outcome": outcome, "value": value, "label": label, "reason": reason, "detail": dict(detail or {})}
     _check(metric, rater, target, target_id, said)
-    about = {"metric": metric, "rater": rater, "target": target, "target_id": target_id}
+    about = {"metric": metric, "rater": rater, "target": target, "target_id": target_id, "occasion": occasion}
     for _ in range(TRIES):
         last = Score.objects.filter(**about).order_by("-revision").first()
         if last is not None and all(getattr(last, name) == what for name, what in said.items()):
@@ -50,10 +51,9 @@ def give(
 
 
 def standing(scores: QuerySet[Score]) -> QuerySet[Score]:
-    """Of these scores those that stand: the newest revision of each rater, target and metric."""
-    same = Score.objects.filter(
-        metric=OuterRef("metric"), rater=OuterRef("rater"), target=OuterRef("target"), target_id=OuterRef("target_id")
-    ).order_by()
+    """Of these scores those that stand: the newest revision of each rater, target, metric and occasion."""
+    fields = ("metric", "rater", "target", "target_id", "occasion")
+    same = Score.objects.filter(**{name: OuterRef(name) for name in fields}).order_by()
     newest = same.values("metric").annotate(newest=Max("revision")).values("newest")
     return scores.annotate(newest=Subquery(newest, output_field=models.IntegerField())).filter(revision=F("newest"))
 

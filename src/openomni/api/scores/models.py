@@ -16,7 +16,8 @@ from ..records.models import Segment, Task
 
 
 class Target(models.TextChoices):
-    """What can be scored. `repeats`: all runs of one sample through one pipeline; `pair`: two turns, side by side."""
+    """What can be scored. `repeats`: all runs of one sample through one pipeline; `pair`: two turns, side by side;
+    `group`: the turns of one pipeline that bear a tag."""
 
     TURN = "turn"
     TASK = "task"
@@ -27,6 +28,7 @@ class Target(models.TextChoices):
     CELL = "cell"
     REPEATS = "repeats"
     PAIR = "pair"
+    GROUP = "group"
 
 
 @kept("It is what is scored, whoever said it.")
@@ -57,6 +59,11 @@ class Metric(ProjectOwned):
     description = models.TextField(blank=True)
     parameters: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)
     """What belongs to its version: a normaliser, a recogniser and its build, a question and its answers."""
+    rated = models.BooleanField(default=False)
+    """Whether people and judges answer it; else programs measure it."""
+    stated_at = models.DateTimeField(null=True, blank=True)
+    """When somebody last asked for this version of a question: of a name, the newest is the one that is asked."""
+    retired_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -136,6 +143,8 @@ class Score(ProjectOwned):
     target = models.CharField(max_length=10, choices=Target.choices)
     target_id = models.CharField(max_length=140)
     """The id of what is scored; of a pair, both ids with a blank between, in the order in which they were shown."""
+    occasion = models.CharField(max_length=64, blank=True)
+    """When the rater was asked, where the same may be asked them again: a campaign, and the repeat in it."""
     revision = models.PositiveIntegerField(default=1)
     outcome = models.CharField(max_length=14, choices=Outcome.choices)
     value = models.FloatField(null=True, blank=True)
@@ -150,7 +159,8 @@ class Score(ProjectOwned):
         ordering = ("-created_at", "-id")
         constraints = [
             models.UniqueConstraint(
-                fields=["metric", "rater", "target", "target_id", "revision"], name="a_score_is_never_replaced"
+                fields=["metric", "rater", "target", "target_id", "occasion", "revision"],
+                name="a_score_is_never_replaced",
             ),
             models.CheckConstraint(
                 condition=(Q(outcome=Outcome.SCORED) & (Q(value__isnull=False) | ~Q(label="")))

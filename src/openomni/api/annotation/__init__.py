@@ -1,0 +1,1 @@
+"""Annotation: who is asked what about which conversations, and what they answered."""
