@@ -41,7 +41,7 @@ class Annotator:
     api: Api
 
     def next(self, campaign: str) -> Any:
-        return self.api("POST", f"/campaigns/{campaign}/next", {})
+        return self.api("POST", f"/annotation/campaigns/{campaign}/next", {})
 
     def item(self, campaign: str) -> Any:
         found = self.next(campaign)["item"]
@@ -51,7 +51,7 @@ class Annotator:
     def hand_in(self, item: Any, expect: int = 200, **more: Any) -> Any:
         answers = more.pop("answers", None) or {each["metric"]: {"answer": 4} for each in item["metrics"]
                                                 if each["required"]}  # fmt: skip
-        path = f"/assignments/{item['assignment']}/hand-in"
+        path = f"/annotation/items/{item['assignment']}/hand-in"
         return self.api("POST", path, {"answers": answers, **more}, expect)
 
     def all_of(self, campaign: str, **more: Any) -> list[str]:

@@ -10,6 +10,13 @@ import pytest
 
 from api.support import agent_with, person
 from openomni.api.accounts.models import Project, Scope, Token
+from openomni.api.annotation.models import (
+    Assignment,
+    Campaign,
+    CampaignAnnotator,
+    CampaignItem,
+    CampaignMetric,
+)
 from openomni.api.datasets.models import Dataset, DatasetSample, DatasetUtterance, DatasetVersion
 from openomni.api.experiments.models import Cell, Experiment, ExperimentPipeline
 from openomni.api.people.models import Consent, Participant
@@ -31,8 +38,10 @@ from openomni.api.records.models import (
     Tombstone,
     Turn,
 )
+from openomni.api.scores import stating
 from openomni.api.scores.models import Metric, Rater, Score
 from openomni.api.urls import api as rest
+from openomni.metrics import rated
 from openomni.records import BuildRecord
 
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(rest.get_openapi_schema()))
@@ -114,16 +123,35 @@ def filled(project: Project) -> Project:
         outcome="scored",
         label=MARK,
     )
+    _fill_campaign(project, turn, rater)
     Token.issue(project, [Scope.ADMIN], name=MARK, id=f"{MARK}000")
     person(MARK, "owner", project)
     return project
+
+
+def _fill_campaign(project: Project, turn: Turn, rater: Rater) -> None:
+    asked = rated.parsed({"metric": f"asked-{MARK}", "question": MARK, "scale": "stars"})
+    metric = stating.state(project.pk, asked).row
+    campaign = Campaign.objects.create(
+        project=project, name=f"campaign-{MARK}", of="turn",
+        content={"stated": {"description": MARK}, "metrics": [{"metric": metric.name, "version": metric.version}]},
+    )  # fmt: skip
+    own: dict[str, Any] = {"project": project, "campaign": campaign}
+    CampaignMetric.objects.create(**own, metric=metric, place=0)
+    item = CampaignItem.objects.create(
+        **own, place=0, target="turn", target_id=turn.pk, about={"turn": turn.pk, "session": turn.session_id}
+    )
+    annotator = CampaignAnnotator.objects.create(**own, rater=rater)
+    Assignment.objects.create(
+        **own, pk=int(IDS["key"]), item=item, number=1, annotator=annotator, status="leased", draft={"x": MARK}
+    )
 
 
 IDS = {
     "agent_id": f"agent{MARK}", "session_id": f"session{MARK}", "turn_id": f"turn{MARK}", "task_id": f"task{MARK}",
     "recording_id": f"recording{MARK}", "token_id": f"{MARK}000", "code": f"code-{MARK}", "name": f"pipeline-{MARK}",
     "which": "1", "purpose": "recording", "sequence": "1", "build": f"build{MARK}", "hash": MARK, "kind": "peaks",
-    "tag": f"tag-{MARK}", "draft": f"draft{MARK}",
+    "tag": f"tag-{MARK}", "draft": f"draft{MARK}", "key": "4711", "number": "1",
 }  # fmt: skip
 
 
@@ -142,7 +170,11 @@ def fields_of(method: str, path: str) -> list[str]:
 def ids_of(path: str) -> dict[str, str]:
     """The project's ids for the parameters of a path."""
     slug = {"sites": f"site-{MARK}", "devices": f"device-{MARK}", "projects": "home"}.get(path.split("/")[3], "")
-    named = {"experiments": f"experiment-{MARK}", "datasets": f"dataset-{MARK}"}.get(path.split("/")[3])
+    names_by_area = {
+        "experiments": f"experiment-{MARK}", "datasets": f"dataset-{MARK}", "metrics": f"asked-{MARK}",
+        "campaigns": f"campaign-{MARK}", "annotation": f"campaign-{MARK}",
+    }  # fmt: skip
+    named = names_by_area.get(path.split("/")[3])
     ids = {**IDS, "slug": slug} | ({"name": named} if named else {})
     names = re.findall(r"{(\w+)}", path)
     assert ids.keys() >= set(names), f"{path}: say in IDS what its parameters are"

@@ -123,7 +123,7 @@ def test_an_item_whose_holder_left_goes_on_and_what_they_entered_comes_back(admi
     begun(admin)
     item = ann.item("first")
     kept = {"draft": {"answers": {"overall": {"answer": 2}}}, "version": 0}
-    assert ann.api("PUT", f"/assignments/{item['assignment']}/draft", kept) == {"version": 1}
+    assert ann.api("PUT", f"/annotation/items/{item['assignment']}/draft", kept) == {"version": 1}
     assert bob.next("first") == {"item": None, "waits": True, "done": 0, "left": 0}
     expire()
     theirs = bob.item("first")
@@ -154,7 +154,7 @@ def test_two_pages_of_one_person_have_one_item_and_lose_nothing(admin: Api, proj
     begun(admin)
     one, other = ann.item("first"), ann.item("first")
     assert one["assignment"] == other["assignment"]
-    path = f"/assignments/{one['assignment']}/draft"
+    path = f"/annotation/items/{one['assignment']}/draft"
     ann.api("PUT", path, {"draft": {"a": 1}, "version": 0})
     assert "another page of yours" in ann.api.error("PUT", path, {"draft": {"b": 2}, "version": 0}, status=409)
     ann.hand_in(one)
@@ -170,7 +170,7 @@ def test_what_is_skipped_goes_to_somebody_else_with_the_reason_told(admin: Api, 
     ann, bob = annotator(project, "ann"), annotator(project, "bob")
     begun(admin)
     item = ann.item("first")
-    ann.api("POST", f"/assignments/{item['assignment']}/skip", {"reason": "no sound"})
+    ann.api("POST", f"/annotation/items/{item['assignment']}/skip", {"reason": "no sound"})
     assert ann.next("first") == {"item": None, "waits": False, "done": 0, "left": 0}
     assert "it is done already" in _skipped_after(bob.hand_in(bob.item("first")), bob)
     told = admin("GET", "/campaigns/first")
@@ -178,7 +178,7 @@ def test_what_is_skipped_goes_to_somebody_else_with_the_reason_told(admin: Api, 
 
 
 def _skipped_after(done: Any, who: Any) -> str:
-    return str(who.api.error("POST", f"/assignments/{done['assignment']}/skip", {"reason": "x"}, status=409))
+    return str(who.api.error("POST", f"/annotation/items/{done['assignment']}/skip", {"reason": "x"}, status=409))
 
 
 def test_who_is_removed_loses_nothing_and_may_come_back(admin: Api, project: Project) -> None:
@@ -260,7 +260,7 @@ def test_what_no_scale_has_is_refused_by_the_server_and_nothing_of_it_is_kept(
     ann = annotator(project, "ann")
     begun(admin)
     item = ann.item("first")
-    path = f"/assignments/{item['assignment']}/hand-in"
+    path = f"/annotation/items/{item['assignment']}/hand-in"
     assert ann.api.error("POST", path, {"answers": answers}, status=422).startswith(line)
     assert not Score.objects.exists()
     assert ann.item("first")["assignment"] == item["assignment"]
@@ -386,7 +386,7 @@ def test_an_item_that_was_erased_meanwhile_is_told(admin: Api, project: Project)
     Turn.objects.all().delete()
     gone = ann.item("first")
     assert (gone["gone"], gone["turns"]) == (True, [])
-    ann.api("POST", f"/assignments/{item['assignment']}/skip", {"reason": "it is gone"})
+    ann.api("POST", f"/annotation/items/{item['assignment']}/skip", {"reason": "it is gone"})
 
 
 # ---- who may what ----------------------------------------------------------------------------------------------
@@ -397,7 +397,7 @@ def test_annotators_see_what_they_were_given_and_nothing_else(admin: Api, strang
     ann, bob = annotator(project, "ann"), annotator(project, "bob")
     begun(admin, per_item=2, annotators=["ann", "bob"])
     item = ann.item("first")
-    path = f"/assignments/{item['assignment']}"
+    path = f"/annotation/items/{item['assignment']}"
     assert ann.api("GET", path)["assignment"] == item["assignment"]
     for who in (bob.api, admin, stranger):
         who.error("GET", path, status=404)
@@ -407,13 +407,13 @@ def test_annotators_see_what_they_were_given_and_nothing_else(admin: Api, strang
         ann.api.error("GET", closed, status=403)
     # Neither who else is asked nor which pipeline it was.
     assert not {"bob", "local", "hash-of-local"} & set(json.dumps(item).replace('"', " ").split())
-    told = ann.api("GET", "/campaigns/mine")["campaigns"]
+    told = ann.api("GET", "/annotation/campaigns")["campaigns"]
     assert [(each["campaign"], each["done"]) for each in told] == [("first", 0)]
     eve = annotator(project, "eve")
-    assert eve.api("GET", "/campaigns/mine")["campaigns"] == []
-    assert "there is no campaign" in eve.api.error("POST", "/campaigns/first/next", {}, status=404)
+    assert eve.api("GET", "/annotation/campaigns")["campaigns"] == []
+    assert "there is no campaign" in eve.api.error("POST", "/annotation/campaigns/first/next", {}, status=404)
     nobody = api_for(project, Scope.ANNOTATOR)
-    assert "there is no campaign" in nobody.error("POST", "/campaigns/first/next", {}, status=404)
+    assert "there is no campaign" in nobody.error("POST", "/annotation/campaigns/first/next", {}, status=404)
 
 
 def test_what_was_handed_in_can_be_looked_at_again(admin: Api, project: Project) -> None:
@@ -421,6 +421,6 @@ def test_what_was_handed_in_can_be_looked_at_again(admin: Api, project: Project)
     ann = annotator(project, "ann")
     begun(admin)
     done = ann.hand_in(ann.item("first"), answers={"overall": {"answer": 2, "comment": "meh"}})
-    seen = ann.api("GET", f"/assignments/{done['assignment']}")
+    seen = ann.api("GET", f"/annotation/items/{done['assignment']}")
     assert seen["answers"] == {"overall": {"answer": 2, "outcome": "scored", "comment": "meh"}}
     assert CampaignItem.objects.count() == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from django.db.models import Q
 from ...errors import nearest
 from ...metrics.scales import OffScale
 from ...version import __version__
-from ..accounts.models import Membership, Project, Role, User
+from ..accounts.models import Membership, Role, User
 from ..accounts.roles import includes
 from ..ground.caller import Caller
 from ..ground.errors import Refusal, conflict, not_found
@@ -83,17 +83,43 @@ def found_person(project_id: str, name: str) -> User:
 
 
 def asked(campaign: Campaign, user_id: int | None) -> CampaignAnnotator:
-    """The annotator that somebody is in it. Who has the role may take part where nobody was named. Raises `Refusal`,
-    404, for a campaign that asks somebody else."""
+    """The annotator that somebody is in it. Raises `Refusal`, 404, for a campaign that asks somebody else."""
     row = campaign.annotators.filter(user=user_id).select_related("rater").first() if user_id is not None else None
-    if row is None and user_id is not None and not campaign.content["stated"].get("annotators"):
-        member = Membership.objects.filter(project_id=campaign.project_id, user=user_id).select_related("user").first()
-        if member is not None and includes(member.role, Role.ANNOTATOR):
-            row = join(campaign, member.user)
+    if row is None and _is_open(campaign) and (user := _may_annotate(campaign.project_id, user_id)) is not None:
+        row = join(campaign, user)
     if row is None:
         not_found("campaign", campaign.name)
     row.campaign = campaign
     return row
+
+
+def asking(project_id: str, user_id: int | None) -> Iterator[tuple[Campaign, CampaignAnnotator | None]]:
+    """The open campaigns that ask somebody, newest first; None as the annotator of one that they have not begun."""
+    if user_id is None:
+        return
+    campaigns = Campaign.objects.filter(project_id=project_id, status=Campaign.Status.OPEN)
+    rows = CampaignAnnotator.objects.filter(user=user_id, campaign__in=campaigns).select_related("rater")
+    theirs = {row.campaign_id: row for row in rows}
+    may = _may_annotate(project_id, user_id) is not None
+    for campaign in campaigns:
+        row = theirs.get(campaign.pk)
+        if row is not None and row.removed_at is None:
+            row.campaign = campaign
+            yield campaign, row
+        elif row is None and may and _is_open(campaign):
+            yield campaign, None
+
+
+def _is_open(campaign: Campaign) -> bool:
+    """Whether whoever has the role may take part: nobody was named."""
+    return not campaign.content["stated"].get("annotators")
+
+
+def _may_annotate(project_id: str, user_id: int | None) -> User | None:
+    member = Membership.objects.filter(project_id=project_id, user=user_id).select_related("user").first()
+    if member is None:
+        return User.objects.filter(pk=user_id, is_superuser=True, is_active=True).first()
+    return member.user if includes(member.role, Role.ANNOTATOR) else None
 
 
 # ---- what is looked up -----------------------------------------------------------------------------------------
@@ -188,9 +214,3 @@ def _fill(
         ),
         batch_size=BATCH,
     )  # fmt: skip
-
-
-def project_people(project: Project) -> list[str]:
-    """Names of whoever may annotate in it."""
-    rows = Membership.objects.filter(project=project).select_related("user").order_by("user__username")
-    return [row.user.get_username() for row in rows if includes(row.role, Role.ANNOTATOR)]

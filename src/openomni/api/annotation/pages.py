@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -15,7 +16,7 @@ from ..ground.paging import of_query
 from ..ground.paging import page as paged
 from ..look.project_page import here, page
 from . import beginning, progress
-from .models import Campaign, CampaignAnnotator
+from .models import Campaign
 
 PER_PAGE = 25
 
@@ -27,7 +28,7 @@ def annotate(request: HttpRequest) -> HttpResponse:
     """What the person is asked; for a researcher also what others are."""
     where = here(request)
     campaigns = Campaign.objects.of_user(where.user).filter(project_id=where.project)
-    mine = list(_mine(campaigns.filter(status=Campaign.Status.OPEN), where.user.pk))
+    mine = list(_mine(where.project, where.user.pk))
     makes = where.may(Role.RESEARCHER)
     told: list[dict[str, Any]] = []
     further = None
@@ -80,15 +81,9 @@ def _find(request: HttpRequest, name: str) -> Campaign:
     return found
 
 
-def _mine(campaigns: Any, user: int) -> Any:
-    """Those that ask this person, with how far they are."""
-    theirs = {row.campaign_id: row for row in CampaignAnnotator.objects.filter(user=user, campaign__in=campaigns)}
-    for each in campaigns:
-        annotator = theirs.get(each.pk)
-        if annotator is None and each.content["stated"].get("annotators"):
-            continue
-        if annotator is not None and annotator.removed_at is not None:
-            continue
+def _mine(project_id: str, user: int) -> Iterator[dict[str, Any]]:
+    """What asks this person, with how far they are."""
+    for each, annotator in beginning.asking(project_id, user):
         about = progress.mine(each, annotator)
         total = about["done"] + about["left"]
         yield {"campaign": each, "description": each.content["stated"].get("description", ""), "total": total, **about}

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Annotated, Any, BinaryIO, Literal, cast
 
 import msgspec
-from django.db.models import Prefetch
 from django.http import HttpResponseBase
 from django.utils import timezone
 from ninja import Field, Query, Router, Schema, Status
@@ -186,21 +185,14 @@ def list_campaigns(request: AuthedRequest, paging: Query[Paging]) -> Any:
     return {**found, "items": [progress.whole(each) for each in found["items"]]}
 
 
-@router.get("/campaigns/mine", auth=ANNOTATORS, response=MyCampaigns, summary="What the caller is asked")
+@router.get("/annotation/campaigns", auth=ANNOTATORS, response=MyCampaigns, summary="What the caller is asked")
 def my_campaigns(request: AuthedRequest) -> Any:
     """Those that ask them now, newest first."""
-    theirs = CampaignAnnotator.objects.filter(user=request.auth.person_id).select_related("rater")
-    rows = Campaign.objects.scoped(request).filter(status=Campaign.Status.OPEN)
-    found = []
-    for campaign in rows.prefetch_related(Prefetch("annotators", theirs, to_attr="mine")):
-        annotator = next(iter(campaign.mine), None)
-        named = bool(campaign.content["stated"].get("annotators"))
-        if (annotator is None and named) or (annotator is not None and annotator.removed_at is not None):
-            continue
-        about = {"campaign": campaign.name, "of": campaign.of, "asks": campaign.asks}
-        about["description"] = campaign.content["stated"].get("description", "")
-        found.append({**about, **progress.mine(campaign, annotator)})
-    return {"campaigns": found}
+    return {"campaigns": [
+        {"campaign": each.name, "of": each.of, "asks": each.asks, **progress.mine(each, annotator),
+         "description": each.content["stated"].get("description", "")}
+        for each, annotator in beginning.asking(request.auth.project_id, request.auth.person_id)
+    ]}  # fmt: skip
 
 
 @router.get("/campaigns/{name}", auth=MAKERS, response=CampaignOut, summary="One campaign")
@@ -230,27 +222,29 @@ def change_campaign(request: AuthedRequest, name: str, payload: CampaignChange) 
     return progress.whole(campaign)
 
 
-@router.post("/campaigns/{name}/next", auth=ANNOTATORS, response=NextOut, summary="The next item")
+@router.post("/annotation/campaigns/{name}/next", auth=ANNOTATORS, response=NextOut, summary="The next item")
 def next_item(request: AuthedRequest, name: str) -> Any:
     """The one that the caller has, or the next in their own order. It is theirs until it is handed in, skipped, or
     nothing came from them for the campaign's lease."""
     return _next(beginning.asked(_find(request, name), request.auth.person_id))
 
 
-@router.get("/assignments/{int:key}", auth=ANNOTATORS, response=dict[str, Any], summary="An item that was given out")
+@router.get(
+    "/annotation/items/{int:key}", auth=ANNOTATORS, response=dict[str, Any], summary="An item that was given out"
+)
 def get_assignment(request: AuthedRequest, key: int) -> Any:
     """To whom it was given, to look at again, or to correct; `answers` has what they handed in."""
     return _payload(_mine(request, key))
 
 
-@router.put("/assignments/{int:key}/draft", auth=ANNOTATORS, response=DraftOut, summary="Keep what is entered",
+@router.put("/annotation/items/{int:key}/draft", auth=ANNOTATORS, response=DraftOut, summary="Keep what is entered",
             openapi_extra=also(409))  # fmt: skip
 def keep_draft(request: AuthedRequest, key: int, payload: DraftIn) -> Any:
     """And the item waits for the caller anew. 409 where another page of theirs was quicker."""
     return {"version": handing_in.keep_draft(_mine(request, key), payload.draft, payload.version)}
 
 
-@router.post("/assignments/{int:key}/hand-in", auth=ANNOTATORS, response=DoneOut, summary="Hand an item in",
+@router.post("/annotation/items/{int:key}/hand-in", auth=ANNOTATORS, response=DoneOut, summary="Hand an item in",
              openapi_extra=also(409))  # fmt: skip
 def hand_in(request: AuthedRequest, key: int, payload: HandIn) -> Any:
     """The same twice counts once. One that was handed in before is corrected."""
@@ -262,7 +256,7 @@ def hand_in(request: AuthedRequest, key: int, payload: HandIn) -> Any:
     return {**told, "next": _next(done.holder) if then else None}
 
 
-@router.post("/assignments/{int:key}/skip", auth=ANNOTATORS, response=DoneOut, summary="Skip an item",
+@router.post("/annotation/items/{int:key}/skip", auth=ANNOTATORS, response=DoneOut, summary="Skip an item",
              openapi_extra=also(409))  # fmt: skip
 def skip(request: AuthedRequest, key: int, payload: SkipIn) -> Any:
     """Somebody else gets it."""
@@ -279,7 +273,7 @@ class PeaksOfItem(Schema):
     waiting: int
 
 
-@router.api_operation(["GET", "HEAD"], "/assignments/{int:key}/sounds/{number}", auth=ANNOTATORS,
+@router.api_operation(["GET", "HEAD"], "/annotation/items/{int:key}/sounds/{number}", auth=ANNOTATORS,
                       summary="What is heard of an item", openapi_extra=also(gives="audio/wav"))  # fmt: skip
 def item_sound(request: AuthedRequest, key: int, number: int) -> HttpResponseBase:
     """As the sound of a session, up to the end of the turn. `number`: of which of its turns, from 1."""
@@ -290,7 +284,7 @@ def item_sound(request: AuthedRequest, key: int, number: int) -> HttpResponseBas
     return deliver(request, file, "audio/wav", f"item-{row.pk}-{number}.wav", tracks.etag)
 
 
-@router.get("/assignments/{int:key}/sounds/{number}/peaks", auth=ANNOTATORS, response=PeaksOfItem,
+@router.get("/annotation/items/{int:key}/sounds/{number}/peaks", auth=ANNOTATORS, response=PeaksOfItem,
             summary="A picture of what is heard of an item")  # fmt: skip
 def item_peaks(
     request: AuthedRequest, key: int, number: int, points: Annotated[int, Query(ge=1, le=4000)] = 800

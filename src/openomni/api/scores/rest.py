@@ -28,6 +28,7 @@ class MetricText(Body):
     """One metric as its YAML text, as `openomni metrics check` takes it."""
 
     yaml: Annotated[str, Field(min_length=1, max_length=MAX_FILE)]
+    dry_run: bool = Field(False, description="only checks it: nothing is kept")
 
 
 class MetricLine(Schema):
@@ -84,19 +85,15 @@ def get_metric(request: AuthedRequest, name: str) -> Any:
     return _whole(stating.chosen(project, name))
 
 
-@router.post("/metrics/check", auth=READERS, response=MetricLine, summary="Check a metric that is asked",
-             openapi_extra=also(400))  # fmt: skip
-def check_metric(request: AuthedRequest, payload: MetricText) -> Any:
-    """Nothing is kept; what is wrong with it is told in one line, with the line of the text."""
-    return _described(_read(payload, ""))
-
-
 @router.put("/metrics/{name}", auth=MAKERS, response={200: AskedOut, 201: AskedOut}, summary="State a metric",
             openapi_extra=also(400, 409))  # fmt: skip
 def put_metric(request: AuthedRequest, name: str, payload: MetricText) -> Any:
     """It is asked from now on (201: a version that was not there). Campaigns that run go on with the version that they
-    have."""
-    stated = stating.state(request.auth.project_id, _read(payload, name))
+    have. What is wrong with it is told in one line, with the line of the text."""
+    asked = _read(payload, name)
+    if payload.dry_run:
+        return Status(200, {**_described(asked), "versions": [asked.version]})
+    stated = stating.state(request.auth.project_id, asked)
     return Status(201 if stated.made else 200, _whole(stated.row))
 
 

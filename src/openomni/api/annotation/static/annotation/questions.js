@@ -97,8 +97,8 @@ class Question {
     this.part.append(legend, element("p", { className: "asked" }, metric.question));
     this.field = this.#field();
     this.part.append(this.field);
-    if (metric.guidance) this.part.append(element("details", { className: "small" }, element("summary", {}, "How to judge"), element("p", { className: "guidance" }, metric.guidance)));
-    const line = element("div", { className: "row small" });
+    const line = element("div", { className: "beside" });
+    if (metric.guidance) line.append(element("details", {}, element("summary", {}, "How to judge"), element("p", { className: "guidance" }, metric.guidance)));
     this.none = element("button", { type: "button", className: "quiet small" }, "does not apply");
     this.none.dataset.key = "n"; this.none.dataset.does = "does not apply";
     this.none.addEventListener("click", () => this.apart("not_applicable"));
@@ -182,9 +182,16 @@ class Question {
 
   #integers(scale) {
     const from = scale.from ?? 0, to = scale.to ?? 5;
-    if (to - from > 10 || from < 0) return this.#number({ ...scale, step: 1, whole: true });
+    if (to - from > 9 || from < 0) return this.#number({ ...scale, step: 1, whole: true });
     const words = scale.words || {};
-    return this.#choices(range(from, to).map((each) => ({ answer: each, text: String(each), words: words[each], hit: String(each % 10) })));
+    return this.#steps(range(from, to).map((each) => ({ answer: each, text: String(each), words: words[each], hit: String(each % 10) })));
+  }
+
+  /** In one line, from the least to the most. */
+  #steps(choices) {
+    const field = this.#choices(choices);
+    field.classList.add("steps");
+    return field;
   }
 
   #choices(choices) {

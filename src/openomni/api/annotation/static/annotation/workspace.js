@@ -46,7 +46,7 @@ class Workspace {
   /** Asks for the next item; one that is ours already comes back. */
   async next() {
     try {
-      this.take(await ask(project, "POST", `/campaigns/${encodeURIComponent(campaign)}/next`, {}));
+      this.take(await ask(project, "POST", `/annotation/campaigns/${encodeURIComponent(campaign)}/next`, {}));
     } catch (error) { this.failed(error, () => this.next()); }
   }
 
@@ -90,12 +90,12 @@ class Workspace {
   async listen(rated, number) {
     const turn = rated[number], item = this.item;
     if (!turn) return;
-    const path = `/api/v1/assignments/${item.assignment}/sounds/${number + 1}`, mine = `project=${encodeURIComponent(project)}`;
+    const path = `/api/v1/annotation/items/${item.assignment}/sounds/${number + 1}`, mine = `project=${encodeURIComponent(project)}`;
     this.begins = item.target === "session" ? 0 : turn.begins_s ?? 0;
     this.replies = turn.reply_s;
     for (const [index, each] of [...at("which").children].entries()) each.setAttribute("aria-pressed", index === number);
     try {
-      const peaks = await ask(project, "GET", `/assignments/${item.assignment}/sounds/${number + 1}/peaks?points=1200`);
+      const peaks = await ask(project, "GET", `/annotation/items/${item.assignment}/sounds/${number + 1}/peaks?points=1200`);
       if (this.item !== item) return;
       const changes = item.turns.flatMap((each) => [each.spoken_s, each.reply_s, each.cut_s]).filter((each) => each !== null).sort((one, other) => one - other);
       this.sound.load(`${path}?${mine}`, peaks, this.begins, changes);
@@ -122,7 +122,7 @@ class Workspace {
     this.saving = this.saving.then(async () => {
       if (this.item !== item) return;
       try {
-        const kept = await ask(project, "PUT", `/assignments/${item.assignment}/draft`, { draft: this.draft, version: this.version });
+        const kept = await ask(project, "PUT", `/annotation/items/${item.assignment}/draft`, { draft: this.draft, version: this.version });
         this.version = kept.version;
         if (!quietly) at("kept").textContent = "Kept.";
       } catch (error) {
@@ -192,7 +192,7 @@ class Workspace {
 
   async #send({ assignment, at: _, ...given }, next) {
     try {
-      const told = await ask(project, "POST", `/assignments/${assignment}/hand-in`, { ...given, next });
+      const told = await ask(project, "POST", `/annotation/items/${assignment}/hand-in`, { ...given, next });
       outbox.drop(assignment);
       return told;
     } catch (error) {
@@ -208,7 +208,7 @@ class Workspace {
     at("skip-reason").value = "";
     try {
       await this.saving;
-      await ask(project, "POST", `/assignments/${this.item.assignment}/skip`, { reason });
+      await ask(project, "POST", `/annotation/items/${this.item.assignment}/skip`, { reason });
     } catch (error) { if (!(error instanceof Refused)) { this.failed(error); return; } }
     await this.next();
   }
@@ -219,7 +219,7 @@ class Workspace {
     if (!key) { this.trouble("There is nothing before this in this page."); return; }
     await this.keepDraft();
     try {
-      const item = await ask(project, "GET", `/assignments/${key}`);
+      const item = await ask(project, "GET", `/annotation/items/${key}`);
       this.trouble("");
       this.show(item, item.answers);
     } catch (error) { this.failed(error); }
