@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
-from urllib.parse import urlencode
+from typing import Any
 
 import msgspec
 import pytest
-from django.db import connections
-from django.test import Client
 
-from api.support import api_for
+from api import commanded
 from ground.damaged import write
 from made_datasets import audio_folder, jsonl, tone
-from openomni.api.accounts.models import Project, Scope
+from openomni.api.accounts.models import Project
 from openomni.api.datasets.models import DatasetSample, DatasetVersion
 from openomni.api.records.models import Recording, Session, Turn
 from openomni.cli import dataset_server
@@ -24,50 +21,19 @@ from openomni.cli.main import run
 from openomni.datasets import audit
 from openomni.datasets.listening import sha256
 from openomni.errors import OpenOmniError, WrongUsage
-from openomni.storage.http import Http, HttpAnswer
-
-
-class InProcess(Http):
-    """Asks the API here, on the test's own connection to the database, rather than over a wire."""
-
-    database: ClassVar[Any]
-
-    async def call(
-        self, method: str, path: str, *, query: Any = None, body: bytes | None = None, headers: Any = None,
-        into: BinaryIO | None = None,
-    ) -> HttpAnswer:  # fmt: skip
-        connections["default"] = self.database
-        sent = {**self._headers, **(headers or {})}
-        kind = sent.pop("Content-Type", "application/json")
-        address = f"{path}?{urlencode(query)}" if query else path
-        answer = Client().generic(method, address, body or b"", content_type=kind, headers=sent)
-        held = b"".join([piece async for piece in answer]) if answer.streaming else answer.content
-        if into is not None and answer.status_code < 300:
-            into.write(held)
-            held = b""
-        return HttpAnswer(answer.status_code, {k.lower(): v for k, v in answer.items()}, held)
 
 
 @pytest.fixture(autouse=True)
 def server(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    InProcess.database = connections["default"]
-    monkeypatch.setenv("OPENOMNI_TOKEN", api_for(project, Scope.RESEARCHER).token)
-    monkeypatch.setattr("openomni.storage.api.Http", InProcess)
+    commanded.behind(project, monkeypatch)
 
 
 def did(*arguments: str | Path) -> None:
-    """A command that goes well."""
-    with pytest.raises(SystemExit) as ended:
-        run(["dataset", *map(str, arguments)])
-    assert ended.value.code == 0
+    commanded.did("dataset", *arguments)
 
 
 def told(tmp_path: Path, *arguments: str | Path) -> Any:
-    """What it writes as JSON."""
-    file = tmp_path / "told.json"
-    did(*arguments, "--json", file)
-    return json.loads(file.read_text())
+    return commanded.told(tmp_path, "dataset", *arguments)
 
 
 def test_what_is_taken_is_listed_shown_and_kept_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,45 +6,20 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
-from urllib.parse import urlencode
+from typing import Any, ClassVar
 
 import pytest
 import yaml
-from django.db import connections
-from django.test import Client
 
+from api import commanded
 from api.experiment_rows import agent, dataset, pipelines, sample, simulated
-from api.support import api_for
-from openomni.api.accounts.models import Project, Scope
+from openomni.api.accounts.models import Project
 from openomni.api.experiments.models import Cell, Experiment
 from openomni.api.pipelines.models import Pipeline
 from openomni.cli import experiment_following
 from openomni.cli.main import run
 from openomni.errors import OpenOmniError, WrongUsage
 from openomni.pipeline import spec
-from openomni.storage.http import Http, HttpAnswer
-
-
-class InProcess(Http):
-    """Asks the API here, on the test's own connection to the database, rather than over a wire."""
-
-    database: ClassVar[Any]
-    meanwhile: ClassVar[Callable[[], None]]
-    """What happens on the server before it is asked again how far an experiment is."""
-
-    async def call(
-        self, method: str, path: str, *, query: Any = None, body: bytes | None = None, headers: Any = None,
-        into: BinaryIO | None = None,
-    ) -> HttpAnswer:  # fmt: skip
-        connections["default"] = self.database
-        if method == "GET" and re.fullmatch("/api/v1/experiments/[^/]+", path):
-            type(self).meanwhile()
-        sent = {**self._headers, **(headers or {})}
-        kind = sent.pop("Content-Type", "application/json")
-        address = f"{path}?{urlencode(query)}" if query else path
-        answer = Client().generic(method, address, body or b"", content_type=kind, headers=sent)
-        return HttpAnswer(answer.status_code, {k.lower(): v for k, v in answer.items()}, answer.content)
 
 
 def all_done() -> None:
@@ -54,10 +29,8 @@ def all_done() -> None:
 
 @pytest.fixture(autouse=True)
 def server(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    InProcess.database, InProcess.meanwhile = connections["default"], all_done
-    monkeypatch.setenv("OPENOMNI_TOKEN", api_for(project, Scope.RESEARCHER).token)
-    monkeypatch.setattr("openomni.storage.api.Http", InProcess)
+    Meanwhile.happens = all_done
+    commanded.behind(project, monkeypatch, Meanwhile.before)
     monkeypatch.setattr(experiment_following, "LOOK_EVERY", 0.0)
     dataset(project, sample("s1"), sample("s2", 2))
     agent(project)
@@ -65,15 +38,23 @@ def server(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     return project
 
 
+class Meanwhile:
+    """What happens on the server before it is asked again how far an experiment is."""
+
+    happens: ClassVar[Callable[[], None]]
+
+    @classmethod
+    def before(cls, method: str, path: str) -> None:
+        if method == "GET" and re.fullmatch("/api/v1/experiments/[^/]+", path):
+            cls.happens()
+
+
 def did(*arguments: str | Path) -> None:
-    with pytest.raises(SystemExit) as ended:
-        run(["experiment", *map(str, arguments)])
-    assert ended.value.code == 0
+    commanded.did("experiment", *arguments)
 
 
 def told(tmp_path: Path, *arguments: str | Path) -> Any:
-    did(*arguments, "--json", tmp_path / "told.json")
-    return json.loads((tmp_path / "told.json").read_text())
+    return commanded.told(tmp_path, "experiment", *arguments)
 
 
 RUN = ("run", "questions", "--pipelines", "a,b", "--repeats", "2", "--name", "e1")
@@ -120,7 +101,7 @@ def test_who_plays_the_user_is_asked_for_with_settings_and_a_voice(
 
 
 def test_detached_it_is_not_waited_for(tmp_path: Path) -> None:
-    InProcess.meanwhile = lambda: pytest.fail("it was looked at")
+    Meanwhile.happens = lambda: pytest.fail("it was looked at")
     assert told(tmp_path, *RUN, "--detach")["status"] == "running"
 
 
@@ -131,7 +112,7 @@ def test_a_failed_cell_is_told_with_its_reason(tmp_path: Path) -> None:
         )
         all_done()
 
-    InProcess.meanwhile = one_fails
+    Meanwhile.happens = one_fails
     with pytest.raises(OpenOmniError) as failed:
         run(["experiment", *RUN, "--json", str(tmp_path / "told.json")])
     assert failed.value.exit_code == 1
@@ -143,7 +124,7 @@ def test_interrupted_it_goes_on_and_says_how_to_follow_it(capsys: pytest.Capture
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    InProcess.meanwhile = interrupt
+    Meanwhile.happens = interrupt
     with pytest.raises(SystemExit) as ended:
         run(["experiment", *RUN])
     assert ended.value.code == 130

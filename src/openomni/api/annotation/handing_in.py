@@ -52,7 +52,7 @@ def keep_draft(assignment: Assignment, draft: Mapping[str, Any], version: int) -
         raise Refusal(422, f"what is entered has at most {MAX_DRAFT >> 10} KiB")
     until = taking.lease_end(assignment.campaign)
     with transaction.atomic():
-        row = Assignment.objects.select_for_update().get(pk=assignment.pk)
+        row = Assignment.objects.select_for_update(of=("self",)).get(pk=assignment.pk)
         if row.status not in (Status.LEASED, Status.LEFT):
             conflict("it was handed in already; what stands there is what was handed in", state=row.status)
         if row.draft_version != version:
@@ -76,7 +76,7 @@ def hand_in(assignment: Assignment, given: HandedIn) -> Assignment:
     else has it now."""
     with transaction.atomic():
         row = (
-            Assignment.objects.select_for_update()
+            Assignment.objects.select_for_update(of=("self",))
             .select_related("item", "campaign", "annotator__rater")
             .get(pk=assignment.pk)
         )
@@ -98,7 +98,7 @@ def hand_in(assignment: Assignment, given: HandedIn) -> Assignment:
 def skip(assignment: Assignment, reason: str) -> Assignment:
     """Somebody else gets its place, and they do not get it again. Raises `Refusal`, 409."""
     with transaction.atomic():
-        row = Assignment.objects.select_for_update().select_related("item", "campaign").get(pk=assignment.pk)
+        row = Assignment.objects.select_for_update(of=("self",)).select_related("item", "campaign").get(pk=assignment.pk)
         if row.status not in (Status.LEASED, Status.SKIPPED, Status.LEFT):
             conflict(f"it is {row.status} already; take the next one", state=row.status)
         number, row.number = row.number, None
@@ -116,7 +116,7 @@ def remove(annotator: CampaignAnnotator) -> None:
         if annotator.removed_at is None:
             annotator.removed_at = timezone.now()
             annotator.save(update_fields=["removed_at"])
-        for row in annotator.assignments.select_for_update().filter(status=Status.LEASED):
+        for row in annotator.assignments.select_for_update(of=("self",)).filter(status=Status.LEASED):
             number, row.number, row.status, row.leased_until = row.number, None, Status.LEFT, None
             row.save(update_fields=["number", "status", "leased_until"])
             if number is not None:
