@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from openomni.api.accounts.models import Project
 from openomni.api.scores.models import Metric
 from openomni.cli.main import run
 from openomni.errors import OpenOmniError, WrongUsage
+from openomni.metrics import rated
 
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "annotation.md"
 CAMPAIGN = """\
 campaign: first
 from: {since: 2000-01-01}
@@ -57,6 +60,18 @@ def test_a_metric_of_ones_own_is_checked_stated_and_asked(
     assert told(tmp_path, "campaign", "list")["campaigns"][0]["places"]["done"] == 1
     did("campaign", "show", "first")
     assert "ann: 1 done, 0 skipped, 30 s an item" in capsys.readouterr().out
+
+
+def test_the_guide_is_followed_word_for_word(tmp_path: Path, project: Project) -> None:
+    metric, campaign = re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    conversation(project, "talk", 2)
+    annotator(project, "ann"), annotator(project, "bob")
+    did("metrics", "check", written(tmp_path, metric))
+    did("metrics", "add", written(tmp_path, metric))
+    begun = told(tmp_path, "campaign", "create", written(tmp_path, campaign))
+    assert (begun["campaign"], begun["places"]["planned"]) == ("first", 4)
+    named = re.findall(r"`([a-z_]+)`", GUIDE.read_text().partition("| about | metrics |")[2].partition("\n\n")[0])
+    assert set(named) == set(rated.builtin())
 
 
 def test_metrics_list_has_what_people_are_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

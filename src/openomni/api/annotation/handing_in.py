@@ -52,7 +52,7 @@ def keep_draft(assignment: Assignment, draft: Mapping[str, Any], version: int) -
         raise Refusal(422, f"what is entered has at most {MAX_DRAFT >> 10} KiB")
     until = taking.lease_end(assignment.campaign)
     with transaction.atomic():
-        row = Assignment.objects.select_for_update(of=("self",)).get(pk=assignment.pk)
+        row = _locked(assignment)
         if row.status not in (Status.LEASED, Status.LEFT):
             conflict("it was handed in already; what stands there is what was handed in", state=row.status)
         if row.draft_version != version:
@@ -75,11 +75,7 @@ def hand_in(assignment: Assignment, given: HandedIn) -> Assignment:
     and stand no longer. Raises `Refusal`: 422 for answers that no scale has, or that are missing, 409 where somebody
     else has it now."""
     with transaction.atomic():
-        row = (
-            Assignment.objects.select_for_update(of=("self",))
-            .select_related("item", "campaign", "annotator__rater")
-            .get(pk=assignment.pk)
-        )
+        row = _locked(assignment)
         if row.status == Status.LEFT and not taking.take_back(row):
             Assignment.objects.filter(pk=row.pk).update(draft={"answers": dict(given.answers)})
         elif row.status not in (Status.LEASED, Status.DONE, Status.LEFT):
@@ -98,7 +94,9 @@ def hand_in(assignment: Assignment, given: HandedIn) -> Assignment:
 def skip(assignment: Assignment, reason: str) -> Assignment:
     """Somebody else gets its place, and they do not get it again. Raises `Refusal`, 409."""
     with transaction.atomic():
-        row = Assignment.objects.select_for_update(of=("self",)).select_related("item", "campaign").get(pk=assignment.pk)
+        row = (
+            Assignment.objects.select_for_update(of=("self",)).select_related("item", "campaign").get(pk=assignment.pk)
+        )
         if row.status not in (Status.LEASED, Status.SKIPPED, Status.LEFT):
             conflict(f"it is {row.status} already; take the next one", state=row.status)
         number, row.number = row.number, None
@@ -143,6 +141,12 @@ def wrong(row: Assignment, given: HandedIn) -> list[dict[str, Any]]:
         for name, expected in row.item.expected.items()
         if given.answers.get(name, {}).get("answer") != expected
     ]
+
+
+def _locked(assignment: Assignment) -> Assignment:
+    """As it is now; nobody else changes it before the transaction is over."""
+    rows = Assignment.objects.select_for_update(of=("self",))
+    return rows.select_related("item", "campaign", "annotator__rater").get(pk=assignment.pk)
 
 
 def _gone() -> Refusal:
