@@ -116,6 +116,8 @@ def _is_open(campaign: Campaign) -> bool:
 
 
 def _may_annotate(project_id: str, user_id: int | None) -> User | None:
+    if user_id is None:
+        return None
     member = Membership.objects.filter(project_id=project_id, user=user_id).select_related("user").first()
     if member is None:
         return User.objects.filter(pk=user_id, is_superuser=True, is_active=True).first()
