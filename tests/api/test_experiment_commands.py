@@ -90,7 +90,7 @@ def test_who_plays_the_user_is_asked_for_with_settings_and_a_voice(
     }  # fmt: skip
     said = capsys.readouterr()
     assert "the user played by script in the voice simulated" in said.out
-    assert "how long its 16 turns take is not known before a and b ran" in said.err
+    assert "how long its 16 turns take is not known: a and b never ran like this here" in said.err
     for asked, line in (
         (("--player", "script,words"), "--player 'script,words': write a name first, then settings as KEY=VALUE"),
         (("--player", "words=3"), "--player 'words=3': write a name first"),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
 from openomni import token_file
-from openomni.cli.access import read_token_file
+from openomni.cli.access import TAKE_ONE, read_token_file
+from openomni.cli.main import COMMANDS
 from openomni.errors import WrongUsage
 
 
@@ -76,7 +80,17 @@ def test_one_that_never_comes_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
         read_token_file("experiment")
 
 
-@pytest.mark.parametrize("command", ["up", "--help", ""])
-def test_who_needs_none_asks_for_no_file(command: str, environment: Path) -> None:
-    read_token_file(command)
+@pytest.mark.parametrize("line", ["up", "gateway --port 1", "components list", "experiment run --help", "--help", ""])
+def test_who_needs_none_asks_for_no_file(line: str, environment: Path) -> None:
+    read_token_file(*line.split(" "))
     assert not os.environ["OPENOMNI_TOKEN"]
+
+
+def test_every_command_that_takes_a_token_may_have_it_from_a_file() -> None:
+    apps = {name: typer.main.get_command(import_module(f"openomni.cli.{name}").app) for name in COMMANDS}
+    assert {name for name, app in apps.items() if _takes_one(app)} == TAKE_ONE
+
+
+def _takes_one(command: Any) -> bool:
+    below = getattr(command, "commands", {}).values()
+    return any(each.envvar == "OPENOMNI_TOKEN" for each in command.params) or any(map(_takes_one, below))

@@ -140,7 +140,7 @@ def folder(name: str, told: Told) -> Path:
 
 
 def _make(samples: Sequence[Mapping[str, Any]], out: Path, told: Told) -> None:
-    told("speaking the dataset (once) …")
+    told("speaking the dataset (once)")
     voice = registry.build("tts", "piper", {"voice": VOICE})
     lines = []
     for number, sample in enumerate(samples):

@@ -13,19 +13,17 @@ TOKEN_HELP = f"A token with the scope `{{}}`. Better in {TOKEN}, or in the file 
 NO_TOKEN = f"there is no token; set {TOKEN} to one with the scope `{{}}`, or {FILE} to a file that holds it"
 
 
-MAKE_THEIRS = ("", "up", "demo", "api")
-"""Commands that make their tokens themselves: that of `up` may be about to write the very file."""
+TAKE_ONE = frozenset({"agent", "dataset", "doctor", "experiment", "listen", "pipelines", "report", "respond", "turns"})
+"""Commands that take a token. Any other reads no file: that of `up` may be about to write it, and its own parts and
+what asks no server work without."""
 
 
-def read_token_file(command: str) -> None:
+def read_token_file(command: str, *arguments: str) -> None:
     """What `OPENOMNI_TOKEN_FILE` names becomes `OPENOMNI_TOKEN`, where that is not set, and `OPENOMNI_SERVER`, where
     the file says it and that is not set either. Raises `WrongUsage`."""
-    if (
-        command in MAKE_THEIRS
-        or command.startswith("-")
-        or os.environ.get(TOKEN)
-        or (found := token_file.read()) is None
-    ):
+    if command not in TAKE_ONE or "--help" in arguments:
+        return
+    if os.environ.get(TOKEN) or (found := token_file.read()) is None:
         return
     os.environ[TOKEN] = found.token
     if found.server:

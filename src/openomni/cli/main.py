@@ -106,7 +106,7 @@ def _main() -> None:
     printing.never_fail()
     proxies.keep_loopback_direct()
     try:
-        access.read_token_file(sys.argv[1] if len(sys.argv) > 1 else "")
+        access.read_token_file(*(sys.argv[1:] or [""]))
         run(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:

@@ -82,7 +82,9 @@ def check(project_id: str, choice: PlayerChoice | None, pace: str) -> None:
     ):
         if (kind, name) not in known:
             others = [each for of, each in known if of == kind]
-            raise Refusal(422, f"unknown {kind} {name!r}; {nearest(name, others)}")
+            # One that is named by its module is known as soon as an agent that has it comes in.
+            mend = f"start an agent that has it, with --offer all,{kind}:{name}; " if ":" in name else ""
+            raise Refusal(422, f"unknown {kind} {name!r}; {mend}{nearest(name, others)}")
         try:
             schema.check(known[kind, name], parameters, f"{kind}:{name}")
         except OpenOmniError as error:
