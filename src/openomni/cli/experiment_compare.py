@@ -87,7 +87,8 @@ async def forecast(api: Api, name: str) -> str:
         return ""
     least = f"; what is said lasts {hours_and_minutes(found['at_least_s'])}" if found["at_least_s"] else ""
     if found["takes_s"] is None:
-        line = f"how long its {found['turns']:,} turns take is not known: {_and(found['untimed'])} never ran like this here{least}"
+        never = f"{_and(found['untimed'])} never ran like this here"
+        line = f"how long its {found['turns']:,} turns take is not known: {never}{least}"
     else:
         line = f"its {found['turns']:,} turns take about {hours_and_minutes(found['takes_s'])}, as earlier ones did"
     costs = [f"{number(each['cost'])} {each['currency']}".rstrip() for each in found["costs"]]
