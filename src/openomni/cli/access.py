@@ -13,7 +13,10 @@ TOKEN_HELP = f"A token with the scope `{{}}`. Better in {TOKEN}, or in the file 
 NO_TOKEN = f"there is no token; set {TOKEN} to one with the scope `{{}}`, or {FILE} to a file that holds it"
 
 
-TAKE_ONE = frozenset({"agent", "dataset", "doctor", "experiment", "listen", "pipelines", "report", "respond", "turns"})
+TAKE_ONE = frozenset(
+    {"agent", "campaign", "dataset", "doctor", "experiment", "listen", "metrics add", "pipelines", "report", "respond",
+     "turns"}
+)  # fmt: skip
 """Commands that take a token. Any other reads no file: that of `up` may be about to write it, and its own parts and
 what asks no server work without."""
 
@@ -21,7 +24,7 @@ what asks no server work without."""
 def read_token_file(command: str, *arguments: str) -> None:
     """What `OPENOMNI_TOKEN_FILE` names becomes `OPENOMNI_TOKEN`, where that is not set, and `OPENOMNI_SERVER`, where
     the file says it and that is not set either. Raises `WrongUsage`."""
-    if command not in TAKE_ONE or "--help" in arguments:
+    if not {command, " ".join((command, *arguments[:1]))} & TAKE_ONE or "--help" in arguments:
         return
     if os.environ.get(TOKEN) or (found := token_file.read()) is None:
         return
