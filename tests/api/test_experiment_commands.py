@@ -105,7 +105,7 @@ def test_detached_it_is_not_waited_for(tmp_path: Path) -> None:
     assert told(tmp_path, *RUN, "--detach")["status"] == "running"
 
 
-def test_a_failed_cell_is_told_with_its_reason(tmp_path: Path) -> None:
+def test_a_failed_cell_is_told_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def one_fails() -> None:
         Cell.objects.filter(repeat=1, sample__sample_id="s2", pipeline__label="a").update(
             status="failed", reason="the llm broke"
@@ -116,7 +116,12 @@ def test_a_failed_cell_is_told_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(OpenOmniError) as failed:
         run(["experiment", *RUN, "--json", str(tmp_path / "told.json")])
     assert failed.value.exit_code == 1
-    assert str(failed.value) == "1 of 8 cells failed; the first: sample s2 through a: the llm broke"
+    line = "1 of 8 cells failed; the first: sample s2 through a: the llm broke"
+    assert str(failed.value) == line
+    for command in ("show", "cancel"):
+        capsys.readouterr()
+        did(command, "e1")
+        assert f"failed      {line}" in capsys.readouterr().out
     assert json.loads((tmp_path / "told.json").read_text())["cells"]["failed"] == 1
 
 

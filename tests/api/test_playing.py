@@ -150,7 +150,7 @@ def test_another_player_under_the_same_name_is_refused(researcher: Api) -> None:
     del body["player"]
     line = researcher.error("POST", "/experiments", body, status=409)
     told = "the user played by script; voice simulated, seconds 0.5, and this asks for the recordings"
-    assert line == f"experiment 'e1' has {told}; give this one another name"
+    assert line == f"experiment 'e1' has {told}; give this one a name of its own (--name)"
     run(researcher)
 
 

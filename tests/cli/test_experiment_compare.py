@@ -61,6 +61,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     Server.asked = []
     Server.answers = {
+        "/experiments/which%20one": {"status": "done", "cells": {"run": 16, "planned": 16}},
         "/experiments/which%20one/comparison": {"experiment": "which one", **found},
         "/experiments/which%20one/comparison/samples": {"metric": "turn_s", "samples": [sample]},
     }
@@ -81,7 +82,23 @@ def test_it_prints_what_differs_and_writes_the_answer(capsys: pytest.CaptureFixt
     assert "worse" in line
     assert "p95 needs 200" in printed
     assert json.loads(file.read_text())["metrics"][0]["pipelines"][1]["verdict"] == "worse"
-    assert Server.asked == [("/experiments/which%20one/comparison", {"baseline": "local", "metrics": "turn_s"})]
+    assert Server.asked[0] == ("/experiments/which%20one/comparison", {"baseline": "local", "metrics": "turn_s"})
+
+
+@pytest.mark.parametrize(
+    ("status", "ran", "line"),
+    [
+        ("done", 16, ""),
+        ("running", 14, "it is still running: 14 of 16 cells have run, and these alone are compared"),
+        ("cancelled", 0, "it was cancelled, and none of its 16 cells has run: there is nothing to compare"),
+    ],
+)
+def test_it_says_where_there_is_more_to_come(
+    status: str, ran: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Server.answers["/experiments/which%20one"] = {"status": status, "cells": {"run": ran, "planned": 16}}
+    called()
+    assert capsys.readouterr().err.strip() == line
 
 
 def test_it_fails_where_that_holds(capsys: pytest.CaptureFixture[str]) -> None:

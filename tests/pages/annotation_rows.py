@@ -15,9 +15,9 @@ def campaign(name: str = "first", metrics: Any = ("recognition", "transcript", "
     from openomni.api.ground.caller import Caller
     from openomni.api.records.models import Session
 
-    if not Session.objects.filter(pk="talk1").exists():
-        conversation("talk1", turns=3)
-    stated = {"campaign": name, "from": {"sessions": ["talk1"]}, "metrics": list(metrics), "per_item": 1,
+    if not Session.objects.filter(pk="rated1").exists():
+        conversation("rated1", turns=3)
+    stated = {"campaign": name, "from": {"sessions": ["rated1"]}, "metrics": list(metrics), "per_item": 1,
               "order": "given", "description": "How well does it answer at a bedside?", **fields}  # fmt: skip
     beginning.begin(Caller("default", frozenset({"admin"})), spec.parsed(stated))
     assert Campaign.objects.filter(name=name).exists()

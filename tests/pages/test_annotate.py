@@ -62,8 +62,8 @@ def test_a_turn_takes_a_key_a_question_and_one_to_go_on(site: Site, visit: Visit
     page.keyboard.press("Enter")
     expect(page.locator("#done")).to_have_text("1")
     assert scores(site) == [
-        ["recognition", "talk1-0-stt", 4.0], ["generated_text", "talk1-0-llm", 3.0], ["voice", "talk1-0-tts", 5.0],
-        ["overall", "talk1-0", 4.0],
+        ["recognition", "rated1-0-stt", 4.0], ["generated_text", "rated1-0-llm", 3.0], ["voice", "rated1-0-tts", 5.0],
+        ["overall", "rated1-0", 4.0],
     ]  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def test_what_is_missing_is_said_and_what_does_not_apply_is_an_answer(site: Site
     page.keyboard.press("n")
     page.keyboard.press("Enter")
     expect(page.locator("#done")).to_have_text("1")
-    assert scores(site) == [["overall", "talk1-0", 4.0], ["appropriateness", "talk1-0", ""]]
+    assert scores(site) == [["overall", "rated1-0", 4.0], ["appropriateness", "rated1-0", ""]]
 
 
 def test_an_answer_is_taken_back_and_an_item_corrected(site: Site, visit: Visit) -> None:
@@ -114,7 +114,7 @@ def test_an_answer_is_taken_back_and_an_item_corrected(site: Site, visit: Visit)
     page.keyboard.press("3")
     page.keyboard.press("Enter")
     expect(page.locator("#kept")).not_to_contain_text("You handed this in before")
-    assert scores(site) == [["overall", "talk1-0", 2.0], ["overall", "talk1-0", 3.0]]
+    assert scores(site) == [["overall", "rated1-0", 2.0], ["overall", "rated1-0", 3.0]]
 
 
 def test_what_is_entered_outlives_the_page(site: Site, visit: Visit) -> None:
@@ -139,7 +139,7 @@ def test_what_is_handed_in_while_the_line_is_cut_is_sent_when_it_is_back(site: S
     page.context.set_offline(False)
     expect(page.locator("#done")).to_have_text("1", timeout=20_000)
     expect(page.locator("#trouble")).to_be_hidden()
-    assert scores(site) == [["overall", "talk1-0", 5.0]]
+    assert scores(site) == [["overall", "rated1-0", 5.0]]
 
 
 def test_it_plays_from_the_turn_one_track_alone_and_tells_how_much_was_heard(site: Site, visit: Visit) -> None:
@@ -177,4 +177,4 @@ def test_stretches_are_marked_by_a_key_at_their_ends(site: Site, visit: Visit) -
     expect(page.locator(".waves .spans span")).to_have_count(1)
     page.keyboard.press("Enter")
     expect(page.locator("#done")).to_have_text("1")
-    assert scores(site)[1] == ["turn_events", "talk1-0", 1.0]
+    assert scores(site)[1] == ["turn_events", "rated1-0", 1.0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -118,12 +118,8 @@ def run(
     write_json(json, found)
     if found["status"] == "cancelled":
         raise OpenOmniError(f"experiment {found['experiment']} was cancelled; run it again, and it goes on")
-    if failed := found["cells"]["failed"]:
-        cells = ask(server, token, lambda api: _failed(api, str(found["experiment"])))
-        raise OpenOmniError(
-            f"{failed} of {found['cells']['planned']} cells failed; the first: sample {cells[0]['sample']} through "
-            f"{cells[0]['pipeline']}: {cells[0]['reason']}"
-        )
+    if failed := ask(server, token, lambda api: _failed(api, found)):
+        raise OpenOmniError(failed)
 
 
 @app.command("list")
@@ -148,10 +144,10 @@ def list_experiments(
 
 @app.command()
 def show(named: Named, server: Server = HERE, token: Token = "", json: Json = None) -> None:
-    """One experiment: how far it is, and what became of its turns."""
+    """One experiment: how far it is, what became of its turns, and why the first of its cells failed, if any did."""
     check_json(json)
-    found = ask(server, token, lambda api: api.get(_path(named)))
-    _tell(found)
+    found, failed = ask(server, token, lambda api: _with_failed(api, api.get(_path(named))))
+    _tell(found, failed)
     write_json(json, found)
 
 
@@ -159,8 +155,8 @@ def show(named: Named, server: Server = HERE, token: Token = "", json: Json = No
 def cancel(named: Named, server: Server = HERE, token: Token = "", json: Json = None) -> None:
     """Stop an experiment: what was run stays, nothing more of it is; run again, it goes on."""
     check_json(json)
-    found = ask(server, token, lambda api: api.post(f"{_path(named)}/cancel", {}))
-    _tell(found)
+    found, failed = ask(server, token, lambda api: _with_failed(api, api.post(f"{_path(named)}/cancel", {})))
+    _tell(found, failed)
     write_json(json, found)
 
 
@@ -290,11 +286,26 @@ async def _listing(api: Api, limit: int) -> list[dict[str, Any]]:
         further = {"cursor": page["next"]}
 
 
-async def _failed(api: Api, name: str) -> list[dict[str, Any]]:
-    page = await api.get(f"{_path(name)}/cells", status="failed", limit=1)
-    return list(page["items"])
+async def _failed(api: Api, found: Mapping[str, Any]) -> str:
+    """How many cells failed, and why the first of them did; empty where none did."""
+    cells = found["cells"]
+    if not cells["failed"]:
+        return ""
+    page = await api.get(f"{_path(str(found['experiment']))}/cells", status="failed", limit=1)
+    said = f"{cells['failed']} of {cells['planned']} cells failed"
+    if not page["items"]:
+        return said  # they are run again by now
+    first = page["items"][0]
+    return f"{said}; the first: sample {first['sample']} through {first['pipeline']}: {first['reason']}"
 
 
-def _tell(found: Mapping[str, Any]) -> None:
+async def _with_failed(api: Api, asked: Awaitable[dict[str, Any]]) -> tuple[dict[str, Any], str]:
+    found = await asked
+    return found, await _failed(api, found)
+
+
+def _tell(found: Mapping[str, Any], failed: str = "") -> None:
     for line in lines_of(found):
         print(line)
+    if failed:
+        print(f"failed      {failed}")

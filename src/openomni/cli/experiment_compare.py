@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
@@ -47,6 +48,8 @@ def compare(
         raise WrongUsage(f"--fail-on {fail_on!r} is no verdict; {nearest(fail_on, VERDICTS)}")
     where = f"/experiments/{quote(name, safe='')}/comparison"
     found = ask(server, token, lambda api: api.get(where, **_given(baseline=baseline, metrics=metrics)))
+    if line := ask(server, token, lambda api: _preliminary(api, name)):
+        print(line, file=sys.stderr)
     console = _console()
     for entry in _shown(found):
         console.print(_table(entry))
@@ -61,6 +64,18 @@ def compare(
     held = list(_holding(found, fail_on)) if fail_on else []
     if held:
         raise OpenOmniError(f"{fail_on.replace('_', ' ')}: {'; '.join(held)}")
+
+
+async def _preliminary(api: Api, name: str) -> str:
+    """That there is more to come, or was to; empty of one that is done."""
+    found = await api.get(f"/experiments/{quote(name, safe='')}")
+    cells = found["cells"]
+    if found["status"] == "done":
+        return ""
+    goes_on = "it is still running" if found["status"] == "running" else "it was cancelled"
+    if not cells["run"]:
+        return f"{goes_on}, and none of its {cells['planned']:,} cells has run: there is nothing to compare"
+    return f"{goes_on}: {cells['run']:,} of {cells['planned']:,} cells have run, and these alone are compared"
 
 
 async def foreseen(api: Api, name: str) -> str:

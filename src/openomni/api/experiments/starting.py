@@ -62,6 +62,7 @@ def begin(caller: Caller, wanted: Wanted) -> Experiment:
     before anything is made: 404 and 422 for what can't be, 409 for a name that has another content."""
     version = reading.version_named(caller, wanted.dataset)
     _check_metrics(wanted)
+    _check_given(wanted)
     playing.check(caller.project_id, wanted.player, wanted.pace)
     pipelines = tested.named(caller, wanted.pipelines)
     name = wanted.name or default_name(version.dataset.name, [each.name for each in pipelines])
@@ -101,6 +102,12 @@ def _check_metrics(wanted: Wanted) -> None:
             raise Refusal(422, f"unknown metric {name!r}; {nearest(name, known)}")
 
 
+def _check_given(wanted: Wanted) -> None:
+    for kind in wanted.given:
+        if kind not in REFERENCES:
+            raise Refusal(422, f"{kind} has no reference in a dataset; {nearest(kind, REFERENCES)}")
+
+
 def _checked(version: DatasetVersion, wanted: Wanted, pipelines: Sequence[UnderTest], there: int) -> Found:
     """The samples, which can be run so; `there`: how many pipelines it has already."""
     found = reading.samples_of(version)
@@ -120,8 +127,6 @@ def _checked(version: DatasetVersion, wanted: Wanted, pipelines: Sequence[UnderT
         )
     _refuse(*playing.unplayable(wanted.player, list(found)))
     for kind in wanted.given:
-        if kind not in REFERENCES:
-            raise Refusal(422, f"{kind} has no reference in a dataset; {nearest(kind, REFERENCES)}")
         if wanted.pace == Pace.REALTIME:
             raise Refusal(422, "a reference takes a stage's place at fast pace only; leave it out, or run at fast pace")
         for each in pipelines:
@@ -161,7 +166,7 @@ def _compare(experiment: Experiment, wanted: Wanted, version: DatasetVersion, pi
         pairs["metrics"] = (", ".join(experiment.metrics) or "none", ", ".join(wanted.metrics))
     differ = [f"{what} {been}, and this asks for {asked}" for what, (been, asked) in pairs.items() if been != asked]
     if differ:
-        conflict(f"experiment {experiment.name!r} has {'; '.join(differ)}; give this one another name")
+        conflict(f"experiment {experiment.name!r} has {'; '.join(differ)}; give this one a name of its own (--name)")
     _compare_pipelines(experiment, pipelines)
 
 
