@@ -153,7 +153,8 @@ class TestRefused:
         self, researcher: Api, ready: list[str], changed: dict[str, Any], line: str
     ) -> None:
         run(researcher)
-        assert refused(researcher, 409, **changed) == f"experiment 'e1' {line}; give this one a name of its own (--name)"
+        mend = "give this one a name of its own (--name)"
+        assert refused(researcher, 409, **changed) == f"experiment 'e1' {line}; {mend}"
         assert Cell.objects.count() == 22
 
     def test_a_dataset_with_a_new_version(self, researcher: Api, ready: list[str], project: Project) -> None:
