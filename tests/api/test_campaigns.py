@@ -12,6 +12,7 @@ from django.utils import timezone
 from api.annotated import annotator, begun, conversation, rated_of, standing_values
 from api.support import Api, api_for, person
 from openomni.api.accounts.models import Project, Role, Scope
+from openomni.api.annotation import selecting
 from openomni.api.annotation.models import Assignment, Campaign, CampaignItem
 from openomni.api.records.models import Tag, Tagged, Turn
 from openomni.api.scores.models import Metric, Outcome, Score
@@ -81,6 +82,19 @@ def test_the_metrics_of_a_campaign_stay_as_they_were_when_it_began(admin: Api, p
     assert item["metrics"][0]["question"] == "How good was this turn, all in all?"
     ann.hand_in(item, answers={"overall": {"answer": 5}})
     assert {row.metric.version for row in Score.objects.all()} == {Metric.objects.earliest("created_at").version}
+
+
+def test_a_sample_is_drawn_from_all_that_is_found(
+    admin: Api, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation(project, "talk", 30)
+    monkeypatch.setattr(selecting, "MAX_ITEMS", 10)
+    assert "more than 10 items" in begun(admin, expect=422)["error"]
+    assert begun(admin, sample=8, seed=3)["items"] == 8
+    drawn = {int(item.target_id.partition("-")[2]) for item in CampaignItem.objects.all()}
+    assert max(drawn) > 10, "not only of the first"
+    monkeypatch.setattr(selecting, "MAX_FOUND", 20)
+    assert "finds more than 20" in begun(admin, campaign="second", sample=8, expect=422)["error"]
 
 
 # ---- giving out ------------------------------------------------------------------------------------------------

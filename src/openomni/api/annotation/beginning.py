@@ -24,8 +24,8 @@ from .models import Assignment, Campaign, CampaignAnnotator, CampaignItem, Campa
 from .selecting import FoundItem
 from .spec import CampaignSpec, Known
 
-MAX_PLACES = 500_000
-"""Times that somebody is asked about an item, in one campaign."""
+MAX_PLACES = 50_000
+"""Times that somebody is asked about an item, in one campaign: it is written in one piece, and others wait so long."""
 BATCH = 2_000
 Kind = CampaignItem.Kind
 
@@ -206,13 +206,12 @@ def _fill(
                      about=found.about, expected=each.expect, why=each.why)
         for place, (kind, found, each) in enumerate(controls, len(items))
     ]  # fmt: skip
-    made = CampaignItem.objects.bulk_create(rows, batch_size=BATCH)
-    Assignment.objects.bulk_create(
-        (
+    for at in range(0, len(rows), BATCH):
+        made = CampaignItem.objects.bulk_create(rows[at : at + BATCH])
+        Assignment.objects.bulk_create(
             Assignment(**owned, item=item, asked_in=asked_in, number=number)
-            for item in made if item.kind == Kind.PLAIN
+            for item in made
+            if item.kind == Kind.PLAIN
             for asked_in in passes
             for number in range(1, spec.per_item + 1)
-        ),
-        batch_size=BATCH,
-    )  # fmt: skip
+        )

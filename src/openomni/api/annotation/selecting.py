@@ -17,7 +17,9 @@ from ..records.models import Progress, Session, Tag, Tagged, Turn
 from ..scores.models import Target
 from .spec import CampaignSpec, Known, Selection
 
-MAX_ITEMS = 50_000
+MAX_ITEMS = 20_000
+MAX_FOUND = 200_000
+"""What items are drawn from: all of it is looked at, so that each is drawn with the same chance."""
 
 
 class FoundItem(NamedTuple):
@@ -34,16 +36,18 @@ def found(project_id: str, spec: CampaignSpec) -> list[FoundItem]:
     turns = _turns(project_id, spec.selection)
     match spec.of:
         case "turn":
-            every = [_turn(*row) for row in turns.values_list("pk", "session_id")[: MAX_ITEMS + 1]]
+            every = [_turn(*row) for row in turns.values_list("pk", "session_id")[: MAX_FOUND + 1]]
         case "session":
             keys = turns.order_by("session__created_at", "session").values_list("session", flat=True).distinct()
-            every = [FoundItem(Target.SESSION, key, {"session": key}) for key in dict.fromkeys(keys)]
+            every = [FoundItem(Target.SESSION, key, {"session": key}) for key in dict.fromkeys(keys[: MAX_FOUND + 1])]
         case "group":
             every = list(_groups(project_id, spec.selection, turns))
         case _:
             every = list(_pairs(turns))
     if not every:
         raise Refusal(422, f"`from` finds no {spec.of} to annotate; only turns that were completed count")
+    if len(every) > MAX_FOUND:
+        raise Refusal(422, f"`from` finds more than {MAX_FOUND:,}; narrow it, by since and until, say")
     if spec.sample is not None and spec.sample < len(every):
         kept = sorted(random.Random(spec.seed).sample(range(len(every)), spec.sample))
         every = [every[at] for at in kept]
@@ -127,9 +131,8 @@ def _groups(project_id: str, chosen: Selection, turns: QuerySet[Turn]) -> Iterab
 def _pairs(turns: QuerySet[Turn]) -> Iterable[FoundItem]:
     """Replies of two pipelines to the same utterance; of several runs of each, the first with the first."""
     runs: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
-    for utterance, pipeline, key, session in turns.exclude(utterance_hash="").values_list(
-        "utterance_hash", "pipeline_hash", "pk", "session_id"
-    ):
+    found = turns.exclude(utterance_hash="").values_list("utterance_hash", "pipeline_hash", "pk", "session_id")
+    for utterance, pipeline, key, session in found[: MAX_FOUND + 1]:
         runs[utterance][pipeline].append((key, session))
     for by_pipeline in runs.values():
         for one, other in combinations(sorted(by_pipeline), 2):
